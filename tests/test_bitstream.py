@@ -1,0 +1,225 @@
+"""The container: literal bytes, round trips, and that no damage passes unnoticed."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqcodec import bitstream
+from vqcodec.bitstream import Header, Layout, Section, SectionKind, Stream
+from vqcodec.errors import (
+    CorruptStream,
+    MalformedStream,
+    NotAVqcFile,
+    TruncatedStream,
+    UnsupportedFeature,
+    UnsupportedVersion,
+    VqcError,
+)
+
+HASH = bytes(range(8))
+HEADER = Header(HASH, width=768, height=512, layout=Layout.RGB, quality=128, tile_log2=10)
+SECTIONS = (Section(SectionKind.LEVEL_0, 0, b"top"), Section(SectionKind.LEVEL_1, 0, b"bottom!"))
+GOLDEN = bytes.fromhex(
+    "8f565143 01 0001020304050607 1a 80 8006 8004"  # magic, version, model, layout and tile, quality, width, height
+    "00 03 bfad255a 746f70"  # kind, length, CRC-32, payload
+    "41 07 2aab4e30 626f74746f6d21"
+)
+
+headers = st.builds(
+    Header,
+    model_hash=st.binary(min_size=8, max_size=8),
+    width=st.integers(1, bitstream.MAX_EDGE),
+    height=st.integers(1, bitstream.MAX_EDGE),
+    layout=st.sampled_from(Layout),
+    quality=st.integers(0, 255),
+    tile_log2=st.integers(bitstream.MIN_TILE_LOG2, bitstream.MAX_TILE_LOG2),
+)
+
+
+@st.composite
+def streams(draw):
+    """Valid streams of 1 to 6 tiles, 1 to 4 levels, with and without metadata."""
+    rows, columns = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    header = dataclasses.replace(
+        draw(headers), tile_log2=6, width=64 * columns - draw(st.integers(0, 63)), height=64 * rows
+    )
+    levels = list(SectionKind)[: draw(st.integers(1, 4))]
+    kinds = [(kind, tile) for kind in levels for tile in range(rows * columns)]
+    kinds += [(k, 0) for k in (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP) if draw(st.booleans())]
+    return Stream(header, tuple(Section(kind, tile, draw(st.binary(max_size=300))) for kind, tile in kinds))
+
+
+def with_section(kind: int, payload: bytes = b"?") -> bytes:
+    """The golden stream with one more section of ``kind`` at its end, checksums right."""
+    head = bitstream.write_header(HEADER)
+    out = head
+    for code, body in ((0x00, b"top"), (0x01, b"bottom!"), (kind | 0x40, payload)):
+        prefix = bytes([code, len(body)])
+        out += prefix + bitstream._checksum(head, prefix, 0, body) + body
+    return out
+
+
+def test_golden_bytes():
+    assert bitstream.write_stream(HEADER, SECTIONS) == GOLDEN
+    assert bitstream.read_stream(GOLDEN) == Stream(HEADER, SECTIONS)
+
+
+@given(streams())
+def test_round_trip(stream):
+    data = bitstream.write_stream(stream.header, stream.sections)
+    assert bitstream.read_stream(data) == stream
+
+
+@given(headers)
+def test_header_round_trip_and_size(header):
+    data = bitstream.write_header(header)
+    assert len(data) <= 24
+    assert bitstream.read_header(data + b"more") == (header, len(data))
+
+
+@given(st.binary(max_size=100), st.booleans())
+def test_noise_raises_only_our_errors(noise, after_magic):
+    with pytest.raises(VqcError):
+        bitstream.read_stream(bitstream.MAGIC + b"\x01" + noise if after_magic else noise)
+
+
+def test_every_truncation_is_reported():
+    for size in range(len(GOLDEN)):
+        with pytest.raises(TruncatedStream, match="^truncated: "):
+            bitstream.read_stream(GOLDEN[:size])
+
+
+def test_truncation_names_the_section_and_the_bytes():
+    with pytest.raises(TruncatedStream, match=r"^truncated: section 'bottom' needs 7 bytes, 4 left$"):
+        bitstream.read_stream(GOLDEN[:-3])
+    with pytest.raises(TruncatedStream, match=r"^truncated: the width needs 1 byte, 0 left$"):
+        bitstream.read_stream(GOLDEN[:15])
+
+
+def test_truncation_names_the_tile_where_there_are_several():
+    header = dataclasses.replace(HEADER, tile_log2=9)
+    data = bitstream.write_stream(header, [Section(SectionKind.LEVEL_0, i, b"1234") for i in range(2)])
+    with pytest.raises(TruncatedStream, match="section 'top' of tile 1 needs 4 bytes, 1 left"):
+        bitstream.read_stream(data[:-3])
+
+
+def test_every_flipped_bit_is_reported():
+    allowed = {
+        **dict.fromkeys(range(0, 4), (NotAVqcFile,)),
+        **dict.fromkeys(range(4, 5), (UnsupportedVersion,)),
+        **dict.fromkeys(range(5, 13), (CorruptStream,)),
+        **dict.fromkeys(range(13, 14), (CorruptStream, MalformedStream, UnsupportedFeature)),
+        **dict.fromkeys(range(14, 15), (CorruptStream,)),
+    }
+    other = (
+        CorruptStream,
+        MalformedStream,
+        TruncatedStream,
+    )  # a damaged length asks for bytes that are not there
+    for bit in range(8 * len(GOLDEN)):
+        damaged = bytearray(GOLDEN)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(allowed.get(bit // 8, other)):
+            bitstream.read_stream(bytes(damaged))
+
+
+@given(streams(), st.data())
+def test_flipped_bit_of_any_stream_is_reported(stream, data):
+    damaged = bytearray(bitstream.write_stream(stream.header, stream.sections))
+    bit = data.draw(st.integers(0, 8 * len(damaged) - 1))
+    damaged[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(VqcError):
+        bitstream.read_stream(bytes(damaged))
+
+
+def test_other_files_are_not_ours():
+    for data in (b"\xff\xd8\xff\xe0 a JPEG", b"\x89PNG", b"\x00"):
+        with pytest.raises(NotAVqcFile, match="^not a vqc file$"):
+            bitstream.read_stream(data)
+
+
+def test_newer_version_is_named_whatever_follows_it():
+    with pytest.raises(UnsupportedVersion, match="format version 2"):
+        bitstream.read_stream(bitstream.MAGIC + b"\x02")
+
+
+def test_swapped_tiles_are_reported():
+    header = dataclasses.replace(HEADER, tile_log2=9)
+    data = bitstream.write_stream(header, [Section(SectionKind.LEVEL_0, i, bytes([i]) * 4) for i in range(2)])
+    head, first, second = data[:-20], bytearray(data[-20:-10]), bytearray(data[-10:])
+    first[0], second[0] = second[0], first[0]  # the flag of the last section stays last
+    with pytest.raises(CorruptStream):
+        bitstream.read_stream(head + bytes(second + first))
+
+
+def test_bytes_after_the_last_section_are_refused():
+    with pytest.raises(MalformedStream, match="1 byte after the last section"):
+        bitstream.read_stream(GOLDEN + b"\0")
+
+
+def test_unknown_sections_are_skipped_only_if_they_say_so():
+    assert bitstream.read_stream(with_section(0xBF)) == Stream(HEADER, SECTIONS)
+    with pytest.raises(UnsupportedFeature, match="kind 0x3f"):
+        bitstream.read_stream(with_section(0x3F))
+
+
+def test_alpha_needs_a_layout_with_alpha():
+    with pytest.raises(MalformedStream, match="layout is rgb"):
+        bitstream.read_stream(with_section(0x08))
+
+
+@pytest.mark.parametrize("spelling", ["80808080 01", "8600", "00", "ffffffff 0f"])
+def test_edges_out_of_range_or_not_in_shortest_form(spelling):
+    data = GOLDEN[:15] + bytes.fromhex(spelling) + GOLDEN[17:]
+    with pytest.raises(MalformedStream):
+        bitstream.read_stream(data)
+
+
+LEVELS = [Section(SectionKind.LEVEL_0, 0, b""), Section(SectionKind.LEVEL_1, 0, b"")]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        [],
+        LEVELS[::-1],
+        LEVELS[1:],
+        [LEVELS[0], LEVELS[0]],
+        [LEVELS[0], Section(SectionKind.ICC, 0, b""), LEVELS[1]],
+        [*LEVELS, Section(SectionKind.XMP, 0, b""), Section(SectionKind.ICC, 0, b"")],
+        [*LEVELS, Section(SectionKind.ICC, 1, b"")],
+        [Section(SectionKind.LEVEL_0, 1, b"")],
+    ],
+)
+def test_sections_out_of_order_are_refused(sections):
+    with pytest.raises(MalformedStream):
+        bitstream.write_stream(HEADER, sections)
+
+
+def test_levels_must_cover_all_tiles():
+    header = dataclasses.replace(HEADER, tile_log2=9)
+    with pytest.raises(MalformedStream, match="1 level sections do not cover 2 tiles"):
+        bitstream.write_stream(header, LEVELS[:1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_hash": b""},
+        {"width": 0},
+        {"height": 1 << 28},
+        {"quality": 256},
+        {"tile_log2": 5},
+        {"tile_log2": 16},
+    ],
+)
+def test_header_refuses_what_the_format_cannot_say(change):
+    with pytest.raises(MalformedStream):
+        dataclasses.replace(HEADER, **change)
+
+
+def test_tile_grid():
+    assert bitstream.tile_grid(HEADER) == (1, 1)
+    assert bitstream.tile_grid(dataclasses.replace(HEADER, tile_log2=6, width=65)) == (8, 2)

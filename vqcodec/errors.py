@@ -1,0 +1,89 @@
+"""What can go wrong, one named class per defect.
+
+A message is one line that says what is wrong and by how much; it never names the file, because only the caller knows
+what the user called it.  Classes that stand for a familiar built-in error also derive from that one.
+"""
+
+
+class VqcError(Exception):
+    """Base of everything that vqcodec raises on purpose."""
+
+
+# The stream
+
+
+class NotAVqcFile(VqcError):
+    """The data does not begin with the magic bytes."""
+
+
+class UnsupportedVersion(VqcError):
+    """A stream of a format version that this program does not know."""
+
+
+class UnsupportedFeature(VqcError):
+    """A stream of a known version that uses something this program does not know and must not skip."""
+
+
+class TruncatedStream(VqcError):
+    """The data ends before the stream does."""
+
+
+class CorruptStream(VqcError):
+    """Bytes were changed: a checksum, or what the coder finds at the end of a section, does not agree."""
+
+
+class MalformedStream(VqcError):
+    """Intact bytes that contradict each other or the specification."""
+
+
+# The model
+
+
+class UnknownModel(VqcError):
+    """No weights of that name or hash here."""
+
+
+class ModelMismatch(VqcError):
+    """The stream was made with another model than the one that was asked to decode it."""
+
+
+class InvalidWeights(VqcError):
+    """A weights file that is damaged, incomplete or not one of ours."""
+
+
+# The picture and the request
+
+
+class InvalidImage(VqcError):
+    """Not a picture, or one that has no sensible 8-bit grey or RGB form."""
+
+
+class ImageTooLarge(VqcError):
+    """More pixels than the caller allows, or than the format can say."""
+
+
+class InvalidQuality(VqcError, ValueError):
+    """A quality outside of 0 to 100."""
+
+
+class DeviceUnavailable(VqcError):
+    """A device that is misspelled or not present."""
+
+
+# Files
+
+
+class UnreadableFile(VqcError, OSError):
+    """The operating system would not let us read it."""
+
+
+class MissingFile(UnreadableFile, FileNotFoundError):
+    """There is no such file."""
+
+
+class UnwritableFile(VqcError, OSError):
+    """The operating system, or the writer of the picture format, would not let us write it."""
+
+
+class OutputExists(VqcError, FileExistsError):
+    """The output is already there and the caller did not ask to replace it."""
