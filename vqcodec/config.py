@@ -1,0 +1,185 @@
+"""The shape of a model as plain frozen data: levels, codebooks, widths.  No tensors, no torch.
+
+Everything that a weights file must say about its network is here, goes into the file as JSON
+(:func:`to_json`) and comes back from it (:func:`from_json`).
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+
+QUALITY_STEPS = 256
+"""Qualities that a stream can name: the header stores one byte."""
+
+
+@dataclass(frozen=True)
+class SliceConfig:
+    """``groups`` codebooks of ``size`` codewords in ``dim`` dimensions that are coded side by side."""
+
+    groups: int
+    dim: int
+    size: int
+
+    @property
+    def channels(self) -> int:
+        """Latent channels that this slice quantizes."""
+        return self.groups * self.dim
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Widths of one level's PixelCNN."""
+
+    channels: int = 128
+    hidden: int = 128
+    rank: int = 24
+    attention_heads: int = 0
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """One grid of indices: its stride in pixels, its codebooks and the networks around it."""
+
+    stride: int
+    channels: int
+    slices: tuple[SliceConfig, ...]
+    predicted: int = 0
+    """Leading latent channels that the next coarser level predicts linearly."""
+    analysis_blocks: int = 1
+    synthesis_blocks: int = 1
+    prior: PriorConfig = PriorConfig()
+
+    @property
+    def latents(self) -> int:
+        """Latent channels ``D`` of this level."""
+        return sum(s.channels for s in self.slices)
+
+    @property
+    def groups(self) -> int:
+        """Indices ``G`` at each grid position."""
+        return sum(s.groups for s in self.slices)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A hierarchy of levels, coarse to fine, each at half the stride of the one before it.
+
+    Lambdas are the price of a squared error against a bit: the training loss is
+    ``lambda * 255^2 * MSE + bpp``.  They rise geometrically from ``lambda_min`` to ``lambda_max``; networks hold
+    learned vectors at ``knots`` of them and interpolate between, so that quality is continuous.
+    """
+
+    name: str
+    levels: tuple[LevelConfig, ...]
+    pixel_channels: int = 64
+    """Width of the networks at half the finest stride."""
+    pixel_blocks: int = 2
+    lambda_min: float = 0.0006
+    lambda_max: float = 0.13
+    knots: int = 8
+    entropy_constrained: bool = True
+    """Choose codewords by distance and bits; otherwise the nearest one (the VQ-VAE papers)."""
+
+    def __post_init__(self) -> None:
+        strides = [level.stride for level in self.levels]
+        if not strides or strides[-1] < 4 or any(a != 2 * b for a, b in zip(strides, strides[1:], strict=False)):
+            raise ValueError(f"strides must halve from level to level and end at 4 or more, not {strides}")
+
+    @property
+    def finest(self) -> LevelConfig:
+        """The level that is nearest to the pixels."""
+        return self.levels[-1]
+
+    @property
+    def stride(self) -> int:
+        """Pictures are padded to multiples of this: the coarsest stride."""
+        return self.levels[0].stride
+
+    def lambda_at(self, position: float) -> float:
+        """Lambda at ``position`` in ``[0, 1]`` of the quality range."""
+        return self.lambda_min * (self.lambda_max / self.lambda_min) ** position
+
+    def knot_positions(self, step: float) -> float:
+        """Where the quality step ``0 .. QUALITY_STEPS - 1`` lies among the knots: ``0 .. knots - 1``."""
+        return step / (QUALITY_STEPS - 1) * (self.knots - 1)
+
+    def gain_at(self, position: float) -> float:
+        """Cells per pixel unit that make unit codebook cells optimal at high rate.
+
+        A cell of unit volume has squared error 1/12 per dimension and its derivative against the rate is
+        ``2 ln 2 / 12`` per bit (:data:`BIT_PRICE`); equating that with ``lambda`` gives the gain.
+        """
+        return math.sqrt(BIT_PRICE * self.lambda_at(position) * 255**2 / 3)
+
+    def grid_shapes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """``(rows, columns)`` of each level's grid for a picture of that size."""
+        rows, columns = -(-height // self.stride), -(-width // self.stride)
+        return [(rows << i, columns << i) for i in range(len(self.levels))]
+
+
+BIT_PRICE = 2 * math.log(2) / 12
+"""Squared error, in unit cells, that one bit is worth."""
+
+
+def to_json(config: ModelConfig) -> str:
+    """The configuration as JSON, for weights files and checkpoints."""
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+
+def from_json(text: str) -> ModelConfig:
+    """Inverse of :func:`to_json`.  Raises ``ValueError`` or ``TypeError`` on anything else."""
+    fields = json.loads(text)
+    levels = tuple(
+        LevelConfig(
+            **{
+                **level,
+                "slices": tuple(SliceConfig(**s) for s in level["slices"]),
+                "prior": PriorConfig(**level["prior"]),
+            }
+        )
+        for level in fields["levels"]
+    )
+    return ModelConfig(**{**fields, "levels": levels})
+
+
+def _paper(name: str, strides: tuple[int, ...]) -> ModelConfig:
+    """A (hierarchical) VQ-VAE as in the papers: one codebook of 512 codewords in 64 dimensions per level."""
+    levels = tuple(
+        LevelConfig(stride, 128, (SliceConfig(1, 64, 512),), predicted=0 if i == 0 else 16)
+        for i, stride in enumerate(strides)
+    )
+    return ModelConfig(name, levels, entropy_constrained=False)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        # Codebook sizes from the standard deviation of PCA latents in unit cells at lambda_max: one dimension above
+        # 3 cells, two from 1 to 3, four from 0.5 to 1, eight below.
+        ModelConfig(
+            "vqc-1",
+            (
+                LevelConfig(
+                    16,
+                    96,
+                    (SliceConfig(4, 1, 512), SliceConfig(12, 1, 192), SliceConfig(16, 1, 96)),
+                    prior=PriorConfig(channels=128, hidden=128, attention_heads=4),
+                ),
+                LevelConfig(
+                    8,
+                    128,
+                    (SliceConfig(8, 2, 256), SliceConfig(8, 2, 128), SliceConfig(12, 4, 128), SliceConfig(6, 8, 64)),
+                    predicted=16,
+                    analysis_blocks=2,
+                    synthesis_blocks=4,
+                    prior=PriorConfig(channels=160, hidden=128),
+                ),
+            ),
+        ),
+        # van den Oord et al. 2017 (arXiv:1711.00937); Razavi et al. 2019 (arXiv:1906.00446).
+        _paper("vqvae", (4,)),
+        _paper("vqvae2", (8, 4)),
+        _paper("vqvae2-3level", (16, 8, 4)),
+    )
+}

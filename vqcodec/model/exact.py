@@ -1,0 +1,134 @@
+"""Layers whose arithmetic a decoder can repeat exactly: integers in float containers, trained by straight-through.
+
+Activations are integers ``0 .. 255`` (or signed ones, where said) in units of ``1 / UNIT``; weights are integers of at
+most 7 bits and a sign times a power of two per output.  Every sum stays below 2^24, so float32 holds it exactly in
+whatever order it is added.  The layers here are the training form: the same numbers, rounded on the way forward and
+transparent to gradients on the way back.  ``coding/integer_prior.py`` is the form that runs in the codec.
+
+Precedent: Balle, Johnston & Minnen, "Integer networks for data compression with latent-variable models", ICLR 2019.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+UNIT = 32
+"""Activations are integers over this."""
+LIMIT = 255
+"""Largest activation, as an integer."""
+FINE_UNIT = 128
+"""Unit of the few numbers that steer logits directly."""
+FINE_LIMIT = 1023
+LOGIT_UNIT = 16
+"""Logits are integers over this, in octaves (powers of two)."""
+WEIGHT_LIMIT = 127
+FINE_WEIGHT_LIMIT = 511
+EXACT = 2**24
+"""Integers below this are exact in float32, and so are their sums as long as they stay below."""
+MAX_EXPONENT = 20
+
+Tap = tuple[int, int]
+"""(rows, columns) from the position that is computed to one that it sees."""
+
+POINT: tuple[Tap, ...] = ((0, 0),)
+SQUARE: tuple[Tap, ...] = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+# Position (y, x) is computed at time x + 2 * y, so a tap is known before if dx + 2 * dy < 0.
+PAST: tuple[Tap, ...] = tuple(
+    (dy, dx) for dy in (-2, -1, 0) for dx in range(-2, 3) if dx + 2 * dy < 0
+)  # 11 taps: five, four and two
+PAST_AND_HERE: tuple[Tap, ...] = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0))
+
+
+def _straight(value: Tensor, rounded: Tensor) -> Tensor:
+    return value + (rounded - value).detach()
+
+
+def floor_to(x: Tensor, unit: int) -> Tensor:
+    """Floor to multiples of ``1 / unit``, with the gradient of the identity."""
+    return _straight(x, torch.floor(x * unit) / unit)
+
+
+def round_to(x: Tensor, unit: int) -> Tensor:
+    """Round to multiples of ``1 / unit``, with the gradient of the identity."""
+    return _straight(x, torch.round(x * unit) / unit)
+
+
+def activate(x: Tensor) -> Tensor:
+    """Clipped ReLU: ``0 .. LIMIT`` over ``UNIT``."""
+    return x.clamp(0, LIMIT / UNIT)
+
+
+def clip(x: Tensor, limit: int, unit: int) -> Tensor:
+    """Signed clipping to ``-limit .. limit`` over ``unit``."""
+    return x.clamp(-limit / unit, limit / unit)
+
+
+@torch.no_grad()
+def exponents(weight: Tensor, bias: Tensor | None, input_limit: int, weight_limit: int = WEIGHT_LIMIT) -> Tensor:
+    """Powers of two (outputs,) that scale each output's weights into range and keep its sums exact.
+
+    ``weight`` (outputs, inputs) maps integers to integers; ``bias`` (outputs,) is in the output's integers.
+    """
+    largest = weight.abs().amax(1).clamp_min(1e-12)
+    # Rounding raises a weight, or the bias, by at most half a step: that much room is left.
+    reach = weight.abs().sum(1) * input_limit + (0 if bias is None else bias.abs())
+    room = EXACT - 1 - input_limit * (weight.shape[1] + 1)
+    scale = torch.minimum(weight_limit / largest, room / reach.clamp_min(1e-12))
+    return scale.log2().floor().clamp(-MAX_EXPONENT, MAX_EXPONENT)
+
+
+class ExactLinear(nn.Module):
+    """A convolution over given taps, ``floor(W x + b)``; with one tap, a linear map of channels.
+
+    ``weight`` (outputs, taps, inputs) is in real units.  Inputs are integers over ``unit_in`` of magnitude at most
+    ``limit_in``, the result is one over ``unit_out``, not yet clipped.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        taps: Sequence[Tap] = POINT,
+        *,
+        limit_in: int = LIMIT,
+        unit_in: int = UNIT,
+        unit_out: int = UNIT,
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.taps, self.limit_in, self.unit_in, self.unit_out = tuple(taps), limit_in, unit_in, unit_out
+        self.weight = nn.Parameter(torch.randn(outputs, len(self.taps), inputs) * (len(self.taps) * inputs) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def quantized(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Integer weights (outputs, taps, inputs), exponents (outputs,) and integer biases, all as float.
+
+        ``floor((weights . x + biases) * 2^-exponents)`` is the layer on integers.
+        """
+        ratio = self.unit_out / self.unit_in
+        weight = self.weight.flatten(1) * ratio
+        bias = None if self.bias is None else self.bias * self.unit_out
+        exponent = exponents(weight, bias, self.limit_in)
+        scale = torch.exp2(exponent)
+        integers = _straight(weight * scale[:, None], torch.round(weight * scale[:, None]))
+        biases = None if bias is None else _straight(bias * scale, torch.round(bias * scale))
+        return integers.reshape_as(self.weight), exponent, biases
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W); positions outside count as zero."""
+        integers, exponent, biases = self.quantized()
+        scale = torch.exp2(-exponent)
+        weight = integers * (scale * self.unit_in / self.unit_out)[:, None, None]
+        bias = None if biases is None else biases * scale / self.unit_out
+        if len(self.taps) == 1:
+            y = F.conv2d(x, weight.transpose(1, 2)[..., None], bias)
+        else:
+            rows, columns = zip(*self.taps, strict=True)
+            top, left = -min(rows), -min(columns)
+            height, width = top + max(rows) + 1, left + max(columns) + 1
+            kernel = weight.new_zeros(len(weight), weight.shape[2], height, width)
+            kernel[:, :, [r + top for r in rows], [c + left for c in columns]] = weight.transpose(1, 2)
+            y = F.conv2d(F.pad(x, (left, max(columns), top, max(rows))), kernel, bias)
+        return floor_to(y, self.unit_out)

@@ -1,0 +1,298 @@
+"""Indices so far -> logits of the next: the PixelCNN of each level, in its training form.
+
+van den Oord et al. 2016 (arXiv:1601.06759, arXiv:1606.05328), adapted to decode fast and exactly.  Position ``(y, x)``
+belongs to wavefront ``x + 2 * y`` and sees only earlier wavefronts, so that all positions of a wavefront are coded at
+once; at a position the slices follow one another, each seeing those before it.  What a level sees:
+
+    own indices, earlier wavefronts --> embedding -> causal convolution --+
+    the next coarser level's indices -> embedding -> convolutions --------+-> trunk -> (attention) -> slice by slice
+    quality --------------------------> a vector -------------------------+                           -> logits
+
+Everything after the embedding is made of ``exact.py``'s layers.  It sees indices and never a float feature of the
+transforms.  Running it step by step, in integers, is the business of ``coding/``.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
+from vqcodec.grids import Grids
+from vqcodec.model.exact import (
+    FINE_LIMIT,
+    FINE_UNIT,
+    FINE_WEIGHT_LIMIT,
+    LIMIT,
+    LOGIT_UNIT,
+    PAST,
+    PAST_AND_HERE,
+    SQUARE,
+    UNIT,
+    ExactLinear,
+    Tap,
+    activate,
+    clip,
+    exponents,
+    floor_to,
+    round_to,
+)
+from vqcodec.model.layers import QualityVector
+from vqcodec.model.quantizer import lattice
+
+ATTENTION_TAPS: tuple[Tap, ...] = tuple(
+    (dy, dx) for dy in range(-6, 1) for dx in range(-6, 7) if dx + 2 * dy < 0
+)
+HEAD_DIM = 16
+SCORE_SHIFT = 6
+"""Attention scores are ``floor(q . k * 2^-SCORE_SHIFT)`` sixteenths of an octave."""
+ATTENTION_UNIT = 8 * UNIT
+"""Attended values have this much finer unit, because they are averages."""
+
+
+def embedding_start(config: SliceConfig) -> Tensor:
+    """First embedding of a slice's codewords (K, E): coordinates (also at a coarse scale in 1-D) and log magnitude."""
+    words = lattice(config.dim, config.size)
+    parts = [words, words.norm(dim=1, keepdim=True).add(1).log2()]
+    if config.dim == 1:
+        parts.append(words * (7 / words.abs().max()))
+    return clip(torch.cat(parts, 1), LIMIT, UNIT)
+
+
+def feature_start(config: SliceConfig, rank: int) -> Tensor:
+    """First features (K, rank) that span a slice's log-probabilities, each at most 8; column 0 falls off with the norm.
+
+    Laplacian and Gaussian shapes and their shifts, near zero and over the whole reach, a zero bin and, for the rest,
+    bumps along lines.
+    """
+    words = lattice(config.dim, config.size)
+    norm = words.norm(dim=1, keepdim=True)
+    reach = float(norm.max())
+    whole, near = 8 / reach, words.clamp(-8, 8)
+    columns = [-norm.clamp_max(8), near, (norm + 1).log2(), (norm == 0) * 3.0, -norm.square() * (whole / reach)]
+    if reach > 12:
+        columns += [-norm * whole, words * whole]
+    if config.dim > 1:
+        columns += [near.abs()]
+    features = torch.cat(columns, 1)
+    generator = torch.Generator().manual_seed(0)
+    bumps = []
+    for i in range(rank - features.shape[1]):
+        if config.dim == 1:
+            centre = reach * (i + 1) / rank * (-1) ** i
+            bumps.append(4 * torch.exp(-((words[:, 0] - centre) * (8 / reach)).square()))
+        else:
+            line = F.normalize(torch.randn(config.dim, generator=generator), dim=0)
+            bumps.append((near @ line).abs())
+    return torch.stack([*features.T, *bumps], 1)[:, :rank]
+
+
+class Embedding(nn.Module):
+    """Indices -> integer vectors, a table per codebook."""
+
+    def __init__(self, level: LevelConfig):
+        super().__init__()
+        self.tables = nn.ParameterList(embedding_start(s).repeat(s.groups, 1, 1) for s in level.slices)
+        self.groups = [s.groups for s in level.slices]
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each slice's embedding."""
+        return [t.shape[0] * t.shape[2] for t in self.tables]
+
+    @property
+    def channels(self) -> int:
+        """Channels of all slices."""
+        return sum(self.widths)
+
+    def quantized(self) -> list[Tensor]:
+        """The tables (G, K, E), in real units but on the integer grid."""
+        return [round_to(clip(t, LIMIT, UNIT), UNIT) for t in self.tables]
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """(B, G, H, W) -> (B, channels, H, W)."""
+        parts = []
+        for table, chosen in zip(self.quantized(), indices.split(self.groups, 1), strict=True):
+            groups, size, width = table.shape
+            offset = torch.arange(groups, device=indices.device)[:, None, None] * size
+            rows = F.embedding(chosen + offset, table.reshape(-1, width))  # (B, G, H, W, E)
+            parts.append(rows.permute(0, 1, 4, 2, 3).flatten(1, 2))
+        return torch.cat(parts, 1)
+
+
+class Context(nn.Module):
+    """Indices of the next coarser level -> features at this level's positions; not causal, all of it is known."""
+
+    def __init__(self, coarse: LevelConfig, channels: int):
+        super().__init__()
+        self.embedding = Embedding(coarse)
+        self.first = ExactLinear(self.embedding.channels, channels, SQUARE)
+        self.second = ExactLinear(channels, channels, SQUARE)
+        self.up = ExactLinear(channels, 4 * channels)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """(B, G, H, W) -> (B, channels, 2H, 2W), signed."""
+        h = activate(self.first(self.embedding(indices)))
+        h = activate(h + self.second(h))
+        return F.pixel_shuffle(clip(self.up(h), LIMIT, UNIT), 2)
+
+
+class Attention(nn.Module):
+    """Causal self-attention over a window of earlier positions, with a learned bias per tap and an empty slot."""
+
+    def __init__(self, channels: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        width = heads * HEAD_DIM
+        self.query = ExactLinear(channels, width)
+        self.key = ExactLinear(channels, width)
+        self.value = ExactLinear(channels, width)
+        self.bias = nn.Parameter(torch.zeros(heads, len(ATTENTION_TAPS) + 1))
+        self.out = ExactLinear(width, channels, limit_in=LIMIT * ATTENTION_UNIT // UNIT, unit_in=ATTENTION_UNIT)
+        with torch.no_grad():
+            self.out.weight *= 0.1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        b, _, height, width = x.shape
+        query, key, value = (clip(f(x), LIMIT, UNIT) for f in (self.query, self.key, self.value))
+        rows, columns = zip(*ATTENTION_TAPS, strict=True)
+        up, side = -min(rows), max(columns)
+
+        def windows(t: Tensor) -> Tensor:
+            padded = F.pad(t, (side, side, up, 0))
+            seen = [padded[:, :, up + r : up + r + height, side + c : side + c + width] for r, c in ATTENTION_TAPS]
+            return torch.stack(seen, 2).unflatten(1, (self.heads, -1))  # (B, heads, d, taps, H, W)
+
+        scores = (query.unflatten(1, (self.heads, HEAD_DIM))[:, :, :, None] * windows(key)).float().sum(2)
+        scores = scores * (UNIT * UNIT * 2.0**-SCORE_SHIFT / LOGIT_UNIT)
+        bias = round_to(self.bias, LOGIT_UNIT)[None, :, :, None, None]
+        scores = floor_to(scores, LOGIT_UNIT) + bias[:, :, 1:]
+        inside = windows(torch.ones_like(key[:1]))[:, :, 0]
+        scores = scores.masked_fill(inside == 0, -1e4)
+        empty = bias[:, :, :1].expand(b, -1, -1, height, width)
+        weights = torch.softmax(torch.cat([empty, scores], 2) * math.log(2), 2)[:, :, 1:]
+        attended = (weights[:, :, None] * windows(value).float()).sum(3).flatten(1, 2)
+        return self.out(floor_to(attended, ATTENTION_UNIT).to(x.dtype))
+
+
+class SliceHead(nn.Module):
+    """Trunk features and the slices before -> logits of one slice."""
+
+    def __init__(self, config: SliceConfig, inputs: int, hidden: int, rank: int, knots: int):
+        super().__init__()
+        self.config, self.rank = config, rank
+        self.first = ExactLinear(inputs, hidden)
+        self.second = ExactLinear(hidden, hidden)
+        self.third = ExactLinear(hidden, hidden)
+        self.coefficients = ExactLinear(hidden, config.groups * rank, unit_out=FINE_UNIT)
+        self.quality = QualityVector(knots, config.groups * rank)
+        self.features = nn.Parameter(feature_start(config, rank).repeat(config.groups, 1, 1))
+        with torch.no_grad():
+            self.third.weight *= 0.3
+            self.coefficients.weight *= 0.02
+            self.quality.values[:, ::rank] = 0.7  # a Laplacian
+
+    def quantized_features(self) -> tuple[Tensor, Tensor]:
+        """Integer features (G, K, rank) and exponents (G,): logits are ``floor(features . p * 2^-exponent)``."""
+        scaled = self.features * (LOGIT_UNIT / FINE_UNIT)
+        groups, size, rank = scaled.shape
+        each = exponents(scaled.reshape(groups * size, rank), None, FINE_LIMIT, FINE_WEIGHT_LIMIT)
+        exponent = each.reshape(groups, size).amin(1)
+        scaled = scaled * torch.exp2(exponent)[:, None, None]
+        return scaled + (torch.round(scaled) - scaled).detach(), exponent
+
+    def forward(self, h: Tensor, quality: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (G, B * H * W, K)."""
+        u = activate(self.first(h))
+        u = activate(u + self.third(activate(self.second(u))))
+        p = self.coefficients(u).float() + round_to(self.quality.image(quality), FINE_UNIT)
+        p = clip(p, FINE_LIMIT, FINE_UNIT).unflatten(1, (self.config.groups, self.rank))
+        p = p.permute(1, 0, 3, 4, 2).flatten(1, 3)  # (G, N, rank)
+        features, exponent = self.quantized_features()
+        octave = math.log(2)
+        features = features * (torch.exp2(-exponent) * (FINE_UNIT / LOGIT_UNIT))[:, None, None]
+        if self.training:  # a sixteenth of an octave is not worth five passes over the largest tensor
+            return torch.bmm(p, features.transpose(1, 2) * octave).float()
+        return floor_to(torch.bmm(p, features.transpose(1, 2)).float(), LOGIT_UNIT) * octave
+
+
+class LevelPrior(nn.Module):
+    """The PixelCNN of one level."""
+
+    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int):
+        super().__init__()
+        shape = level.prior
+        self.embedding = Embedding(level)
+        self.past = ExactLinear(self.embedding.channels, shape.channels, PAST)
+        self.quality = QualityVector(knots, shape.channels)
+        self.context = Context(coarse, shape.channels) if coarse else None
+        self.attention = Attention(shape.channels, shape.attention_heads) if shape.attention_heads else None
+        self.near = ExactLinear(shape.channels, shape.channels, PAST_AND_HERE)
+        self.mix = ExactLinear(shape.channels, shape.channels)
+        heads, seen = [], shape.channels
+        for config, width in zip(level.slices, self.embedding.widths, strict=True):
+            heads.append(SliceHead(config, seen, shape.hidden, shape.rank, knots))
+            seen += width
+        self.heads = nn.ModuleList(heads)
+        with torch.no_grad():
+            self.mix.weight *= 0.3
+
+    def forward(self, indices: Tensor, coarse: Tensor | None, quality: Tensor) -> list[Tensor]:
+        """Logits (natural, not normalised) of every index given those before it.
+
+        Args:
+            indices: (B, G, H, W) of this level.
+            coarse: (B, G', H / 2, W / 2) of the next coarser level, None for the coarsest.
+            quality: (B,) among the knots.
+
+        Returns:
+            One tensor per slice, (G of the slice, B * H * W, K).
+        """
+        own = self.embedding(indices)
+        h = self.past(own) + round_to(self.quality.image(quality), UNIT)
+        if self.context is not None:
+            assert coarse is not None
+            h = h + self.context(coarse)
+        h = activate(h)
+        if self.attention is not None:
+            h = activate(h + self.attention(h))
+        h = activate(h + self.mix(activate(self.near(h))))
+        seen, logits = h, []
+        for head, embedded in zip(self.heads, own.split(self.embedding.widths, 1), strict=True):
+            logits.append(head(seen, quality))
+            seen = torch.cat([seen, embedded.to(seen.dtype)], 1)
+        return logits
+
+
+class Prior(nn.ModuleList):
+    """One :class:`LevelPrior` per level, coarse to fine."""
+
+    def __init__(self, config: ModelConfig):
+        coarser = [None, *config.levels]
+        super().__init__(
+            LevelPrior(level, coarse, config.knots) for level, coarse in zip(config.levels, coarser, strict=False)
+        )
+
+    def bits(self, grids: Grids, quality: Tensor) -> list[Tensor]:
+        """Ideal code length of every slice of every level, per picture: a list of (B,) per level and slice."""
+        result, coarse = [], None
+        for level, indices in zip(self, grids.levels, strict=True):
+            logits = level(indices, coarse, quality)
+            result += slice_bits(logits, indices)
+            coarse = indices
+        return result
+
+
+def slice_bits(logits: Sequence[Tensor], indices: Tensor) -> list[Tensor]:
+    """Cross-entropy in bits per picture, (B,) for each slice; ``indices`` (B, G, H, W)."""
+    groups = [t.shape[0] for t in logits]
+    result = []
+    for values, chosen in zip(logits, indices.split(groups, 1), strict=True):
+        target = chosen.transpose(0, 1).flatten()
+        nats = F.cross_entropy(values.flatten(0, 1), target, reduction="none")
+        result.append(nats.reshape(values.shape[0], indices.shape[0], -1).sum((0, 2)) / math.log(2))
+    return result
+

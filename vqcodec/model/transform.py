@@ -1,0 +1,141 @@
+"""Pixels <-> latents: an orthonormal block transform per level plus convolutional residual branches.
+
+The linear part starts as the principal components of training patches and is already a decent codec; every branch
+ends in a layer that starts at zero, so training starts from that codec.  Quantization is not here: between analysis
+and synthesis, ``vqvae.py`` turns each level's latents into codewords.
+
+    analysis:   pixels -> features at every stride, linear latents at every stride
+    project:    features (+ what coarser levels say) -> correction of a level's latents
+    synthesis:  decoded latents -> what they say to the next finer level -> ... -> pixels
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqcodec.config import LevelConfig, ModelConfig
+from vqcodec.model.layers import Blocks, QualityVector, conv, upsample, zeroed
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the decoded coarser levels say to a level."""
+
+    features: Tensor
+    """(B, C, H, W) at the stride of the level that listens."""
+    predicted: Tensor
+    """(B, predicted, H, W): its leading latents, as far as the coarser level knows them."""
+
+
+class BlockTransform(nn.Module):
+    """Orthonormal transform of non-overlapping blocks, truncated to the leading coefficients, and its transpose."""
+
+    def __init__(self, inputs: int, block: int, outputs: int):
+        super().__init__()
+        self.block = block
+        basis = torch.eye(outputs, inputs * block * block)
+        self.analysis = nn.Parameter(basis)
+        self.synthesis = nn.Parameter(basis.T.clone())
+
+    @torch.no_grad()
+    def start(self, basis: Tensor) -> None:
+        """Set both directions to an orthonormal ``basis`` (outputs or fewer, inputs * block^2); the rest is zero."""
+        self.analysis.zero_()[: len(basis)] = basis[: len(self.analysis)]
+        self.synthesis.copy_(self.analysis.T)
+
+    # Full precision: at high quality a latent spans more cells than bfloat16 has steps.
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / block, W / block)."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(F.pixel_unshuffle(x.float(), self.block), self.analysis[:, :, None, None])
+
+    def inverse(self, latents: Tensor) -> Tensor:
+        """(B, outputs, H, W) -> (B, inputs, H * block, W * block)."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return F.pixel_shuffle(F.conv2d(latents.float(), self.synthesis[:, :, None, None]), self.block)
+
+
+class Analysis(nn.Module):
+    """Pixels -> features at each level's stride.  Nothing decoded enters here."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        pixel, finest, knots = config.pixel_channels, config.finest, config.knots
+        patch = finest.stride // 2
+        self.stem = nn.Sequential(nn.PixelUnshuffle(patch), conv(3 * patch * patch, pixel))
+        self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
+        widths = [pixel, *(level.channels for level in reversed(config.levels))]
+        self.down = nn.ModuleList(conv(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(Blocks(1, width, knots) for width in widths[1:])
+
+    def forward(self, x: Tensor, quality: Tensor) -> list[Tensor]:
+        """``x`` (B, 3, H, W), centred at 0 -> features (B, C, H / stride, W / stride), coarse to fine."""
+        h = self.pixel_blocks(self.stem(x), quality)
+        features = []
+        for down, blocks in zip(self.down, self.blocks, strict=True):
+            h = blocks(down(h), quality)
+            features.append(h)
+        return features[::-1]
+
+
+class Project(nn.Module):
+    """A level's features, and the message from coarser levels, -> a correction of its linear latents."""
+
+    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int):
+        super().__init__()
+        heard = coarse.channels if coarse else 0
+        self.join = nn.Conv2d(level.channels + heard, level.channels, 1)
+        self.blocks = Blocks(level.analysis_blocks, level.channels, knots)
+        self.out = zeroed(nn.Conv2d(level.channels, level.latents, 1))
+
+    def forward(self, features: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+        """-> (B, D, H, W)."""
+        h = features if message is None else torch.cat([features, message.features.to(features.dtype)], 1)
+        return self.out(self.blocks(self.join(h), quality)).float()
+
+
+class LevelSynthesis(nn.Module):
+    """Decoded latents of a level (and the message it got) -> the message to the next finer level."""
+
+    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, finer: LevelConfig, knots: int):
+        super().__init__()
+        self.join = conv(level.latents + (coarse.channels if coarse else 0), level.channels)
+        self.blocks = Blocks(level.synthesis_blocks, level.channels, knots)
+        self.up = upsample(level.channels, level.channels)
+        self.fine_blocks = Blocks(1, level.channels, knots)
+        self.transform = BlockTransform(finer.predicted, 2, level.latents)
+
+    def forward(self, latents: Tensor, message: Message | None, quality: Tensor) -> Message:
+        """``latents`` (B, D, H, W) -> a message at (2H, 2W)."""
+        h = latents if message is None else torch.cat([latents, message.features.to(latents.dtype)], 1)
+        h = self.up(self.blocks(self.join(h), quality))
+        return Message(self.fine_blocks(h, quality), self.transform.inverse(latents))
+
+
+class PixelSynthesis(nn.Module):
+    """Decoded latents of the finest level (and the message it got) -> pixels."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        level, pixel, knots = config.finest, config.pixel_channels, config.knots
+        coarse = config.levels[-2] if len(config.levels) > 1 else None
+        self.patch = level.stride // 2
+        self.transform = BlockTransform(3, level.stride, level.latents)
+        self.join = conv(level.latents + (coarse.channels if coarse else 0), level.channels)
+        self.blocks = Blocks(level.synthesis_blocks, level.channels, knots)
+        self.up = upsample(level.channels, pixel)
+        self.pixel_join = conv(pixel + 3 * self.patch**2, pixel)
+        self.scale = QualityVector(knots, pixel, 1.0)
+        self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
+        self.out = zeroed(conv(pixel, 3 * self.patch**2))
+
+    def forward(self, latents: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+        """``latents`` (B, D, H, W) -> (B, 3, H * stride, W * stride), centred at 0."""
+        linear = self.transform.inverse(latents)
+        h = latents if message is None else torch.cat([latents, message.features.to(latents.dtype)], 1)
+        h = self.up(self.blocks(self.join(h), quality))
+        h = torch.cat([h, F.pixel_unshuffle(linear, self.patch).to(h.dtype)], 1)
+        h = self.pixel_blocks(self.pixel_join(h), quality) * self.scale.image(quality).to(h.dtype)
+        return linear + F.pixel_shuffle(self.out(h), self.patch).float()

@@ -1,0 +1,110 @@
+"""Tensor <-> grids of indices: the hierarchical VQ-VAE, one level at a time.
+
+Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019, with product codebooks.
+A level's latents depend on what the coarser levels' *decoded* indices say, so encoding goes level by level: the caller
+chooses indices (with whatever prior it has) between :meth:`VQVAE.latents` and :meth:`VQVAE.advance`.
+
+    analyse -> [ latents -> (choose indices) -> advance ] for every level -> pixels
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vqcodec.config import ModelConfig
+from vqcodec.grids import Grids
+from vqcodec.model.layers import QualityVector
+from vqcodec.model.quantizer import ProductQuantizer
+from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Message, PixelSynthesis, Project
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """What analysis knows of a picture, per level, coarse to fine."""
+
+    features: list[Tensor]
+    linear: list[Tensor]
+
+
+class VQVAE(nn.Module):
+    """Transforms and codebooks of a model; the prior is separate."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        levels, knots = config.levels, config.knots
+        coarser = [None, *levels]
+        self.analysis = Analysis(config)
+        self.project = nn.ModuleList(Project(a, b, knots) for a, b in zip(levels, coarser, strict=False))
+        self.synthesis = nn.ModuleList(
+            LevelSynthesis(level, coarse, finer, knots)
+            for level, coarse, finer in zip(levels, coarser, levels[1:], strict=False)
+        )
+        self.pixel_synthesis = PixelSynthesis(config)
+        self.log_gain = nn.ModuleList(QualityVector(knots, level.latents) for level in levels)
+        self.quantizers = nn.ModuleList(
+            nn.ModuleList(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices)
+            for level in levels
+        )
+        gains = [config.gain_at(i / (knots - 1)) for i in range(knots)]
+        with torch.no_grad():
+            for vector in self.log_gain:
+                vector.values += torch.tensor(gains).log()[:, None]
+
+    def transforms(self) -> list[BlockTransform]:
+        """The block transforms, coarse to fine; ``transforms()[i]`` makes the linear latents of level ``i``."""
+        return [*(s.transform for s in self.synthesis), self.pixel_synthesis.transform]
+
+    def analyse(self, x: Tensor, quality: Tensor) -> Pyramid:
+        """``x`` (B, 3, H, W) in [0, 1], H and W multiples of the coarsest stride; ``quality`` (B,) among the knots."""
+        x = x - 0.5
+        linear: list[Tensor] = []
+        source = x
+        for transform, level in zip(reversed(self.transforms()), reversed(self.config.levels), strict=True):
+            latents = transform(source)
+            linear.append(latents)
+            source = latents[:, : level.predicted]
+        return Pyramid(self.analysis(x, quality), linear[::-1])
+
+    def latents(self, level: int, pyramid: Pyramid, message: Message | None, quality: Tensor) -> Tensor:
+        """Scaled latents of a level, in codebook cells: (B, D, H, W)."""
+        z = pyramid.linear[level] + self.project[level](pyramid.features[level], message, quality)
+        if message is not None:
+            z = self._add_predicted(z, message, -1)
+        return z * self.log_gain[level].image(quality).exp()
+
+    def dequantize(self, level: int, indices: Tensor) -> Tensor:
+        """Codewords of ``indices`` (B, G, H, W) -> (B, D, H, W)."""
+        b, _, h, w = indices.shape
+        parts = []
+        groups = [q.config.groups for q in self.quantizers[level]]
+        for quantizer, chosen in zip(self.quantizers[level], indices.split(groups, 1), strict=True):
+            parts.append(quantizer.join(quantizer.lookup(chosen.transpose(0, 1).flatten(1)), (b, h, w)))
+        return torch.cat(parts, 1)
+
+    def decoded(self, level: int, quantized: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+        """Codewords (B, D, H, W), in cells -> latents as the synthesis takes them."""
+        latents = quantized / self.log_gain[level].image(quality).exp()
+        return latents if message is None else self._add_predicted(latents, message, 1)
+
+    def advance(self, level: int, quantized: Tensor, message: Message | None, quality: Tensor) -> Message:
+        """What a coarse level's codewords (B, D, H, W) say to the next finer one."""
+        return self.synthesis[level](self.decoded(level, quantized, message, quality), message, quality)
+
+    def pixels(self, quantized: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+        """The finest level's codewords -> (B, 3, H, W), in [0, 1] but not clipped."""
+        latents = self.decoded(len(self.config.levels) - 1, quantized, message, quality)
+        return self.pixel_synthesis(latents, message, quality) + 0.5
+
+    def decode(self, grids: Grids, quality: Tensor) -> Tensor:
+        """All indices -> (B, 3, H, W), in [0, 1] but not clipped."""
+        message = None
+        for level, indices in enumerate(grids.levels[:-1]):
+            message = self.advance(level, self.dequantize(level, indices), message, quality)
+        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.bottom), message, quality)
+
+    @staticmethod
+    def _add_predicted(latents: Tensor, message: Message, sign: int) -> Tensor:
+        known = message.predicted.shape[1]
+        return torch.cat([latents[:, :known] + sign * message.predicted, latents[:, known:]], 1)

@@ -1,0 +1,136 @@
+"""How good a network is on photographs it does not train on: rate-distortion points and BD-rate against JPEG.
+
+Rates here are the prior's cross-entropy, not bytes; ``benchmarks/`` measures bytes.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import bjontegaard
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqcodec.training.network import Network
+from vqcodec.training.objective import encode
+
+QUALITIES = (0.12, 0.3, 0.48, 0.66, 0.84)
+"""Where in the quality range the validation points lie; from about 0.1 to 1.3 bpp."""
+JPEG_QUALITIES = (8, 14, 22, 32, 45, 60, 75, 85, 92, 95)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Means over the pictures of a set."""
+
+    bpp: float
+    psnr: float
+
+
+@dataclass(frozen=True)
+class SliceReport:
+    """One slice at one quality, averaged over pictures."""
+
+    level: int
+    slice: int
+    position: float
+    bpp: float
+    distortion: float
+    """Squared error per dimension, in cells: 1/12 is a uniform cell, much more is overload."""
+    perplexity: float
+    used: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation: points by rising quality, BD-rate against JPEG in percent, details of the slices."""
+
+    points: list[Point]
+    bd_rate: float
+    slices: list[SliceReport]
+
+
+def pad(x: Tensor, stride: int) -> Tensor:
+    """Repeat the last row and column of (B, C, H, W) up to multiples of ``stride``."""
+    return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
+
+
+def psnr(mse: float) -> float:
+    """Decibels for a squared error on the 0-255 scale."""
+    return 10 * math.log10(255**2 / max(mse, 1e-9))
+
+
+@cache
+def _jpeg_point(pixels: bytes, size: tuple[int, int], quality: int) -> Point:
+    image, buffer = Image.frombytes("RGB", size, pixels), io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    error = np.asarray(Image.open(buffer), dtype=float) - np.asarray(image, dtype=float)
+    return Point(8 * buffer.getbuffer().nbytes / (size[0] * size[1]), psnr(float(np.mean(error**2))))
+
+
+def jpeg_points(photos: Sequence[Tensor]) -> list[Point]:
+    """Pillow's JPEG (``optimize=True``, default subsampling) on the same photos, (3, H, W) uint8."""
+    result = []
+    for quality in JPEG_QUALITIES:
+        points = [_jpeg_point(p.permute(1, 2, 0).numpy().tobytes(), (p.shape[2], p.shape[1]), quality) for p in photos]
+        result.append(_mean(points))
+    return result
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    return Point(float(np.mean([p.bpp for p in points])), float(np.mean([p.psnr for p in points])))
+
+
+@torch.no_grad()
+def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[float] = QUALITIES) -> Report:
+    """Measure ``network`` on ``photos``, (3, H, W) uint8, at the given positions of the quality range."""
+    network.eval()
+    config = network.config
+    device = next(network.parameters()).device
+    points, slices = [], []
+    shapes = [(i, j) for i, level in enumerate(config.levels) for j in range(len(level.slices))]
+    for position in positions:
+        quality = torch.tensor([position * (config.knots - 1)], device=device)
+        singles, bits, errors = [], [], []
+        for photo in photos:
+            x = photo[None].to(device).float() / 255
+            encoding = encode(network.vqvae, network.prior, pad(x, config.stride), quality, train_transforms=False)
+            y = network.vqvae.pixels(encoding.quantized, encoding.message, quality)
+            y = y[:, :, : x.shape[2], : x.shape[3]].clamp(0, 1)
+            mse = ((y * 255).round() - x * 255).square().mean().item()
+            area = x.shape[2] * x.shape[3]
+            bits.append([b.item() / area for b in encoding.bits])
+            singles.append(Point(sum(bits[-1]), psnr(mse)))
+            errors.append([])
+            for level, (z, indices) in enumerate(zip(encoding.latents, encoding.grids.levels, strict=True)):
+                error = (z - network.vqvae.dequantize(level, indices)).square().mean((0, 2, 3))
+                errors[-1] += [
+                    e.mean().item() for e in error.split([s.channels for s in config.levels[level].slices])
+                ]
+        points.append(_mean(singles))
+        rates, distortions = np.mean(bits, 0), np.mean(errors, 0)
+        for (level, number), rate, distortion in zip(shapes, rates, distortions, strict=True):
+            usage = network.vqvae.quantizers[level][number].usage()
+            slices.append(
+                SliceReport(level, number, position, float(rate), float(distortion), usage.perplexity, usage.used)
+            )
+    network.train()
+    jpeg = jpeg_points(photos)
+    try:
+        bd_rate = bjontegaard.bd_rate(
+            [p.bpp for p in jpeg],
+            [p.psnr for p in jpeg],
+            [p.bpp for p in points],
+            [p.psnr for p in points],
+            method="pchip",
+            require_matching_points=False,
+            min_overlap=0,
+        )
+    except (ValueError, AssertionError):  # curves that do not overlap, at the start of training
+        bd_rate = math.nan
+    return Report(points, float(bd_rate), slices)

@@ -1,0 +1,69 @@
+"""Everything that training makes, in one module, and its life on disk: safetensors with the configuration inside."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vqcodec.config import ModelConfig, from_json, to_json
+from vqcodec.model.prior import Prior
+from vqcodec.model.vqvae import VQVAE
+
+
+class Network(nn.Module):
+    """Transforms and codebooks (``vqvae``) and the ``prior``, in training form."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.vqvae = VQVAE(config)
+        self.prior = Prior(config)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The shape of the model."""
+        return self.vqvae.config
+
+
+def save_state(path: Path, config: ModelConfig, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
+    """Write tensors and JSON-able ``facts``; whoever is interrupted here leaves the previous file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    # Views and tied tensors are not for safetensors: every tensor is written on its own.
+    save_file(
+        {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
+        fresh,
+        {"config": to_json(config), "facts": json.dumps(facts)},
+    )
+    fresh.replace(path)
+
+
+def load_state(path: Path) -> tuple[ModelConfig, dict[str, Tensor], dict[str, object]]:
+    """Inverse of :func:`save_state`."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    return from_json(metadata["config"]), tensors, json.loads(metadata["facts"])
+
+
+def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name every tensor ``prefix.name``."""
+    return {f"{prefix}.{name}": t for name, t in tensors.items()}
+
+
+def under_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Inverse of :func:`with_prefix`: only the tensors named so, without the prefix."""
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+@torch.no_grad()
+def follow(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """Exponential moving average of every tensor of ``module``, codebooks included, into ``average``."""
+    pairs = [
+        (a, b)
+        for a, b in zip(average.state_dict().values(), module.state_dict().values(), strict=True)
+        if a.is_floating_point()
+    ]
+    torch._foreach_lerp_([a for a, _ in pairs], [b.to(a) for a, b in pairs], 1 - decay)

@@ -1,0 +1,278 @@
+"""The training loop of both stages: schedule, optimizer, checkpoints, logs.  What is minimised is in ``objective.py``.
+
+A run lives in a folder: ``state.safetensors`` holds weights, optimizer, averages and the plan, so that the same command
+continues it; ``slices.csv`` says how the codebooks are used.
+"""
+
+import copy
+import csv
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqcodec.config import ModelConfig
+from vqcodec.training.data import Crops, principal_axes
+from vqcodec.training.evaluate import Report, evaluate
+from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
+from vqcodec.training.objective import encode, joint_loss, learn_codebooks, prior_loss
+
+LOG_FIELDS = "time,run,stage,step,minutes,rate,loss,mse,bpp,bd_rate_jpeg,valid_bpp,valid_psnr".split(",")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run does.  ``minutes`` (of wall time, over all resumptions) overrides ``steps`` if it is not 0."""
+
+    stage: str = "joint"
+    steps: int = 10_000
+    minutes: float = 0.0
+    batch: int = 16
+    crop: int = 128
+    rate: float = 5e-4
+    warmup: int = 300
+    hold: float = 0.4
+    """Fraction of the run at the full learning rate; a cosine leads from there to ``final``."""
+    final: float = 0.01
+    average: float = 0.999
+    seed: int = 0
+    half: bool = True
+    """bfloat16 autocast."""
+
+    def learning_rate(self, step: int, done: float) -> float:
+        """Learning rate at ``step``, with the fraction ``done`` of the run behind."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        if done <= self.hold:
+            return self.rate * warm
+        phase = min(1.0, (done - self.hold) / (1 - self.hold))
+        return self.rate * warm * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * phase)))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the loop pauses to write: steps for logs, minutes for the rest."""
+
+    log_steps: int = 100
+    checkpoint_minutes: float = 5.0
+    evaluate_minutes: float = 15.0
+
+
+def start_transforms(network: Network, crops: Crops, count: int = 1500, size: int = 128) -> None:
+    """Set the block transforms to the principal axes of training patches."""
+    vqvae = network.vqvae
+    unused = 2**31  # batches that no training step draws
+    source = torch.cat([crops.batch(unused + i, 100, size) for i in range(max(1, count // 100))]) - 0.5
+    for transform, level in zip(reversed(vqvae.transforms()), reversed(vqvae.config.levels), strict=True):
+        patches = F.pixel_unshuffle(source, transform.block).permute(0, 2, 3, 1).flatten(0, 2)
+        transform.start(principal_axes(patches))
+        source = transform(source)[:, : level.predicted].detach()
+
+
+def parameter_groups(network: Network, stage: str) -> list[dict[str, object]]:
+    """Parameters of a stage with their share of the learning rate.
+
+    Adam moves each weight by the learning rate at once.  Layers that start at zero in front of the pixels or the
+    quantizer, and transforms that start orthonormal, would kick; they go more slowly.
+    """
+    if stage == "prior":
+        return [{"params": list(network.prior.parameters()), "share": 1.0}]
+    linear = [p for t in network.vqvae.transforms() for p in t.parameters()]
+    outputs = [network.vqvae.pixel_synthesis.out, *(p.out for p in network.vqvae.project)]
+    outs = [p for layer in outputs for p in layer.parameters()]
+    special = {id(p) for p in [*linear, *outs]}
+    rest = [p for p in network.parameters() if id(p) not in special]
+    return [
+        {"params": rest, "share": 1.0},
+        {"params": linear, "share": 0.1},
+        {"params": outs, "share": 0.3},
+    ]
+
+
+class Trainer:
+    """One run.  Works alone, or as one of several processes that ``torchrun`` has started."""
+
+    def __init__(self, folder: Path, plan: Plan, network: Network, crops: Crops, device: torch.device):
+        self.folder, self.plan, self.crops, self.device = folder, plan, crops, device
+        self.network = network.to(device)
+        self.average = copy.deepcopy(self.network)
+        self.optimizer = torch.optim.Adam(parameter_groups(self.network, plan.stage), lr=plan.rate, fused=True)
+        self.names = {id(p): name for name, p in self.network.named_parameters()}
+        self.step, self.minutes = 0, 0.0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+
+    @property
+    def state_file(self) -> Path:
+        """Where the run's state lies."""
+        return self.folder / "state.safetensors"
+
+    def save(self) -> None:
+        """Write the state; only the first process does."""
+        if self.rank:
+            return
+        tensors = with_prefix("network", self.network.state_dict()) | with_prefix("average", self.average.state_dict())
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                state = self.optimizer.state.get(parameter, {})
+                tensors |= with_prefix(f"adam.{self.names[id(parameter)]}", state)
+        facts = {"step": self.step, "minutes": self.minutes, "plan": dataclasses.asdict(self.plan)}
+        save_state(self.state_file, self.network.config, tensors, facts)
+
+    def resume(self) -> None:
+        """Continue from the state on disk: weights, optimizer, averages, step and time; the plan stays the caller's."""
+        _, tensors, facts = load_state(self.state_file)
+        self.network.load_state_dict(under_prefix("network", tensors))
+        self.average.load_state_dict(under_prefix("average", tensors))
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                state = under_prefix(f"adam.{self.names[id(parameter)]}", tensors)
+                if state:
+                    # The step counter stays where Adam put it, the moments go to the device.
+                    moved = {k: v.to(self.device) for k, v in state.items()}
+                    self.optimizer.state[parameter] = moved
+        self.step, self.minutes = int(str(facts["step"])), float(str(facts["minutes"]))
+
+    def done(self) -> float:
+        """Fraction of the plan that lies behind."""
+        return self.minutes / self.plan.minutes if self.plan.minutes else self.step / self.plan.steps
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; the numbers that are logged."""
+        plan, network = self.plan, self.network
+        number = self.step * self.world + self.rank
+        x = self.crops.batch(number, plan.batch, plan.crop).to(self.device)
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
+        quality = (torch.rand(plan.batch, generator=generator) * (network.config.knots - 1)).to(self.device)
+        joint = plan.stage == "joint"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
+            encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
+            if joint:
+                y = network.vqvae.pixels(encoding.quantized, encoding.message, quality)
+        numbers = {"bpp": encoding.bpp.mean().item()}
+        if joint:
+            mse = (y - x).square().mean((1, 2, 3)) * 255**2
+            numbers["mse"] = mse.mean().item()
+            loss = joint_loss(network.vqvae, encoding, mse, quality)
+        else:
+            loss = prior_loss(network.vqvae, encoding, quality)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._reduce_gradients()
+        # Clipped apart: the prior's gradient is much larger and would set the pace of the transforms.
+        for part in (network.vqvae, network.prior):
+            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
+        rate = plan.learning_rate(self.step, self.done())
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["share"]
+        self.optimizer.step()
+        if joint:
+            learn_codebooks(network.vqvae, encoding, quality)
+            if not network.config.entropy_constrained and self.step % 100 == 99:
+                self._revive(encoding.latents, generator)
+            self._reduce_buffers()
+        follow(self.average, network, min(plan.average, (self.step + 1) / (self.step + 10)))
+        self.step += 1
+        return numbers | {"rate": rate, "loss": loss.item()}
+
+    def fit(self, schedule: Schedule, log: Path, valid: list[Tensor]) -> Iterator[str]:
+        """Train until the plan is done; yields lines for people.  Appends to the CSV file ``log``."""
+        last_checkpoint = last_evaluation = self.minutes
+        sums: dict[str, float] = {}
+        while self.done() < 1:
+            begin = time.monotonic()
+            for key, value in self.train_step().items():
+                sums[key] = sums.get(key, 0.0) + value
+            self.minutes += (time.monotonic() - begin) / 60
+            if self.step % schedule.log_steps == 0:
+                row = {key: value / schedule.log_steps for key, value in sums.items()}
+                sums = {}
+                self._log(log, row)
+                yield f"step {self.step}  " + "  ".join(f"{k} {v:.4g}" for k, v in row.items())
+            if self.minutes - last_checkpoint >= schedule.checkpoint_minutes:
+                self.save()
+                last_checkpoint = self.minutes
+            if valid and self.minutes - last_evaluation >= schedule.evaluate_minutes:
+                last_evaluation = self.minutes
+                yield self._evaluate(log, valid)
+        self.save()
+        if valid:
+            yield self._evaluate(log, valid)
+
+    def _evaluate(self, log: Path, valid: list[Tensor]) -> str:
+        if self.rank:
+            return "evaluated elsewhere"
+        report = evaluate(self.average, valid)
+        points = report.points
+        self._log(
+            log,
+            {
+                "bd_rate_jpeg": report.bd_rate,
+                "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
+                "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
+            },
+        )
+        self._log_slices(report)
+        curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
+        return f"step {self.step}  valid: BD-rate against JPEG {report.bd_rate:.2f} %  {curve}"
+
+    def _log(self, log: Path, values: dict[str, object] | dict[str, float]) -> None:
+        if self.rank:
+            return
+        row = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run": self.folder.name,
+            "stage": self.plan.stage,
+            "step": self.step,
+            "minutes": f"{self.minutes:.1f}",
+        } | {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
+        _append(log, LOG_FIELDS, row)
+
+    def _log_slices(self, report: Report) -> None:
+        for entry in report.slices:
+            row = {"step": self.step} | dataclasses.asdict(entry)
+            _append(self.folder / "slices.csv", list(row), row)
+
+    def _revive(self, latents: list[Tensor], generator: torch.Generator) -> None:
+        for quantizers, z in zip(self.network.vqvae.quantizers, latents, strict=True):
+            for quantizer, part in zip(quantizers, z.split([q.config.channels for q in quantizers], 1), strict=True):
+                quantizer.revive(quantizer.split(part), generator)
+
+    def _reduce_gradients(self) -> None:
+        if self.world > 1:
+            for parameter in self.network.parameters():
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= self.world
+
+    def _reduce_buffers(self) -> None:
+        # Moving averages are linear in what they average, so their mean is the average over all processes.
+        if self.world > 1:
+            for buffer in self.network.vqvae.buffers():
+                dist.all_reduce(buffer)
+                buffer /= self.world
+
+
+def _append(path: Path, fields: list[str], row: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fields, restval="")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def fresh_network(config: ModelConfig, crops: Crops, seed: int) -> Network:
+    """A network at its start: linear transforms from the data, lattices as codebooks."""
+    torch.manual_seed(seed)
+    network = Network(config)
+    start_transforms(network, crops)
+    return network
