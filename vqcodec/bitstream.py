@@ -1,8 +1,9 @@
 """Header + sections <-> bytes: the container of a ``.vqc`` file.
 
 It knows lengths, order and checksums and nothing of what the sections mean: no tensors, no entropy coding, no
-pictures.  The specification is docs/FORMAT.md.  Whatever bytes come in, reading either returns a stream that writing
-would give back byte for byte (less the sections that may be skipped), or raises a :class:`~vqcodec.errors.VqcError`.
+pictures.  The specification is docs/FORMAT.md.  Whatever bytes come in, reading either returns a stream that
+writing gives back byte for byte (less the sections that may be skipped) or raises a
+:class:`~vqcodec.errors.VqcError`.
 """
 
 import enum
@@ -10,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from vqcodec.errors import (
     CorruptStream,
@@ -44,7 +46,7 @@ class Layout(enum.Enum):
 class SectionKind(enum.Enum):
     """What a section holds.  The numbers are the format's; they are never reused.
 
-    Levels are numbered coarse to fine.  A kind with the top bit set may be skipped by a decoder that does not know it.
+    Levels are numbered coarse to fine.  A decoder may skip a kind that it does not know if bit 7 is set.
     """
 
     LEVEL_0 = 0x00
@@ -160,9 +162,7 @@ def read_header(data: bytes) -> tuple[Header, int]:
     if not MAGIC.startswith(data[: len(MAGIC)]):
         raise NotAVqcFile("not a vqc file")
     if len(data) > len(MAGIC):
-        _check_version(
-            data[len(MAGIC)]
-        )  # before all else: what follows an unknown version is not ours to judge
+        _check_version(data[len(MAGIC)])  # first: what follows an unknown version is not ours to judge
     fixed = _take(data, 0, _FIXED_HEADER_BYTES, "the header")
     model_hash = fixed[5 : 5 + HASH_BYTES]
     shape, quality = fixed[-2:]
@@ -205,7 +205,7 @@ def _read_sections(data: bytes, header: Header, start: int) -> Iterator[Section]
 
 
 def _check_order(header: Header, sections: Sequence[Section]) -> None:
-    """Levels from coarse to fine, each complete in raster order of its tiles; then the rest, ascending, once each."""
+    """Levels coarse to fine, each complete in raster order of its tiles; then the rest in ascending order."""
     rows, columns = tile_grid(header)
     tiles = rows * columns
     levels = [s for s in sections if s.kind.is_level]
@@ -216,7 +216,7 @@ def _check_order(header: Header, sections: Sequence[Section]) -> None:
     if not levels or len(levels) % tiles:
         raise MalformedStream(f"{len(levels)} level sections do not cover {tiles} tiles")
     codes = [s.kind.value & _CODE for s in rest]
-    if any(s.tile for s in rest) or any(a >= b for a, b in zip(codes, codes[1:], strict=False)):
+    if any(s.tile for s in rest) or any(a >= b for a, b in pairwise(codes)):
         raise MalformedStream("sections after the levels are out of order")
     if SectionKind.ALPHA in [s.kind for s in rest]:
         raise MalformedStream(f"an alpha section, but the layout is {header.layout.name.lower()}")
@@ -248,7 +248,7 @@ def _bytes(count: int) -> str:
 
 
 def _checksum(head: bytes, prefix: bytes, tile: int, payload: bytes) -> bytes:
-    """CRC-32 over all that decides what the payload means, so that a damaged header or a moved section shows."""
+    """CRC-32 over all that gives the payload its meaning: a damaged header or a moved section must show."""
     crc = 0
     for part in (head, prefix, _write_varint(tile), payload):
         crc = zlib.crc32(part, crc)
@@ -273,7 +273,7 @@ def _write_varint(value: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int, limit: int, what: str) -> tuple[int, int]:
-    """Inverse of :func:`_write_varint`: the value and where it ends.  Refuses longer spellings and large values."""
+    """Inverse of :func:`_write_varint`: the value and where it ends.  Refuses spellings that are too long."""
     value = shift = 0
     while True:
         (byte,) = _take(data, at, 1, what)

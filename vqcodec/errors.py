@@ -1,6 +1,6 @@
 """What can go wrong, one named class per defect.
 
-A message is one line that says what is wrong and by how much; it never names the file, because only the caller knows
+A message is one line that says what is wrong and by how much; it never names the file: only the caller knows
 what the user called it.  Classes that stand for a familiar built-in error also derive from that one.
 """
 
