@@ -1,0 +1,96 @@
+"""Outputs are whole or absent, whatever happens on the way."""
+
+import io
+import os
+import stat
+
+import pytest
+from PIL import Image
+
+from vqcodec import files
+from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile, VqcError
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "out.vqc"
+    for data in (b"first", b"second", b""):
+        files.write_atomically(path, data)
+        assert files.read_bytes(path) == data
+    assert os.listdir(tmp_path) == ["out.vqc"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_mode_follows_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        files.write_atomically(tmp_path / "out", b"data")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, failure):
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+
+    def fail(*args):
+        raise failure
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises((UnwritableFile, KeyboardInterrupt)) as caught:
+        files.write_atomically(path, b"new")
+    if isinstance(failure, OSError):
+        assert str(caught.value) == "No space left on device"
+    assert os.listdir(tmp_path) == ["out"] and path.read_bytes() == b"old"
+
+
+def test_long_names(tmp_path):
+    files.write_atomically(tmp_path / ("n" * 255), b"data")
+    assert os.listdir(tmp_path) == ["n" * 255]
+
+
+def test_link_is_kept_and_its_target_replaced(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    files.write_atomically(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+
+
+def test_devices_are_written_in_place():
+    files.write_atomically("/dev/null", b"data")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_errors_name_the_cause_only(tmp_path):
+    with pytest.raises(MissingFile, match="^No such file or directory$") as caught:
+        files.read_bytes(tmp_path / "absent")
+    assert isinstance(caught.value, FileNotFoundError) and isinstance(caught.value, VqcError)
+    with pytest.raises(UnreadableFile, match="^Is a directory$"):
+        files.read_bytes(tmp_path)
+    with pytest.raises(UnwritableFile, match="^No such file or directory$"):
+        files.write_atomically(tmp_path / "absent" / "out", b"")
+    with pytest.raises(UnwritableFile, match="^Is a directory$"):
+        files.write_atomically(tmp_path, b"")
+
+
+def test_pictures(tmp_path):
+    image = Image.new("RGB", (3, 2), "teal")
+    for format in ("PNG", "WEBP", "TIFF", "PPM", "BMP"):
+        files.save_image_atomically(image, tmp_path / "out", format)
+        with Image.open(tmp_path / "out") as back:
+            assert back.format == format and back.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_picture_that_the_format_cannot_hold(tmp_path):
+    with pytest.raises(UnwritableFile, match="cannot be written as JPEG"):
+        files.save_image_atomically(Image.new("RGB", (70_000, 1)), tmp_path / "out.jpg", "JPEG")
+    assert os.listdir(tmp_path) == []
+
+
+def test_jpeg_adds_little_loss():
+    image = Image.linear_gradient("L").convert("RGB")
+    with Image.open(io.BytesIO(files.image_bytes(image, "JPEG"))) as back:
+        assert back.layer[0][1:3] == (1, 1)  # no chroma subsampling

@@ -1,0 +1,93 @@
+"""Whole files in, whole files out: system errors get our names, and no output is ever half there.
+
+It knows no formats of its own: what is written are bytes, or a picture that Pillow turns into bytes.
+"""
+
+import io
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from PIL import Image
+
+from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},  # Pillow's 75 would add more loss than our stream did
+    "WEBP": {"lossless": True},
+}
+
+
+def open_binary(path: AnyPath) -> BinaryIO:
+    """The file, open for reading."""
+    try:
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise MissingFile(_cause(error)) from error
+    except OSError as error:
+        raise UnreadableFile(_cause(error)) from error
+
+
+def read_bytes(path: AnyPath) -> bytes:
+    """All bytes of the file."""
+    with open_binary(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise UnreadableFile(_cause(error)) from error
+
+
+def write_atomically(path: AnyPath, data: bytes) -> None:
+    """Write the file whole or not at all: to a temporary file beside it, synced, then renamed.
+
+    A symbolic link stays one and its target is replaced.  What is not a regular file (a device, a pipe) is
+    written in place, for it must not be replaced.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            target.write_bytes(data)
+            return
+        temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
+        try:
+            _write_synced(temporary, data)
+            os.replace(temporary, target)
+        except BaseException:  # an interrupt, too, must leave nothing behind
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UnwritableFile(_cause(error)) from error
+
+
+def image_bytes(image: Image.Image, format: str) -> bytes:
+    """The picture as a file of a Pillow format (``PNG``, ``JPEG``, ``WEBP``, ``TIFF``, ``PPM`` ...)."""
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}))
+    except MemoryError:
+        raise
+    except Exception as error:  # each of Pillow's writers has its own
+        raise UnwritableFile(f"cannot be written as {format}: {error}") from error
+    return buffer.getvalue()
+
+
+def save_image_atomically(image: Image.Image, path: AnyPath, format: str) -> None:
+    """:func:`image_bytes`, written with :func:`write_atomically`."""
+    write_atomically(path, image_bytes(image, format))
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Create the file, with the mode that the umask gives new files, and wait until the data is on disk."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _cause(error: OSError) -> str:
+    """What happened, without the file name that ``str(error)`` would add."""
+    return error.strerror or str(error)
