@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vqcodec import files
-from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile, VqcError
+from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError
 
 
 def test_writes_and_replaces(tmp_path):
@@ -82,6 +82,24 @@ def test_pictures(tmp_path):
         files.save_image_atomically(image, tmp_path / "out", format)
         with Image.open(tmp_path / "out") as back:
             assert back.format == format and back.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_formats_by_suffix_and_by_name():
+    names = {
+        ".png": "PNG",
+        "jpg": "JPEG",
+        "JPEG": "JPEG",
+        ".TIF": "TIFF",
+        "tiff": "TIFF",
+        "ppm": "PPM",
+        "webp": "WEBP",
+    }
+    assert {name: files.picture_format(name) for name in names} == names
+    with pytest.raises(UnknownFormat, match="no suffix names a picture format"):
+        files.picture_format("")
+    for name in ("xyz", ".vqc", "svg"):
+        with pytest.raises(UnknownFormat, match=f"no picture format is called '{name.removeprefix('.')}'"):
+            files.picture_format(name)
 
 
 def test_picture_that_the_format_cannot_hold(tmp_path):

@@ -85,5 +85,9 @@ class UnwritableFile(VqcError, OSError):
     """The operating system, or the writer of the picture format, would not let us write it."""
 
 
+class UnknownFormat(VqcError, ValueError):
+    """A picture format, or a suffix, that Pillow does not write."""
+
+
 class OutputExists(VqcError, FileExistsError):
     """The output is already there and the caller did not ask to replace it."""

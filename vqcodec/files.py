@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from PIL import Image
 
-from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile
+from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
@@ -63,8 +63,19 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
         raise UnwritableFile(_cause(error)) from error
 
 
+def picture_format(name: str) -> str:
+    """Pillow's name of the format that a suffix or a name means: ``.jpg`` and ``jpeg`` are ``JPEG``."""
+    bare = name.removeprefix(".")
+    format = Image.registered_extensions().get(f".{bare.lower()}", bare.upper())
+    if format not in Image.SAVE:
+        raise UnknownFormat(
+            f"no picture format is called '{bare}'" if bare else "no suffix names a picture format"
+        )
+    return format
+
+
 def image_bytes(image: Image.Image, format: str) -> bytes:
-    """The picture as a file of a Pillow format (``PNG``, ``JPEG``, ``WEBP``, ``TIFF``, ``PPM`` ...)."""
+    """The picture as a file of a Pillow format (see :func:`picture_format`)."""
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}))

@@ -1,0 +1,394 @@
+"""The command line with a stand-in for the codec: arguments, outputs, messages, exit codes."""
+
+import importlib.metadata
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import vqcodec
+from tests.fake_codec import FakeCodec
+from vqcodec import bitstream, cli, files, image
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Call the program inside an empty folder; gives click's result."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(vars(vqcodec), "Codec", FakeCodec)
+    monkeypatch.setattr(FakeCodec, "loads", 0)
+    monkeypatch.setattr(FakeCodec, "calls", [])
+    return lambda *arguments, **options: CliRunner().invoke(cli.main, arguments, prog_name="vqcodec", **options)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "photo.png")
+    return "photo.png"
+
+
+def pixels_of(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+# Encode and decode
+
+
+def test_there_and_back(run, photo):
+    result = run("encode", photo, "photo.vqc")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("photo.vqc: ")
+    assert run("decode", "photo.vqc", "back.png").exit_code == 0
+    np.testing.assert_array_equal(pixels_of("back.png"), PIXELS)
+    assert sorted(os.listdir()) == ["back.png", "photo.png", "photo.vqc"]
+
+
+def test_options_reach_the_codec(run, photo):
+    run("encode", photo, "a.vqc")
+    run("encode", "-q", "12.5", "--max-pixels", "0", "--device", "cuda:1", photo, "b.vqc")
+    assert FakeCodec.calls == [
+        {"quality": 50.0, "max_pixels": image.MAX_PIXELS, "device": "auto"},
+        {"quality": 12.5, "max_pixels": 0, "device": "cuda:1"},
+    ]
+
+
+def test_several_sources_go_to_a_folder_with_one_load(run, photo):
+    Path("sub").mkdir()
+    Image.fromarray(PIXELS[:, :, 0]).save("sub/grey.pgm")
+    assert run("encode", photo, "sub/grey.pgm", "streams").exit_code == 0
+    assert FakeCodec.loads == 1
+    assert sorted(os.listdir("streams")) == ["grey.vqc", "photo.vqc"]
+    assert run("decode", "streams/grey.vqc", "streams/photo.vqc", "back/").exit_code == 0
+    assert sorted(os.listdir("back")) == ["grey.png", "photo.png"]
+    np.testing.assert_array_equal(pixels_of("back/grey.png"), PIXELS[:, :, 0])
+
+
+def test_one_source_into_an_existing_folder(run, photo):
+    Path("folder").mkdir()
+    assert run("encode", photo, "folder").exit_code == 0
+    assert run("decode", "--format", "tif", "folder/photo.vqc", "folder").exit_code == 0
+    assert sorted(os.listdir("folder")) == ["photo.tif", "photo.vqc"]
+
+
+def test_standard_input_and_output(run, photo):
+    stream = run("encode", "-", "-", input=Path(photo).read_bytes())
+    assert stream.exit_code == 0 and stream.stdout_bytes.startswith(bitstream.MAGIC)
+    for arguments, format in (([], "PNG"), (["--format", "ppm"], "PPM")):
+        result = run("decode", *arguments, "-", "-", input=stream.stdout_bytes)
+        with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+            assert image.format == format
+            np.testing.assert_array_equal(np.asarray(image), PIXELS)
+
+
+@pytest.mark.parametrize("name, format", [("b.jpg", "JPEG"), ("b.webp", "WEBP"), ("b.TIF", "TIFF"), ("b.ppm", "PPM")])
+def test_format_follows_the_suffix(run, photo, name, format):
+    run("encode", photo, "a.vqc")
+    assert run("decode", "a.vqc", name).exit_code == 0
+    with Image.open(name) as image:
+        assert image.format == format
+
+
+def test_format_option_wins_over_the_suffix(run, photo):
+    run("encode", photo, "a.vqc")
+    assert run("decode", "--format", "png", "a.vqc", "odd.name").exit_code == 0
+    np.testing.assert_array_equal(pixels_of("odd.name"), PIXELS)
+
+
+def test_json(run, photo):
+    result = run("encode", "--json", "-q", "60", photo, "a.vqc")
+    record = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert record.pop("seconds") >= 0
+    size = os.path.getsize("a.vqc")
+    assert record == {
+        "source": photo,
+        "output": "a.vqc",
+        "width": 8,
+        "height": 6,
+        "quality": 60,
+        "bytes": size,
+        "bpp": 8 * size / 48,
+    }
+    record = json.loads(run("decode", "--json", "a.vqc", "b.png").stdout)
+    assert (record["output"], record["width"], record["height"]) == ("b.png", 8, 6)
+
+
+def test_quiet_and_verbose(run, photo):
+    assert run("encode", "--quiet", photo, "a.vqc").output == ""
+    assert "weights loaded in" in run("encode", "-v", photo, "b.vqc").stderr
+
+
+# What goes wrong
+
+
+def test_existing_outputs_need_force(run, photo):
+    Path("out.vqc").write_bytes(b"precious")
+    result = run("encode", photo, "out.vqc")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: out.vqc: exists already; -f replaces it\n")
+    assert Path("out.vqc").read_bytes() == b"precious"
+    assert FakeCodec.loads == 0
+    assert run("encode", "-f", photo, "out.vqc").exit_code == 0
+    assert Path("out.vqc").read_bytes() != b"precious"
+
+
+def test_source_is_never_overwritten(run, photo):
+    before = Path(photo).read_bytes()
+    result = run("encode", "-f", photo, f"./{photo}")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: ./photo.png: is the source itself\n")
+    assert Path(photo).read_bytes() == before
+
+
+def test_two_sources_never_share_an_output(run, photo):
+    Path("sub").mkdir()
+    Image.fromarray(PIXELS).save("sub/photo.bmp")
+    result = run("encode", "-f", photo, "sub/photo.bmp", "out")
+    assert result.exit_code == 1
+    assert "vqcodec: out/photo.vqc: is the output of photo.png already\n" in result.stderr
+    assert os.listdir("out") == ["photo.vqc"]
+
+
+def test_the_others_are_done_and_a_summary_names_the_failed(run, photo):
+    Path("bad.png").write_bytes(b"not a picture")
+    result = run("encode", "--quiet", "absent.png", photo, "bad.png", "out")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "vqcodec: absent.png: No such file or directory",
+        "vqcodec: bad.png: not a picture in a format that Pillow can read",
+        "vqcodec: 2 of 3 failed: absent.png, bad.png",
+    ]
+    assert os.listdir("out") == ["photo.vqc"]
+
+
+def test_damaged_and_foreign_streams(run, photo):
+    run("encode", photo, "whole.vqc")
+    whole = Path("whole.vqc").read_bytes()
+    cases = {
+        "cut.vqc": (whole[:-5], "truncated: section 'top' needs 144 bytes, 139 left"),
+        "flipped.vqc": (whole[:-1] + bytes([whole[-1] ^ 1]), "header or section 'top' is damaged (checksum)"),
+        "photo.vqc": (Path(photo).read_bytes(), "not a vqc file"),
+        "empty.vqc": (b"", "truncated: the header needs 15 bytes, 0 left"),
+    }
+    for name, (data, cause) in cases.items():
+        Path(name).write_bytes(data)
+        result = run("decode", name, "back.png")
+        assert (result.exit_code, result.output) == (1, f"vqcodec: {name}: {cause}\n")
+    assert not os.path.exists("back.png")
+
+
+def test_failed_folders_are_not_made(run):
+    Path("bad.png").write_bytes(b"not a picture")
+    assert run("encode", "bad.png", "out/").exit_code == 1
+    assert not os.path.exists("out")
+
+
+def test_output_that_cannot_be_written_is_named(run, photo):
+    result = run("encode", photo, "absent/out.vqc")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: absent/out.vqc: No such file or directory\n")
+
+
+def test_weights_that_cannot_be_loaded(run, photo):
+    result = run("encode", "--model", "nosuch", photo, "out.vqc")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: no model is called 'nosuch'\n")
+    result = run("encode", "--model-path", "absent.safetensors", photo, "out.vqc")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "vqcodec: absent.safetensors: No such file or directory\n",
+    )
+    assert not os.path.exists("out.vqc")
+
+
+@pytest.mark.parametrize("width, cause", [(1, "the stream needs"), (2, "internal error: ZeroDivisionError: a bug")])
+def test_tracebacks_on_request_only(run, width, cause):
+    Image.new("RGB", (width, 1)).save("tiny.png")
+    run("encode", "tiny.png", "tiny.vqc")
+    result = run("decode", "-v", "tiny.vqc", "back.png")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith(f"vqcodec: tiny.vqc: {cause}")
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in run("decode", "-vv", "tiny.vqc", "back.png").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode"],
+        ["encode", "photo.png"],
+        ["encode", "photo.png", "photo.png", "photo.png"],
+        ["encode", "photo.png", "photo.png", "-"],
+        ["encode", "-", "photo.png", "folder"],
+        ["encode", "-q", "101", "photo.png", "out.vqc"],
+        ["encode", "--device", "gpu", "photo.png", "out.vqc"],
+        ["encode", "--model", "a", "--model-path", "b", "photo.png", "out.vqc"],
+        ["encode", "--json", "photo.png", "-"],
+        ["decode", "photo.vqc", "out.xyz"],
+        ["decode", "photo.vqc", "out"],
+        ["decode", "--format", "xyz", "photo.vqc", "-"],
+        ["info"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage(run, photo, arguments):
+    before = sorted(os.listdir())
+    result = run(*arguments)
+    assert result.exit_code == 2 and result.stderr.startswith("Usage: vqcodec ")
+    assert sorted(os.listdir()) == before
+
+
+# Demo
+
+
+def test_demo(run):
+    result = run("demo", "--json")
+    record = json.loads(result.stdout)
+    assert result.exit_code == 0 and sorted(os.listdir()) == ["demo.png", "out.vqc"]
+    assert record["vqcodec"]["bytes"] == os.path.getsize("out.vqc") >= record["jpeg"]["bytes"]
+    assert record["vqcodec"]["psnr"] > record["jpeg"]["psnr"] > 30
+    with Image.open("demo.png") as comparison:
+        assert comparison.width > 3 * 512 and comparison.height > 512
+
+
+def test_demo_overwrites_nothing(run):
+    Path("demo.png").write_bytes(b"precious")
+    result = run("demo")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: demo.png: exists already; -f replaces it\n")
+    assert os.listdir() == ["demo.png"] and Path("demo.png").read_bytes() == b"precious"
+    text = run("demo", "-f").stdout
+    assert "vqcodec: 786" in text and "JPEG: " in text and "encoded in" in text
+
+
+# Info, models, train
+
+
+@dataclass(frozen=True)
+class Info:
+    """What ``vqcodec.info`` gives."""
+
+    version: int = 1
+    model: str | None = "vqc-1"
+    model_hash: str = "0011223344556677"
+    width: int = 100
+    height: int = 80
+    layout: str = "RGB"
+    quality: float = 50.2
+    tile: int = 1024
+    grids: tuple = ((5, 7), (10, 14))
+    sections: tuple = (
+        {"name": "top", "tile": 0, "bytes": 100},
+        {"name": "bottom", "tile": 0, "bytes": 200},
+    )
+    bytes: int = 333
+    bpp: float = 0.333
+
+
+def test_info(run, monkeypatch):
+    monkeypatch.setitem(vars(vqcodec), "info", lambda source: Info())
+    text = run("info", "a.vqc").stdout
+    for part in (
+        "a.vqc\n",
+        "100x80, rgb",
+        "vqc-1 (0011223344556677)",
+        "7x5, 14x10",
+        "0.100 bpp",
+        "333 bytes",
+    ):
+        assert part in text
+    first, second = run("info", "--json", "a.vqc", "b.vqc").stdout.splitlines()
+    assert json.loads(first)["grids"] == [[5, 7], [10, 14]]
+    assert json.loads(second)["source"] == "b.vqc"
+
+
+def test_info_goes_on_after_a_failure(run, monkeypatch):
+    def told(source):
+        files.read_bytes(source)
+        return Info()
+
+    monkeypatch.setitem(vars(vqcodec), "info", told)
+    Path("b.vqc").write_bytes(b"")
+    result = run("info", "absent.vqc", "b.vqc")
+    assert result.exit_code == 1 and result.stdout.startswith("b.vqc\n")
+    assert result.stderr.splitlines() == [
+        "vqcodec: absent.vqc: No such file or directory",
+        "vqcodec: 1 of 2 failed: absent.vqc",
+    ]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of what ``vqcodec.models`` gives."""
+
+    id: str = "vqc-1"
+    hash: str = "0011223344556677"
+    licence: str = "Apache-2.0"
+    levels: int = 2
+    codebooks: str = "top 8 x 256, bottom 24 x 256"
+    parameters: int = 12_345
+    kmac_per_pixel: dict = None
+    quality_range: tuple = (0, 100)
+
+
+def test_models(run, monkeypatch):
+    model = Model(kmac_per_pixel={"encoder": 50.04, "decoder": 35.0, "prior": 20.0})
+    monkeypatch.setitem(vars(vqcodec), "models", lambda: [model])
+    text = run("models").stdout
+    for part in ("vqc-1\n", "Apache-2.0", "encoder 50.0, decoder 35.0, prior 20.0", "0 to 100"):
+        assert part in text
+    assert json.loads(run("models", "--json").stdout)["id"] == "vqc-1"
+
+
+def test_train_passes_its_arguments_on(run, monkeypatch):
+    seen = []
+    module = type(sys)("vqcodec.training.cli")
+    module.main = seen.append
+    monkeypatch.setitem(sys.modules, "vqcodec.training.cli", module)
+    monkeypatch.setattr("vqcodec.training.cli", module, raising=False)
+    for arguments in (["stage1", "--lr", "1", "-h"], ["--help"], []):
+        assert run("train", *arguments).exit_code == 0
+        assert seen.pop() == arguments
+
+
+# Start-up
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["encode", "-h"], ["models", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    program = (
+        "import sys\nfrom vqcodec.cli import main\n"
+        f"main({arguments}, standalone_mode=False)\n"
+        "assert not {'torch', 'PIL', 'numpy', 'skimage', 'constriction'} & set(sys.modules)"
+    )
+    assert python("-c", program).stdout
+
+
+def test_help_is_immediate():
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        python("-m", "vqcodec", "--help")
+        seconds.append(time.perf_counter() - start)
+    assert statistics.median(seconds) < 0.3
+
+
+def test_module_and_command_are_one_program():
+    version = importlib.metadata.version("vqcodec")
+    assert python("-m", "vqcodec", "--version").stdout == f"vqcodec {version}\n"
+
+
+def test_default_limit_is_that_of_the_image_module():
+    assert cli.MAX_PIXELS == image.MAX_PIXELS
