@@ -27,9 +27,9 @@ _vqcodec_install() {
 }
 
 _vqcodec_set_up() (
+    echo "vqcodec: setting up $root/.venv (once, some minutes) ..." >&2
     flock 9 # of two that start at once, the second waits and then finds the work done
     _vqcodec_is_current && exit 0
-    echo "vqcodec: setting up $root/.venv (once, some minutes) ..." >&2
     log=$(mktemp) || exit
     trap 'rm -f "$log"' EXIT
     _vqcodec_install >"$log" 2>&1 9<&- && exit 0
