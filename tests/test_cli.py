@@ -281,7 +281,7 @@ class Info:
     model_hash: str = "0011223344556677"
     width: int = 100
     height: int = 80
-    layout: str = "RGB"
+    layout: str = "rgb"
     quality: float = 50.2
     tile: int = 1024
     grids: tuple = ((5, 7), (10, 14))
@@ -310,6 +310,12 @@ def test_info(run, monkeypatch):
     assert json.loads(second)["source"] == "b.vqc"
 
 
+def test_info_of_an_unknown_model(run, monkeypatch):
+    monkeypatch.setitem(vars(vqcodec), "info", lambda source: Info(model=None, grids=()))
+    text = run("info", "a.vqc").stdout
+    assert "not known here (0011223344556677)" in text and "not known without the model" in text
+
+
 def test_info_goes_on_after_a_failure(run, monkeypatch):
     def told(source):
         files.read_bytes(source)
@@ -332,8 +338,8 @@ class Model:
     id: str = "vqc-1"
     hash: str = "0011223344556677"
     licence: str = "Apache-2.0"
-    levels: int = 2
-    codebooks: str = "top 8 x 256, bottom 24 x 256"
+    levels: tuple = ("stride 16", "stride 8")
+    codebooks: tuple = ("8 of 256", "24 of 256")
     parameters: int = 12_345
     kmac_per_pixel: dict = None
     quality_range: tuple = (0, 100)
@@ -343,9 +349,9 @@ def test_models(run, monkeypatch):
     model = Model(kmac_per_pixel={"encoder": 50.04, "decoder": 35.0, "prior": 20.0})
     monkeypatch.setitem(vars(vqcodec), "models", lambda: [model])
     text = run("models").stdout
-    for part in ("vqc-1\n", "Apache-2.0", "encoder 50.0, decoder 35.0, prior 20.0", "0 to 100"):
+    for part in ("vqc-1\n", "Apache-2.0", "8 of 256; 24 of 256", "encoder 50.0, decoder 35.0, prior 20.0", "0 to 100"):
         assert part in text
-    assert json.loads(run("models", "--json").stdout)["id"] == "vqc-1"
+    assert [told["id"] for told in json.loads(run("models", "--json").stdout)] == ["vqc-1"]
 
 
 def test_train_passes_its_arguments_on(run, monkeypatch):

@@ -59,9 +59,7 @@ def test_views_are_accepted():
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM", "BMP", "WEBP"])
 def test_files(tmp_path, format):
     path = tmp_path / "picture"
-    path.write_bytes(
-        as_file(Image.fromarray(RGB), format, **({"lossless": True} if format == "WEBP" else {})).read()
-    )
+    path.write_bytes(as_file(Image.fromarray(RGB), format, **({"lossless": True} if format == "WEBP" else {})).read())
     check(read_picture(path), RGB)
     check(read_picture(str(path)), RGB)
     with path.open("rb") as file:
@@ -93,9 +91,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "PA", "La", "RGBa"])
 def test_opaque_alpha_is_dropped(mode):
     image = Image.fromarray(RGB).convert("RGBA").convert("LA" if mode == "La" else "RGBA").convert(mode)
-    expected = (
-        image.convert("LA").convert("L") if mode in ("LA", "La") else image.convert("RGBA").convert("RGB")
-    )
+    expected = image.convert("LA").convert("L") if mode in ("LA", "La") else image.convert("RGBA").convert("RGB")
     check(read_picture(image), np.asarray(expected))
 
 

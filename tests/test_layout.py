@@ -15,7 +15,7 @@ TIERS = (
     ("vqcodec",),  # the package itself: the public names
     ("codec",),
     ("zoo", "image", "files"),
-    ("model", "coding", "bitstream", "metrics"),
+    ("model", "coding", "bitstream", "tiles", "metrics"),
     ("config", "grids", "arithmetic"),
     ("errors",),
 )

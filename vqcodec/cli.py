@@ -50,7 +50,7 @@ class Console:
         self.as_json = as_json
         self.failed: list[str] = []
 
-    def result(self, record: dict[str, Any], text: str) -> None:
+    def result(self, record: dict[str, Any] | list[dict[str, Any]], text: str) -> None:
         """What was asked for, on stdout: one line of JSON, or the text."""
         click.echo(json.dumps(record) if self.as_json else text)
 
@@ -108,7 +108,7 @@ def _reporting(command: Callable[..., None]) -> Callable[..., None]:
     """The options on what is told; the command gets a :class:`Console` and leaves the exit code to it."""
 
     @_options(
-        click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one object a line."),
+        click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one line each."),
         click.option("--quiet", is_flag=True, help="Print results and errors only."),
         click.option("-v", "verbose", count=True, help="Tell more; -vv shows tracebacks."),
     )
@@ -317,9 +317,7 @@ def encode(
 
 @main.command(short_help=".vqc files to pictures.")
 @_transfer_arguments
-@click.option(
-    "--format", "format_name", metavar="NAME", help="Default: DST's suffix; PNG for '-' and folders."
-)
+@click.option("--format", "format_name", metavar="NAME", help="Default: DST's suffix; PNG for '-' and folders.")
 @_transfer_options
 @_model_options
 @_reporting
@@ -373,10 +371,10 @@ def _describe_stream(source: str, told: Any) -> str:
     for section in told.sections:
         sizes[section["name"]] = sizes.get(section["name"], 0) + section["bytes"]
     rows = [
-        ("size", f"{told.width}x{told.height}, {told.layout.lower()}"),
+        ("size", f"{told.width}x{told.height}, {told.layout}"),
         ("quality", f"{told.quality:.1f}"),
         ("model", f"{told.model or 'not known here'} ({told.model_hash})"),
-        ("grids", ", ".join(f"{columns}x{rows}" for rows, columns in told.grids)),
+        ("grids", ", ".join(f"{columns}x{rows}" for rows, columns in told.grids) or "not known without the model"),
         ("tiles", f"of {told.tile} pixels"),
         *((name, f"{size} bytes, {8 * size / pixels:.3f} bpp") for name, size in sizes.items()),
         ("file", f"{told.bytes} bytes, {told.bpp:.3f} bpp"),
@@ -390,18 +388,23 @@ def models(console: Console) -> None:
     """List the models that are installed."""
     import vqcodec
 
-    for model in vqcodec.models():
-        cost = ", ".join(f"{part} {kmac:.1f}" for part, kmac in model.kmac_per_pixel.items())
-        rows = [
-            ("hash", model.hash),
-            ("licence", model.licence),
-            ("levels", model.levels),
-            ("codebooks", model.codebooks),
-            ("parameters", model.parameters),
-            ("kMAC/pixel", cost),
-            ("quality", " to ".join(f"{bound:g}" for bound in model.quality_range)),
-        ]
-        console.result(dataclasses.asdict(model), _block(model.id, rows))
+    installed = vqcodec.models()
+    text = "\n\n".join(_describe_model(model) for model in installed)
+    console.result([dataclasses.asdict(model) for model in installed], text)
+
+
+def _describe_model(model: Any) -> str:
+    cost = ", ".join(f"{part} {kmac:.1f}" for part, kmac in model.kmac_per_pixel.items())
+    rows = [
+        ("hash", model.hash),
+        ("licence", model.licence),
+        ("levels", "; ".join(model.levels)),
+        ("codebooks", "; ".join(model.codebooks)),
+        ("parameters", model.parameters),
+        ("kMAC/pixel", cost),
+        ("quality", " to ".join(f"{bound:g}" for bound in model.quality_range)),
+    ]
+    return _block(model.id, rows)
 
 
 def _block(title: str, rows: Sequence[tuple[str, Any]]) -> str:

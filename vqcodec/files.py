@@ -68,9 +68,7 @@ def picture_format(name: str) -> str:
     bare = name.removeprefix(".")
     format = Image.registered_extensions().get(f".{bare.lower()}", bare.upper())
     if format not in Image.SAVE:
-        raise UnknownFormat(
-            f"no picture format is called '{bare}'" if bare else "no suffix names a picture format"
-        )
+        raise UnknownFormat(f"no picture format is called '{bare}'" if bare else "no suffix names a picture format")
     return format
 
 
