@@ -54,6 +54,12 @@ def read_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
     return _decode(source, max_pixels)
 
 
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise :class:`ImageTooLarge` for more than ``max_pixels`` pixels; 0 lifts the limit."""
+    if max_pixels and width * height > max_pixels:
+        raise ImageTooLarge(f"{width}x{height} are {width * height} pixels, {max_pixels} are allowed")
+
+
 def to_pil(pixels: Pixels, layout: Layout) -> Image.Image:
     """Inverse of :func:`read_picture`: mode ``RGB``, or ``L`` with the rounded mean of the three channels."""
     if layout is Layout.GREY:
@@ -86,8 +92,7 @@ def _convert(image: Image.Image, max_pixels: int) -> Picture:
     width, height = image.size
     if width < 1 or height < 1:
         raise InvalidImage(f"a picture of {width}x{height} has no pixels")
-    if max_pixels and width * height > max_pixels:
-        raise ImageTooLarge(f"{width}x{height} are {width * height} pixels, {max_pixels} are allowed")
+    check_size(width, height, max_pixels)
     if max(width, height) > MAX_EDGE:
         raise ImageTooLarge(f"{width}x{height} pixels, the format allows edges of {MAX_EDGE}")
     with _pillow_errors():

@@ -14,31 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-UNIT = 32
-"""Activations are integers over this."""
-LIMIT = 255
-"""Largest activation, as an integer."""
-FINE_UNIT = 128
-"""Unit of the few numbers that steer logits directly."""
-FINE_LIMIT = 1023
-LOGIT_UNIT = 16
-"""Logits are integers over this, in octaves (powers of two)."""
-WEIGHT_LIMIT = 127
-FINE_WEIGHT_LIMIT = 511
-EXACT = 2**24
-"""Integers below this are exact in float32, and so are their sums as long as they stay below."""
-MAX_EXPONENT = 20
-
-Tap = tuple[int, int]
-"""(rows, columns) from the position that is computed to one that it sees."""
-
-POINT: tuple[Tap, ...] = ((0, 0),)
-SQUARE: tuple[Tap, ...] = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
-# Position (y, x) is computed at time x + 2 * y, so a tap is known before if dx + 2 * dy < 0.
-PAST: tuple[Tap, ...] = tuple(
-    (dy, dx) for dy in (-2, -1, 0) for dx in range(-2, 3) if dx + 2 * dy < 0
-)  # 11 taps: five, four and two
-PAST_AND_HERE: tuple[Tap, ...] = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0))
+from vqcodec.arithmetic import EXACT, LIMIT, MAX_EXPONENT, POINT, UNIT, WEIGHT_LIMIT, Tap
 
 
 def _straight(value: Tensor, rounded: Tensor) -> Tensor:

@@ -19,37 +19,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
-from vqcodec.grids import Grids
-from vqcodec.model.exact import (
+from vqcodec.arithmetic import (
+    ATTENTION_RATIO,
+    ATTENTION_TAPS,
     FINE_LIMIT,
     FINE_UNIT,
     FINE_WEIGHT_LIMIT,
+    HEAD_DIM,
     LIMIT,
     LOGIT_UNIT,
     PAST,
     PAST_AND_HERE,
+    SCORE_SHIFT,
     SQUARE,
     UNIT,
-    ExactLinear,
-    Tap,
-    activate,
-    clip,
-    exponents,
-    floor_to,
-    round_to,
 )
+from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
+from vqcodec.grids import Grids
+from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
 from vqcodec.model.layers import QualityVector
 from vqcodec.model.quantizer import lattice
-
-ATTENTION_TAPS: tuple[Tap, ...] = tuple(
-    (dy, dx) for dy in range(-6, 1) for dx in range(-6, 7) if dx + 2 * dy < 0
-)
-HEAD_DIM = 16
-SCORE_SHIFT = 6
-"""Attention scores are ``floor(q . k * 2^-SCORE_SHIFT)`` sixteenths of an octave."""
-ATTENTION_UNIT = 8 * UNIT
-"""Attended values have this much finer unit, because they are averages."""
 
 
 def embedding_start(config: SliceConfig) -> Tensor:
@@ -150,7 +139,7 @@ class Attention(nn.Module):
         self.key = ExactLinear(channels, width)
         self.value = ExactLinear(channels, width)
         self.bias = nn.Parameter(torch.zeros(heads, len(ATTENTION_TAPS) + 1))
-        self.out = ExactLinear(width, channels, limit_in=LIMIT * ATTENTION_UNIT // UNIT, unit_in=ATTENTION_UNIT)
+        self.out = ExactLinear(width, channels, limit_in=LIMIT * ATTENTION_RATIO, unit_in=UNIT * ATTENTION_RATIO)
         with torch.no_grad():
             self.out.weight *= 0.1
 
@@ -175,7 +164,7 @@ class Attention(nn.Module):
         empty = bias[:, :, :1].expand(b, -1, -1, height, width)
         weights = torch.softmax(torch.cat([empty, scores], 2) * math.log(2), 2)[:, :, 1:]
         attended = (weights[:, :, None] * windows(value).float()).sum(3).flatten(1, 2)
-        return self.out(floor_to(attended, ATTENTION_UNIT).to(x.dtype))
+        return self.out(floor_to(attended, UNIT * ATTENTION_RATIO).to(x.dtype))
 
 
 class SliceHead(nn.Module):
@@ -295,4 +284,3 @@ def slice_bits(logits: Sequence[Tensor], indices: Tensor) -> list[Tensor]:
         nats = F.cross_entropy(values.flatten(0, 1), target, reduction="none")
         result.append(nats.reshape(values.shape[0], indices.shape[0], -1).sum((0, 2)) / math.log(2))
     return result
-

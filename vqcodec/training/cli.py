@@ -7,8 +7,10 @@ import click
 import torch
 import torch.distributed as dist
 
+from vqcodec import zoo
 from vqcodec.config import PRESETS
 from vqcodec.training.data import Crops, find_photos, load_photos
+from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.network import Network, load_state, under_prefix
 from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
 
@@ -45,10 +47,13 @@ def plan_options(command):  # type: ignore[no-untyped-def]
     return command
 
 
-def start_network(folder: Path, preset: str | None, init: str | None, crops: Crops, seed: int) -> Network:
-    """Weights to begin with: a state file's averages, or a fresh start."""
+def start_network(preset: str | None, init: str | None, crops: Crops | None, seed: int) -> Network:
+    """Weights to begin with: a state file's averages, a weights file, or (without ``init``) a fresh start."""
     if init is None:
+        assert crops is not None
         return fresh_network(PRESETS[preset or "vqc-1"], crops, seed)
+    if is_weights(Path(init)):
+        return from_weights(Path(init))
     config, tensors, _ = load_state(Path(init))
     network = Network(config)
     network.load_state_dict(under_prefix("average", tensors))
@@ -72,7 +77,7 @@ def train(stage: str, preset: str | None, **options) -> None:  # type: ignore[no
     crops = Crops(load_photos(find_photos(options["data"])), plan.seed)
     state_file = folder / "state.safetensors"
     init = str(state_file) if options["resume"] else options["init"]
-    network = start_network(folder, preset, init, crops, plan.seed)
+    network = start_network(preset, init, crops, plan.seed)
     trainer = Trainer(folder, plan, network, crops, torch.device(name))
     if options["resume"]:
         trainer.resume()
@@ -81,9 +86,7 @@ def train(stage: str, preset: str | None, **options) -> None:  # type: ignore[no
         files = find_photos(options["valid"])
         count = options["valid_count"] or len(files)
         valid = load_photos(files[:: max(1, len(files) // count)][:count])
-    schedule = Schedule(
-        checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
-    )
+    schedule = Schedule(checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"])
     for line in trainer.fit(schedule, Path(options["log"]), valid):
         click.echo(line, err=True)
     if distributed:
@@ -108,6 +111,18 @@ def joint(preset: str, **options) -> None:  # type: ignore[no-untyped-def]
 def prior(**options) -> None:  # type: ignore[no-untyped-def]
     """Stage 2: the prior alone, on the hard indices of frozen transforms."""
     train("prior", None, **options)
+
+
+@group.command("export")
+@click.option("--run", "folder", default="runs/vqc-1", show_default=True, help="Folder of the run.")
+@click.option("--out", default="vqcodec/weights/vqc-1.safetensors", show_default=True, help="Weights file to write.")
+def export_command(folder: str, out: str) -> None:
+    """Write the weights file of a run's averaged weights, with the prior in integers."""
+    state_file = Path(folder) / "state.safetensors"
+    _, _, facts = load_state(state_file)
+    network = start_network(None, str(state_file), None, 0)
+    export(network, Path(out), facts | {"run": Path(folder).name})
+    click.echo(f"{out}: {Path(out).stat().st_size} bytes, sha256 {zoo.load_weights(out).sha256}")
 
 
 def main(args: list[str]) -> None:

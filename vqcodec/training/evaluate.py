@@ -109,9 +109,7 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
             errors.append([])
             for level, (z, indices) in enumerate(zip(encoding.latents, encoding.grids.levels, strict=True)):
                 error = (z - network.vqvae.dequantize(level, indices)).square().mean((0, 2, 3))
-                errors[-1] += [
-                    e.mean().item() for e in error.split([s.channels for s in config.levels[level].slices])
-                ]
+                errors[-1] += [e.mean().item() for e in error.split([s.channels for s in config.levels[level].slices])]
         points.append(_mean(singles))
         rates, distortions = np.mean(bits, 0), np.mean(errors, 0)
         for (level, number), rate, distortion in zip(shapes, rates, distortions, strict=True):

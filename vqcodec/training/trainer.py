@@ -25,7 +25,20 @@ from vqcodec.training.evaluate import Report, evaluate
 from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
 from vqcodec.training.objective import encode, joint_loss, learn_codebooks, prior_loss
 
-LOG_FIELDS = "time,run,stage,step,minutes,rate,loss,mse,bpp,bd_rate_jpeg,valid_bpp,valid_psnr".split(",")
+LOG_FIELDS = [
+    "time",
+    "run",
+    "stage",
+    "step",
+    "minutes",
+    "rate",
+    "loss",
+    "mse",
+    "bpp",
+    "bd_rate_jpeg",
+    "valid_bpp",
+    "valid_psnr",
+]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,268 @@
+"""Picture <-> bytes: composes image, model, coding and bitstream.  Every step is somebody else's.
+
+Both directions work on lists: all pictures (and all tiles of each) go through the prior's wavefronts together.  What
+one picture becomes does not depend on its company.
+"""
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqcodec import zoo
+from vqcodec.bitstream import Header, Section, SectionKind, Stream, read_stream, write_stream
+from vqcodec.coding.ports import Cheapest, Reader, Writer
+from vqcodec.coding.traversal import Canvas, Indices, walk
+from vqcodec.config import QUALITY_STEPS
+from vqcodec.errors import DeviceUnavailable, InvalidQuality, MalformedStream, ModelMismatch, UnknownModel
+from vqcodec.files import AnyPath, picture_format, read_bytes, save_image_atomically, write_atomically
+from vqcodec.grids import Grids
+from vqcodec.image import MAX_PIXELS, Picture, Source, check_size, read_picture, to_pil
+from vqcodec.model.transform import Message
+from vqcodec.tiles import Tiling
+
+_LEVELS = (SectionKind.LEVEL_0, SectionKind.LEVEL_1, SectionKind.LEVEL_2, SectionKind.LEVEL_3)
+TILE_LOG2 = 10
+"""Tiles of 1024 pixels: pictures up to that size are one tile and pay nothing."""
+DEFAULT_QUALITY = 50.0
+
+StreamSource = bytes | AnyPath | BinaryIO
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What a file says of itself without being decoded."""
+
+    version: int
+    model: str | None
+    """Id of the model, None if it is not known here."""
+    model_hash: str
+    width: int
+    height: int
+    layout: str
+    quality: float
+    tile: int
+    grids: list[list[int]]
+    """``[rows, columns]`` per level; empty without the model."""
+    sections: list[dict[str, int | str]]
+    bytes: int
+    bpp: float
+
+
+class Codec:
+    """Encodes and decodes with one model, whose weights are loaded once.  Instances may be shared between threads."""
+
+    def __init__(
+        self, model: str | None = None, *, model_path: str | os.PathLike[str] | None = None, device: str = "auto"
+    ):
+        """``model`` is an id of :func:`vqcodec.models`; ``model_path`` names a weights file instead.
+
+        ``device`` is ``auto``, ``cpu`` or ``cuda[:N]`` and concerns the transforms only.
+        """
+        self.device = _device(device)
+        self._chosen = model is not None or model_path is not None
+        self.model = zoo.load_model(model) if model_path is None else zoo.load_weights(model_path)
+        vqvae = self.model.vqvae
+        self._vqvae = vqvae if self.device.type == "cpu" else copy.deepcopy(vqvae).to(self.device)
+
+    def encode(self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS) -> bytes:
+        """A picture (path, binary file, PIL image, or uint8 array (H, W) or (H, W, 3)) -> the bytes of a stream.
+
+        Args:
+            image: the picture.
+            quality: 0 to 100, continuous; higher is better and larger.
+            max_pixels: larger pictures are refused; 0 lifts the limit.
+
+        Raises:
+            InvalidImage, ImageTooLarge, InvalidQuality.
+        """
+        step = quality_step(quality)
+        return self.encode_pictures([read_picture(image, max_pixels)], [step])[0]
+
+    def decode(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+        """The bytes of a stream, or a path or binary file that holds them -> a PIL image of mode RGB or L.
+
+        Raises:
+            NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream, CorruptStream, MalformedStream,
+            UnknownModel, ModelMismatch, ImageTooLarge.
+        """
+        stream = read_stream(_read(data))
+        return self._for(stream.header).decode_streams([stream], max_pixels=max_pixels)[0]
+
+    def _for(self, header: Header) -> "Codec":
+        """The codec for a stream: this one, or one with the shipped model that the header names.
+
+        A model that the caller chose is not exchanged for another.
+        """
+        if header.model_hash == self.model.hash or self._chosen:
+            return self
+        name = zoo.find_model(header.model_hash)
+        if name is None:
+            raise UnknownModel(f"made with model {header.model_hash.hex()}, which is not known here")
+        return Codec(name, device=str(self.device))
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: Sequence[Picture], steps: Sequence[int]) -> list[bytes]:
+        """Pictures with their quality steps -> streams."""
+        config, vqvae = self.model.config, self._vqvae
+        headers = [
+            Header(self.model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
+            for p, step in zip(pictures, steps, strict=True)
+        ]
+        qualities = [self._quality(step) for step in steps]
+        pyramids = [vqvae.analyse(self._to_tensor(p), quality) for p, quality in zip(pictures, qualities, strict=True)]
+        messages: list[Message | None] = [None] * len(pictures)
+        sections: list[list[Section]] = [[] for _ in pictures]
+        coarse = None
+        for level, prior in enumerate(self.model.priors):
+            latents = [
+                vqvae.latents(level, pyramid, message, quality)[0].cpu().numpy()
+                for pyramid, message, quality in zip(pyramids, messages, qualities, strict=True)
+            ]
+            tiling = Tiling(headers, config.levels[level].stride, [z.shape[1:] for z in latents])
+            canvas = Canvas(prior, tiling.tile_shapes)
+            codebooks = [q.codebook.cpu().numpy() for q in vqvae.quantizers[level]]
+            writer = Writer(len(canvas.shapes), Cheapest(canvas, tiling.split(latents), codebooks))
+            tiles = walk(prior, canvas, coarse, tiling.repeat(steps), writer)
+            for parts, payloads in zip(sections, tiling.group(writer.to_bytes()), strict=True):
+                parts += [Section(_LEVELS[level], tile, payload) for tile, payload in enumerate(payloads)]
+            if level + 1 < len(config.levels):
+                messages = [
+                    vqvae.advance(level, vqvae.dequantize(level, self._to_indices(grid)), message, quality)
+                    for grid, message, quality in zip(tiling.join(tiles), messages, qualities, strict=True)
+                ]
+            coarse = tiles
+        return [write_stream(header, parts) for header, parts in zip(headers, sections, strict=True)]
+
+    @torch.inference_mode()
+    def decode_streams(self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS) -> list[Image.Image]:
+        """Streams, all made with this codec's model, -> images."""
+        images = []
+        for stream, grids in zip(streams, self.decode_grids(streams, max_pixels=max_pixels), strict=True):
+            header = stream.header
+            indices = Grids(tuple(self._to_indices(grid) for grid in grids))
+            x = self._vqvae.decode(indices, self._quality(header.quality))
+            pixels = x[0, :, : header.height, : header.width].clamp(0, 1).mul(255).round().byte()
+            images.append(to_pil(pixels.permute(1, 2, 0).cpu().numpy(), header.layout))
+        return images
+
+    def decode_grids(self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS) -> list[list[Indices]]:
+        """Streams, all made with this codec's model, -> indices (G, H, W) per level."""
+        for stream in streams:
+            self._check(stream, max_pixels)
+        headers = [stream.header for stream in streams]
+        result: list[list[Indices]] = [[] for _ in streams]
+        coarse = None
+        for level, prior in enumerate(self.model.priors):
+            shapes = [self.model.config.grid_shapes(header.height, header.width)[level] for header in headers]
+            tiling = Tiling(headers, self.model.config.levels[level].stride, shapes)
+            canvas = Canvas(prior, tiling.tile_shapes)
+            reader = Reader([s.payload for stream in streams for s in stream.sections if s.kind is _LEVELS[level]])
+            tiles = walk(prior, canvas, coarse, tiling.repeat([header.quality for header in headers]), reader)
+            reader.finish()
+            for grids, grid in zip(result, tiling.join(tiles), strict=True):
+                grids.append(grid)
+            coarse = tiles
+        return result
+
+    def _check(self, stream: Stream, max_pixels: int) -> None:
+        """That this codec can decode the stream, before anything of its size is allocated."""
+        header = stream.header
+        if header.model_hash != self.model.hash:
+            raise ModelMismatch(f"made with model {header.model_hash.hex()}, not {self.model.id}")
+        check_size(header.width, header.height, max_pixels)
+        levels = {section.kind for section in stream.sections if section.kind.is_level}
+        if len(levels) != len(self.model.config.levels):
+            raise MalformedStream(f"{len(levels)} levels, model {self.model.id} has {len(self.model.config.levels)}")
+        if min(1 << header.tile_log2, 1 << TILE_LOG2) < self.model.config.stride:
+            raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
+
+    def _quality(self, step: int) -> Tensor:
+        return torch.tensor([self.model.config.knot_positions(step)], device=self.device)
+
+    def _to_tensor(self, picture: Picture) -> Tensor:
+        """(1, 3, H, W) in [0, 1]; the last row and column repeat up to a multiple of the coarsest stride."""
+        x = torch.from_numpy(picture.pixels).to(self.device).permute(2, 0, 1)[None].float() / 255
+        stride = self.model.config.stride
+        return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
+
+    def _to_indices(self, grid: Indices) -> Tensor:
+        return torch.from_numpy(grid)[None].long().to(self.device)
+
+
+def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None = None) -> bytes:
+    """A picture -> the bytes of a stream, on the CPU; see :meth:`Codec.encode`."""
+    return Codec(model, device="cpu").encode(image, quality)
+
+
+def decode(data: StreamSource) -> Image.Image:
+    """The bytes of a stream, or a path or binary file that holds them -> a PIL image; see :meth:`Codec.decode`."""
+    return Codec(device="cpu").decode(data)
+
+
+def encode_file(
+    source: AnyPath, target: AnyPath, quality: float = DEFAULT_QUALITY, *, model: str | None = None
+) -> None:
+    """Encode a picture file; ``target`` is replaced whole or not at all."""
+    write_atomically(target, encode(source, quality, model=model))
+
+
+def decode_file(source: AnyPath, target: AnyPath) -> None:
+    """Decode to a picture file whose format follows the suffix of ``target``."""
+    save_image_atomically(decode(source), target, picture_format(Path(target).suffix))
+
+
+def info(data: StreamSource) -> StreamInfo:
+    """What a stream says of itself.  Its checksums are verified, nothing is decoded."""
+    content = _read(data)
+    stream = read_stream(content)
+    header = stream.header
+    name = zoo.find_model(header.model_hash)
+    grids = zoo.load_model(name).config.grid_shapes(header.height, header.width) if name else []
+    return StreamInfo(
+        version=header.version,
+        model=name,
+        model_hash=header.model_hash.hex(),
+        width=header.width,
+        height=header.height,
+        layout=header.layout.name.lower(),
+        quality=round(header.quality * 100 / (QUALITY_STEPS - 1), 1),
+        tile=1 << header.tile_log2,
+        grids=[list(shape) for shape in grids],
+        sections=[{"name": s.kind.label, "tile": s.tile, "bytes": len(s.payload)} for s in stream.sections],
+        bytes=len(content),
+        bpp=8 * len(content) / (header.width * header.height),
+    )
+
+
+def quality_step(quality: float) -> int:
+    """The step that a stream stores for a quality of 0 to 100.  Raises :class:`InvalidQuality`."""
+    if not 0 <= quality <= 100:
+        raise InvalidQuality(f"quality {quality:g} is not between 0 and 100")
+    return round(quality * (QUALITY_STEPS - 1) / 100)
+
+
+def _read(data: StreamSource) -> bytes:
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    return read_bytes(data) if isinstance(data, str | os.PathLike) else data.read()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda are supported")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceUnavailable(f"device {name!r}: {str(error).splitlines()[0]}") from error
+    return device

@@ -1,0 +1,291 @@
+"""The prior as the codec runs it: integers in float32, a few grid positions at a time.
+
+The same function as ``model/prior.py`` (where the architecture is explained), written for one wavefront at a time.  It
+is made from plain arrays (``training/export.py`` writes them, ``docs/FORMAT.md`` lists them) and holds no state: the
+buffers of a walk belong to ``traversal.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.arithmetic import (
+    ATTENTION_RATIO,
+    ATTENTION_TAPS,
+    EXACT,
+    FINE_LIMIT,
+    HEAD_DIM,
+    LIMIT,
+    PAST,
+    PAST_AND_HERE,
+    SCORE_SHIFT,
+)
+from vqcodec.coding.frequencies import TABLE, TABLE_SIZE
+from vqcodec.config import QUALITY_STEPS, LevelConfig, SliceConfig
+from vqcodec.errors import InvalidWeights
+
+Array = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def _take(arrays: Arrays, name: str, shape: tuple[int, ...]) -> Array:
+    if name not in arrays:
+        raise InvalidWeights(f"no array {name!r}")
+    array = arrays[name]
+    if array.shape != shape or array.dtype.kind != "i":
+        raise InvalidWeights(f"{name!r} is {array.dtype} {array.shape}, not integers {shape}")
+    return array.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``floor((x @ weight + bias) * scale)`` on integers; ``scale`` holds powers of two."""
+
+    weight: Array
+    bias: Array
+    scale: Array
+
+    def __call__(self, x: Array) -> Array:
+        """(N, inputs) -> (N, outputs)."""
+        y = x @ self.weight
+        y += self.bias
+        y *= self.scale
+        return np.floor(y, out=y)
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT) -> "Linear":
+        """From ``name.weight`` (inputs, outputs), ``name.bias`` and ``name.exponent`` (outputs,).
+
+        ``limit`` is the largest magnitude of an input.  Raises :class:`InvalidWeights` if a sum could leave the range
+        in which float32 is exact.
+        """
+        weight = _take(arrays, f"{name}.weight", (inputs, outputs))
+        bias = _take(arrays, f"{name}.bias", (outputs,))
+        exponent = _take(arrays, f"{name}.exponent", (outputs,))
+        reach = np.abs(weight).sum(0, dtype=np.float64) * limit + np.abs(bias)
+        if reach.max(initial=0) >= EXACT:
+            raise InvalidWeights(f"{name!r} can reach {reach.max():.0f}, float32 is exact below {EXACT}")
+        return cls(weight, bias, np.exp2(-exponent).astype(np.float32))
+
+
+def _activate(x: Array) -> Array:
+    return np.clip(x, 0, LIMIT, out=x)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Indices -> vectors, a table per codebook; ``tables[i]`` is (G, K, E)."""
+
+    tables: list[Array]
+
+    @property
+    def channels(self) -> int:
+        """Channels of all slices."""
+        return sum(t.shape[0] * t.shape[2] for t in self.tables)
+
+    def slice(self, number: int, indices: NDArray[np.integer]) -> Array:
+        """(N, G of the slice) -> (N, G * E)."""
+        table = self.tables[number]
+        return table[np.arange(len(table)), indices].reshape(len(indices), -1)
+
+    def __call__(self, indices: NDArray[np.integer]) -> Array:
+        """(N, G) -> (N, channels)."""
+        ends = np.cumsum([len(t) for t in self.tables])[:-1]
+        parts = np.split(indices, ends, axis=1)
+        return np.concatenate([self.slice(i, part) for i, part in enumerate(parts)], 1)
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, level: LevelConfig) -> "Embedding":
+        """From ``name.0``, ``name.1`` ..., a table per slice."""
+        tables = []
+        for i, s in enumerate(level.slices):
+            width = 3 if s.dim == 1 else s.dim + 1
+            tables.append(_take(arrays, f"{name}.{i}", (s.groups, s.size, width)))
+            if np.abs(tables[-1]).max(initial=0) > LIMIT:
+                raise InvalidWeights(f"'{name}.{i}' holds numbers beyond {LIMIT}")
+        return cls(tables)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A coarser grid -> features at this level's positions."""
+
+    embedding: Embedding
+    first: Linear
+    second: Linear
+    up: Linear
+
+    def __call__(self, indices: NDArray[np.integer]) -> Array:
+        """(G, H, W) -> (2H, 2W, channels)."""
+        groups, height, width = indices.shape
+        x = self.embedding(indices.reshape(groups, -1).T).reshape(height, width, -1)
+        h = _activate(self.first(_neighbourhoods(x)))
+        h = _activate(h + self.second(_neighbourhoods(h.reshape(height, width, -1))))
+        y = np.clip(self.up(h), -LIMIT, LIMIT)
+        # Sub-pixels as torch's pixel_shuffle orders them: channel, row, column.
+        channels = y.shape[1] // 4
+        y = y.reshape(height, width, channels, 2, 2).transpose(0, 3, 1, 4, 2)
+        return y.reshape(2 * height, 2 * width, channels)
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int) -> "Context":
+        """From ``name.embedding``, ``name.first``, ``name.second`` and ``name.up``."""
+        embedding = Embedding.read(arrays, f"{name}.embedding", coarse)
+        return cls(
+            embedding,
+            Linear.read(arrays, f"{name}.first", 9 * embedding.channels, channels),
+            Linear.read(arrays, f"{name}.second", 9 * channels, channels),
+            Linear.read(arrays, f"{name}.up", channels, 4 * channels),
+        )
+
+
+def _neighbourhoods(x: Array) -> Array:
+    """(H, W, C) -> (H * W, 9 * C): each position's 3x3 surroundings, rows first, zero outside."""
+    height, width, channels = x.shape
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    seen = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.stack(seen, 2).reshape(height * width, 9 * channels)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Causal attention over a window; the walk hands in the keys and values of the window."""
+
+    heads: int
+    query: Linear
+    key: Linear
+    value: Linear
+    bias: Array
+    out: Linear
+
+    def keys_values(self, h: Array) -> Array:
+        """(N, C) -> (N, 2, width): what later positions will see of these."""
+        return np.stack([np.clip(f(h), -LIMIT, LIMIT) for f in (self.key, self.value)], 1)
+
+    def __call__(self, h: Array, window: Array, inside: NDArray[np.bool_]) -> Array:
+        """``h`` (N, C), ``window`` (N, taps, 2, width), ``inside`` (N, taps) -> (N, C)."""
+        count, taps = inside.shape
+        query = np.clip(self.query(h), -LIMIT, LIMIT).reshape(count, self.heads, HEAD_DIM)
+        split = window.reshape(count, taps, 2, self.heads, HEAD_DIM)
+        scores = np.einsum("nhd,nthd->nht", query, split[:, :, 0])
+        scores = np.floor(scores * np.float32(2.0**-SCORE_SHIFT)) + self.bias[:, 1:]
+        empty = np.broadcast_to(self.bias[:, :1], (count, self.heads, 1))
+        scores = np.where(inside[:, None], scores, -np.float32(EXACT))
+        largest = np.maximum(scores.max(2, keepdims=True, initial=-EXACT), empty)
+        weights = TABLE[np.minimum(largest - scores, TABLE_SIZE - 1).astype(np.intp)] * inside[:, None]
+        total = weights.sum(2) + TABLE[np.minimum(largest - empty, TABLE_SIZE - 1).astype(np.intp)][:, :, 0]
+        summed = np.einsum("nht,nthd->nhd", weights, split[:, :, 1].astype(np.float64))
+        # Both are integers below 2^53 and the quotient is small, so the rounded division floors as the exact one does.
+        attended = np.floor(summed * ATTENTION_RATIO / total[:, :, None])
+        return self.out(attended.reshape(count, -1).astype(np.float32))
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, channels: int, heads: int) -> "Attention":
+        """From ``name.query``, ``.key``, ``.value``, ``.bias`` (heads, taps + 1: the empty slot first) and ``.out``."""
+        width = heads * HEAD_DIM
+        query, key, value = (
+            Linear.read(arrays, f"{name}.{part}", channels, width) for part in ("query", "key", "value")
+        )
+        bias = _take(arrays, f"{name}.bias", (heads, len(ATTENTION_TAPS) + 1))
+        out = Linear.read(arrays, f"{name}.out", width, channels, LIMIT * ATTENTION_RATIO)
+        return cls(heads, query, key, value, bias, out)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Trunk features and the slices before -> integer logits of a slice."""
+
+    config: SliceConfig
+    first: Linear
+    second: Linear
+    third: Linear
+    coefficients: Linear
+    quality: Array
+    features: Array
+    scale: Array
+
+    def __call__(self, h: Array, quality: NDArray[np.integer]) -> Array:
+        """``h`` (N, C), quality steps (N,) -> logits (G, N, K)."""
+        u = _activate(self.first(h))
+        u = _activate(u + self.third(_activate(self.second(u))))
+        p = self.coefficients(u)
+        p += self.quality[quality]
+        np.clip(p, -FINE_LIMIT, FINE_LIMIT, out=p)
+        rows = np.ascontiguousarray(p.reshape(len(p), self.config.groups, -1).transpose(1, 0, 2))
+        logits = rows @ self.features
+        logits *= self.scale
+        return np.floor(logits, out=logits)
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int]) -> "Head":
+        """``shape`` is (inputs, hidden, rank); ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank)."""
+        inputs, hidden, rank = shape
+        features = _take(arrays, f"{name}.features", (config.groups, rank, config.size))
+        exponent = _take(arrays, f"{name}.exponent", (config.groups,))
+        if np.abs(features).sum(1, dtype=np.float64).max(initial=0) * FINE_LIMIT >= EXACT:
+            raise InvalidWeights(f"'{name}.features' can leave the range in which float32 is exact")
+        return cls(
+            config,
+            Linear.read(arrays, f"{name}.first", inputs, hidden),
+            Linear.read(arrays, f"{name}.second", hidden, hidden),
+            Linear.read(arrays, f"{name}.third", hidden, hidden),
+            Linear.read(arrays, f"{name}.coefficients", hidden, config.groups * rank),
+            _take(arrays, f"{name}.quality", (QUALITY_STEPS, config.groups * rank)),
+            features,
+            np.exp2(-exponent).astype(np.float32)[:, None, None],
+        )
+
+
+@dataclass(frozen=True)
+class LevelPrior:
+    """All networks of one level; ``traversal.py`` calls them in order."""
+
+    embedding: Embedding
+    past: Linear
+    quality: Array
+    context: Context | None
+    attention: Attention | None
+    near: Linear
+    mix: Linear
+    heads: list[Head]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the trunk."""
+        return self.quality.shape[1]
+
+    def trunk_start(self, past: Array, context: Array | None, quality: NDArray[np.integer]) -> Array:
+        """Embeddings of the past (N, taps, E), context (N, C), quality steps (N,) -> trunk (N, C)."""
+        h = self.past(past.reshape(len(past), -1))
+        h += self.quality[quality]
+        if context is not None:
+            h += context
+        return _activate(h)
+
+    def trunk_end(self, near: Array, h: Array) -> Array:
+        """Trunk of the neighbours (N, taps, C) and of these positions (N, C) -> (N, C)."""
+        return _activate(h + self.mix(_activate(self.near(near.reshape(len(near), -1)))))
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None) -> "LevelPrior":
+        """From all arrays whose names start with ``name.``.  Raises :class:`InvalidWeights`."""
+        shape = level.prior
+        channels = shape.channels
+        embedding = Embedding.read(arrays, f"{name}.embedding", level)
+        heads, seen = [], channels
+        for i, s in enumerate(level.slices):
+            heads.append(Head.read(arrays, f"{name}.heads.{i}", s, (seen, shape.hidden, shape.rank)))
+            seen += embedding.tables[i].shape[0] * embedding.tables[i].shape[2]
+        heads_wanted = shape.attention_heads
+        return cls(
+            embedding,
+            Linear.read(arrays, f"{name}.past", len(PAST) * embedding.channels, channels),
+            _take(arrays, f"{name}.quality", (QUALITY_STEPS, channels)),
+            Context.read(arrays, f"{name}.context", coarse, channels) if coarse else None,
+            Attention.read(arrays, f"{name}.attention", channels, heads_wanted) if heads_wanted else None,
+            Linear.read(arrays, f"{name}.near", len(PAST_AND_HERE) * channels, channels),
+            Linear.read(arrays, f"{name}.mix", channels, channels),
+            heads,
+        )

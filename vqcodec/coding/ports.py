@@ -1,0 +1,120 @@
+"""Who stands at the side of the walk: a reader that decodes indices, a writer that chooses and encodes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.arithmetic import LOGIT_UNIT
+from vqcodec.coding.frequencies import frequencies, shortfalls
+from vqcodec.coding.rans import Popper, Pusher
+from vqcodec.coding.traversal import Canvas, Indices, Wave
+from vqcodec.config import BIT_PRICE
+
+
+class Reader:
+    """Pops the indices of each item from its own bytes."""
+
+    def __init__(self, payloads: Sequence[bytes]):
+        self._poppers = [Popper(payload) for payload in payloads]
+
+    def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+        """See :class:`~vqcodec.coding.traversal.Port`."""
+        groups, count, size = logits.shape
+        short = shortfalls(logits)
+        chosen = np.empty((count, groups), np.int32)
+        for item, part in wave.parts():
+            symbols = self._poppers[item].pop(frequencies(short[:, part].reshape(-1, size)))
+            chosen[part] = symbols.reshape(groups, -1).T
+        return chosen
+
+    def finish(self) -> None:
+        """Raise :class:`~vqcodec.errors.CorruptStream` unless every payload is used up."""
+        for popper in self._poppers:
+            popper.finish()
+
+
+class Selector(Protocol):
+    """Chooses indices for a slice at a wavefront, given integer logits (G, N, K) -> (N, G)."""
+
+    def __call__(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices: ...
+
+
+class Known:
+    """Indices that are known already: (G, H, W) per item."""
+
+    def __init__(self, canvas: Canvas, grids: Sequence[Indices], groups: Sequence[int]):
+        spread = canvas.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int32)
+        self._slices = np.split(spread, np.cumsum(groups)[:-1], axis=1)
+
+    def __call__(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+        """See :class:`Selector`."""
+        return self._slices[number][wave.cells]
+
+
+class Cheapest:
+    """Entropy-constrained choice: the least squared error plus what the bits are worth (Chou et al. 1989).
+
+    This is the encoder's freedom: nothing here needs to be exact.
+    """
+
+    def __init__(
+        self, canvas: Canvas, latents: Sequence[NDArray[np.float32]], codebooks: Sequence[NDArray[np.float32]]
+    ):
+        """``latents`` (D, H, W) per item, in cells; ``codebooks`` (G, K, d) per slice."""
+        spread = canvas.spread([z.transpose(1, 2, 0) for z in latents])
+        ends = np.cumsum([c.shape[0] * c.shape[2] for c in codebooks])[:-1]
+        self._latents = np.split(spread, ends, axis=1)
+        self._codebooks = [-2 * c.transpose(0, 2, 1) for c in codebooks]
+        self._norms = [np.square(c).sum(2)[:, None] for c in codebooks]
+
+    def __call__(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+        """See :class:`Selector`."""
+        words = self._codebooks[number]
+        z = self._latents[number][wave.cells].reshape(-1, len(words), words.shape[1]).transpose(1, 0, 2)
+        costs = np.ascontiguousarray(z) @ words
+        costs += self._norms[number]
+        costs -= logits * np.float32(BIT_PRICE / LOGIT_UNIT)
+        return costs.argmin(2).T.astype(np.int32)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    item: int
+    symbols: Indices
+    short: NDArray[np.uint8]
+
+
+class Writer:
+    """Lets a selector choose and remembers what it takes to encode the choice."""
+
+    def __init__(self, items: int, select: Selector):
+        self._items, self._select = items, select
+        self._entries: list[_Entry] = []
+
+    def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+        """See :class:`~vqcodec.coding.traversal.Port`."""
+        chosen = self._select(number, wave, logits)
+        short = shortfalls(logits)
+        for item, part in wave.parts():
+            rows = short[:, part].reshape(-1, logits.shape[2])
+            self._entries.append(_Entry(item, chosen[part].T.reshape(-1), rows))
+        return chosen
+
+    def to_bytes(self) -> list[bytes]:
+        """The payload of each item."""
+        pushers = [Pusher() for _ in range(self._items)]
+        for entry in reversed(self._entries):
+            pushers[entry.item].push(entry.symbols, frequencies(entry.short))
+        return [pusher.to_bytes() for pusher in pushers]
+
+    def ideal_bits(self) -> float:
+        """Cross-entropy of the choice under the prior's frequencies, all items together."""
+        total = 0.0
+        for entry in self._entries:
+            rows = frequencies(entry.short)
+            chosen = rows[np.arange(len(rows)), entry.symbols]
+            total += float(np.log2(rows.sum(1) / chosen).sum())
+        return total

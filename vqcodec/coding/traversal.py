@@ -1,0 +1,143 @@
+"""The one walk over a level's grids, for encoding and decoding alike.
+
+Positions are visited wavefront by wavefront (``x + 2 * y``), all pictures and tiles of a batch at once; at each
+wavefront slice by slice.  A :class:`Port` stands at the side of the way: given logits it says which indices are there,
+because it chose them (encoding), read them (decoding) or knew them (measuring).  Everything else is the same in both
+directions, so that the two sides cannot disagree.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.arithmetic import ATTENTION_TAPS, COLUMNS_PER_ROW, LIMIT, PAST, PAST_AND_HERE
+from vqcodec.coding.integer_prior import LevelPrior
+
+Indices = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Positions of one wavefront, ordered by item, then by row."""
+
+    cells: NDArray[np.intp]
+    """(N,) places on the canvas."""
+    items: NDArray[np.intp]
+    """(N,) which grid of the batch each position belongs to."""
+
+    def parts(self) -> Iterator[tuple[int, slice]]:
+        """Each item that is present, with its stretch of the wave."""
+        present, starts = np.unique(self.items, return_index=True)
+        ends = [*starts[1:], len(self.items)]
+        for item, start, end in zip(present.tolist(), starts.tolist(), ends, strict=True):
+            yield item, slice(start, int(end))
+
+
+class Canvas:
+    """All grids of a batch on one strip of cells, with a margin of empty cells where taps reach outside."""
+
+    def __init__(self, prior: LevelPrior, shapes: Sequence[tuple[int, int]]):
+        self.shapes = list(shapes)
+        taps = PAST if prior.attention is None else ATTENTION_TAPS
+        above = max(-dy for dy, _ in taps)
+        side = max(abs(dx) for _, dx in taps)
+        self.stride = max(width for _, width in shapes) + side
+        cells, items, times = [], [], []
+        start = side
+        for item, (height, width) in enumerate(shapes):
+            y, x = np.divmod(np.arange(height * width), width)
+            cells.append(start + (y + above) * self.stride + x)
+            items.append(np.full(height * width, item))
+            times.append(x + COLUMNS_PER_ROW * y)
+            start += (height + above) * self.stride
+        self.cells_of = cells
+        self.size = start + side
+        flat, owner, time = np.concatenate(cells), np.concatenate(items), np.concatenate(times)
+        order = np.lexsort((flat, owner, time))
+        bounds = np.flatnonzero(np.diff(time[order])) + 1
+        self.waves = [
+            Wave(c, i) for c, i in zip(np.split(flat[order], bounds), np.split(owner[order], bounds), strict=True)
+        ]
+
+    def offsets(self, taps: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
+        """What to add to a cell to reach each of its taps."""
+        return np.array([dy * self.stride + dx for dy, dx in taps])
+
+    def buffer(self, *shape: int) -> NDArray[np.float32]:
+        """A zero for every cell."""
+        return np.zeros((self.size, *shape), np.float32)
+
+    def spread(self, grids: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
+        """Grids (H, W, C) -> (cells, C)."""
+        result = self.buffer(grids[0].shape[2])
+        for cells, grid in zip(self.cells_of, grids, strict=True):
+            result[cells] = grid.reshape(len(cells), -1)
+        return result
+
+    def collect(self, values: NDArray[np.int32]) -> list[Indices]:
+        """(cells, G) -> grids (G, H, W), contiguous."""
+        return [
+            np.ascontiguousarray(values[cells].T.reshape(-1, height, width))
+            for cells, (height, width) in zip(self.cells_of, self.shapes, strict=True)
+        ]
+
+
+class Port(Protocol):
+    """What stands at the side of the walk."""
+
+    def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+        """Slice ``number`` at ``wave`` with logits (G, N, K) -> its indices (N, G)."""
+        ...
+
+
+def walk(
+    prior: LevelPrior,
+    canvas: Canvas,
+    coarse: Sequence[Indices] | None,
+    quality: Sequence[int],
+    port: Port,
+) -> list[Indices]:
+    """Visit every position of every grid; returns the indices (G, H, W) of each item.
+
+    Args:
+        prior: the level's networks.
+        canvas: made for the shapes of the batch's grids.
+        coarse: the next coarser level's indices (G', H / 2, W / 2) per item; None for the coarsest level.
+        quality: quality step per item.
+        port: where the indices come from.
+    """
+    steps = np.asarray(quality)
+    embedded = canvas.buffer(prior.embedding.channels)
+    trunk = canvas.buffer(prior.channels)
+    indices = np.zeros((canvas.size, sum(h.config.groups for h in prior.heads)), np.int32)
+    context = None
+    if prior.context is not None:
+        assert coarse is not None
+        context = canvas.spread([prior.context(grid) for grid in coarse])
+    past, near = canvas.offsets(PAST), canvas.offsets(PAST_AND_HERE)
+    if prior.attention is not None:
+        window = canvas.offsets(ATTENTION_TAPS)
+        memory = canvas.buffer(2, prior.attention.key.weight.shape[1])
+        inside = np.zeros(canvas.size, bool)
+        inside[np.concatenate(canvas.cells_of)] = True
+    for wave in canvas.waves:
+        cells, step = wave.cells, steps[wave.items]
+        h = prior.trunk_start(embedded[cells[:, None] + past], None if context is None else context[cells], step)
+        if prior.attention is not None:
+            seen = cells[:, None] + window
+            memory[cells] = prior.attention.keys_values(h)
+            h = np.clip(h + prior.attention(h, memory[seen], inside[seen]), 0, LIMIT)
+        trunk[cells] = h
+        known = prior.trunk_end(trunk[cells[:, None] + near], h)
+        group = channel = 0
+        for number, head in enumerate(prior.heads):
+            chosen = port.exchange(number, wave, head(known, step))
+            vectors = prior.embedding.slice(number, chosen)
+            indices[cells, group : group + chosen.shape[1]] = chosen
+            embedded[cells, channel : channel + vectors.shape[1]] = vectors
+            known = np.concatenate([known, vectors], 1)
+            group, channel = group + chosen.shape[1], channel + vectors.shape[1]
+    return canvas.collect(indices)

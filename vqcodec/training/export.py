@@ -1,0 +1,157 @@
+"""A trained network <-> the weights file that the codec runs: transforms as floats, the prior as integers.
+
+Every part of the prior packs its own parameters into integer arrays, named after its place in the network, and unpacks
+them again, so that training can go on from shipped weights.
+"""
+
+from functools import singledispatch
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from vqcodec.arithmetic import FINE_UNIT, LOGIT_UNIT, UNIT
+from vqcodec.config import QUALITY_STEPS
+from vqcodec.model.exact import ExactLinear
+from vqcodec.model.layers import QualityVector
+from vqcodec.model.prior import Attention, Embedding, LevelPrior, Prior, SliceHead
+from vqcodec.training.network import Network
+from vqcodec.zoo import load_weights, write_weights
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@singledispatch
+def _pack(part: nn.Module) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    """The integer arrays that a part holds itself, with the narrowest type that surely fits."""
+    return {}
+
+
+@singledispatch
+def _unpack(part: nn.Module, arrays: dict[str, Tensor]) -> None:
+    """Inverse of packing, up to rounding."""
+
+
+@_pack.register
+def _(part: ExactLinear) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    weights, exponents, biases = part.quantized()
+    return {
+        "weight": (weights.flatten(1).T, np.int8),
+        "bias": (biases, np.int32),
+        "exponent": (exponents, np.int8),
+    }
+
+
+@_unpack.register
+def _(part: ExactLinear, arrays: dict[str, Tensor]) -> None:
+    scale = torch.exp2(-arrays["exponent"])
+    weight = arrays["weight"].T * (scale * part.unit_in / part.unit_out)[:, None]
+    part.weight.copy_(weight.reshape_as(part.weight))
+    part.bias.copy_(arrays["bias"] * scale / part.unit_out)
+
+
+@_pack.register
+def _(part: Embedding) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    return {str(i): (table * UNIT, np.int16) for i, table in enumerate(part.quantized())}
+
+
+@_unpack.register
+def _(part: Embedding, arrays: dict[str, Tensor]) -> None:
+    for i, table in enumerate(part.tables):
+        table.copy_(arrays[str(i)] / UNIT)
+
+
+@_pack.register
+def _(part: Attention) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    return {"bias": (part.bias * LOGIT_UNIT, np.int32)}
+
+
+@_unpack.register
+def _(part: Attention, arrays: dict[str, Tensor]) -> None:
+    part.bias.copy_(arrays["bias"] / LOGIT_UNIT)
+
+
+@_pack.register
+def _(part: SliceHead) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    features, exponents = part.quantized_features()
+    return {
+        "features": (features.transpose(1, 2), np.int16),
+        "exponent": (exponents, np.int8),
+        "quality": (_quality_table(part.quality) * FINE_UNIT, np.int16),
+    }
+
+
+@_unpack.register
+def _(part: SliceHead, arrays: dict[str, Tensor]) -> None:
+    scale = torch.exp2(-arrays["exponent"]) * (FINE_UNIT / LOGIT_UNIT)
+    part.features.copy_(arrays["features"].transpose(1, 2) * scale[:, None, None])
+    _set_quality(part.quality, arrays["quality"] / FINE_UNIT)
+
+
+@_pack.register
+def _(part: LevelPrior) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    return {"quality": (_quality_table(part.quality) * UNIT, np.int16)}
+
+
+@_unpack.register
+def _(part: LevelPrior, arrays: dict[str, Tensor]) -> None:
+    _set_quality(part.quality, arrays["quality"] / UNIT)
+
+
+def _quality_table(vector: QualityVector) -> Tensor:
+    """(QUALITY_STEPS, C): the vector at every quality that a stream can name."""
+    return vector(torch.linspace(0, len(vector.values) - 1, QUALITY_STEPS).to(vector.values))
+
+
+def _set_quality(vector: QualityVector, table: Tensor) -> None:
+    steps = torch.linspace(0, QUALITY_STEPS - 1, len(vector.values)).round().long()
+    vector.values.copy_(table[steps])
+
+
+def _to_integers(values: Tensor, dtype: type[np.signedinteger]) -> NDArray[np.generic]:
+    array = values.detach().round().cpu().numpy()
+    limits = np.iinfo(dtype)
+    if array.min(initial=0) < limits.min or array.max(initial=0) > limits.max:
+        raise ValueError(f"{array.min()} .. {array.max()} does not fit {limits.dtype}")
+    return np.ascontiguousarray(array.astype(dtype))
+
+
+@torch.no_grad()
+def integer_prior(prior: Prior) -> Arrays:
+    """Every array of the integer prior, named as ``coding/integer_prior.py`` reads them."""
+    return {
+        f"{name}.{key}": _to_integers(values, dtype)
+        for name, part in prior.named_modules()
+        for key, (values, dtype) in _pack(part).items()
+    }
+
+
+@torch.no_grad()
+def restore_prior(prior: Prior, arrays: Arrays) -> None:
+    """Inverse of :func:`integer_prior`, up to rounding: set a prior's parameters from integers."""
+    for name, part in prior.named_modules():
+        keys = _pack(part)
+        _unpack(part, {key: torch.from_numpy(arrays[f"{name}.{key}"].astype(np.float32)) for key in keys})
+
+
+def export(network: Network, path: Path, facts: dict[str, object]) -> None:
+    """Write the weights file of a network.  Raises ``ValueError`` if a number does not fit its type."""
+    write_weights(path, network.vqvae, integer_prior(network.prior), facts)
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a safetensors file is a weights file, and not the state of a run."""
+    with safe_open(path, "pt") as file:
+        return "format" in (file.metadata() or {})
+
+
+def from_weights(path: Path) -> Network:
+    """A network to train on, from a weights file."""
+    model = load_weights(path)
+    network = Network(model.config)
+    network.vqvae.load_state_dict(model.vqvae.state_dict())
+    restore_prior(network.prior, model.arrays)
+    return network
