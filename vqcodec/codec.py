@@ -64,7 +64,8 @@ class Codec:
     ):
         """``model`` is an id of :func:`vqcodec.models`; ``model_path`` names a weights file instead.
 
-        ``device`` is ``auto``, ``cpu`` or ``cuda[:N]`` and concerns the transforms only.
+        A model that is named this way is used for every stream; otherwise streams are decoded with the shipped model
+        that their header names.  ``device`` is ``auto``, ``cpu`` or ``cuda[:N]`` and concerns the transforms only.
         """
         self.device = _device(device)
         self._chosen = model is not None or model_path is not None
@@ -94,19 +95,10 @@ class Codec:
             UnknownModel, ModelMismatch, ImageTooLarge.
         """
         stream = read_stream(_read(data))
-        return self._for(stream.header).decode_streams([stream], max_pixels=max_pixels)[0]
-
-    def _for(self, header: Header) -> "Codec":
-        """The codec for a stream: this one, or one with the shipped model that the header names.
-
-        A model that the caller chose is not exchanged for another.
-        """
-        if header.model_hash == self.model.hash or self._chosen:
-            return self
-        name = zoo.find_model(header.model_hash)
-        if name is None:
-            raise UnknownModel(f"made with model {header.model_hash.hex()}, which is not known here")
-        return Codec(name, device=str(self.device))
+        codec = self
+        if stream.header.model_hash != self.model.hash and not self._chosen:
+            codec = Codec(_model_of(stream.header), device=str(self.device))
+        return codec.decode_streams([stream], max_pixels=max_pixels)[0]
 
     @torch.inference_mode()
     def encode_pictures(self, pictures: Sequence[Picture], steps: Sequence[int]) -> list[bytes]:
@@ -204,7 +196,8 @@ def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None
 
 def decode(data: StreamSource) -> Image.Image:
     """The bytes of a stream, or a path or binary file that holds them -> a PIL image; see :meth:`Codec.decode`."""
-    return Codec(device="cpu").decode(data)
+    stream = read_stream(_read(data))
+    return Codec(_model_of(stream.header), device="cpu").decode_streams([stream])[0]
 
 
 def encode_file(
@@ -247,6 +240,14 @@ def quality_step(quality: float) -> int:
     if not 0 <= quality <= 100:
         raise InvalidQuality(f"quality {quality:g} is not between 0 and 100")
     return round(quality * (QUALITY_STEPS - 1) / 100)
+
+
+def _model_of(header: Header) -> str:
+    """Id of the shipped model that made a stream."""
+    name = zoo.find_model(header.model_hash)
+    if name is None:
+        raise UnknownModel(f"made with model {header.model_hash.hex()}, which is not known here")
+    return name
 
 
 def _read(data: StreamSource) -> bytes:

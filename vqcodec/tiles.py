@@ -19,7 +19,7 @@ class Tiling:
     """The tiles of one level of a batch of pictures, as one list: all tiles of the first picture, then the next."""
 
     def __init__(self, headers: Sequence[Header], stride: int, shapes: Sequence[tuple[int, int]]):
-        """``shapes`` holds the level's ``(rows, columns)`` of each picture's grid, ``stride`` its pixels per position."""
+        """``shapes`` holds ``(rows, columns)`` of each picture's grid, ``stride`` the level's pixels per position."""
         self._shapes = shapes
         self._edges = [max(1, (1 << header.tile_log2) // stride) for header in headers]
         self._counts = [tile_grid(header) for header in headers]

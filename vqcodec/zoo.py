@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vqcodec.bitstream import HASH_BYTES
 from vqcodec.coding.integer_prior import LevelPrior
 from vqcodec.config import ModelConfig, from_json, to_json
-from vqcodec.errors import InvalidWeights, MissingFile, UnknownModel
-from vqcodec.files import write_atomically
+from vqcodec.errors import InvalidWeights, UnknownModel
+from vqcodec.files import read_bytes, write_atomically
 from vqcodec.model.vqvae import VQVAE
 
 DEFAULT_MODEL = "vqc-1"
@@ -72,7 +72,7 @@ class ModelInfo:
     quality_range: tuple[int, int]
 
 
-_cache: dict[tuple[str, float], Model] = {}
+_cache: dict[tuple[str, str], Model] = {}
 _loading = threading.Lock()
 
 
@@ -106,28 +106,24 @@ def load_weights(path: str | os.PathLike[str], model_id: str | None = None) -> M
     Raises :class:`MissingFile`, or :class:`InvalidWeights` if the file is not a complete and sound model.
     """
     path = Path(path)
-    try:
-        key = (str(path.resolve()), path.stat().st_mtime)
-    except OSError as error:
-        raise MissingFile(f"no weights at {path}") from error
+    content = read_bytes(path)
+    key = (str(path.resolve()), hashlib.sha256(content).hexdigest())
     with _loading:
         if key not in _cache:
-            _cache[key] = _read_weights(path, model_id or path.stem)
+            _cache[key] = _read_weights(content, key[1], model_id or path.stem)
         return _cache[key]
 
 
-def _read_weights(path: Path, model_id: str) -> Model:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+def _read_weights(content: bytes, sha256: str, model_id: str) -> Model:
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InvalidWeights(f"{path.name} is not a file of vqcodec weights")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors = load(content)
+        metadata = _metadata(content)
+        if metadata.get("format") != FORMAT:
+            raise InvalidWeights("not a file of vqcodec weights")
         config = from_json(metadata["config"])
         facts = json.loads(metadata["facts"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InvalidWeights(f"{path.name} cannot be read as weights: {error}") from error
+        raise InvalidWeights(f"cannot be read as weights: {error}") from error
     arrays = {
         name.removeprefix("prior."): tensor.numpy() for name, tensor in tensors.items() if name.startswith("prior.")
     }
@@ -137,6 +133,13 @@ def _read_weights(path: Path, model_id: str) -> Model:
         for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
     )
     return Model(model_id, sha256, config, _build_vqvae(config, tensors), arrays, priors, facts)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file; the library reads them from files only, not from bytes."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return found
 
 
 def _build_vqvae(config: ModelConfig, tensors: Mapping[str, Tensor]) -> VQVAE:
@@ -232,11 +235,11 @@ def _kmac_per_pixel(model: Model) -> dict[str, float]:
             message = vqvae.advance(level, torch.zeros_like(pyramid.linear[level]), message, quality)
         vqvae.pixels(torch.zeros_like(pyramid.linear[-1]), message, quality)
     prior = 0.0
-    for i, level in enumerate(config.levels):
+    for i, shape in enumerate(config.levels):
         for name, array in model.arrays.items():
             if name.startswith(f"{i}.") and name.endswith((".weight", ".features")):
                 coarse = 4 if ".context." in name else 1
-                prior += array.size / coarse / level.stride**2 / 1000
+                prior += array.size / coarse / shape.stride**2 / 1000
     return {
         "encoder": round(count(encoder), 1),
         "decoder": round(count(decoder), 1),

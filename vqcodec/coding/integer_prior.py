@@ -220,7 +220,7 @@ class Head:
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int]) -> "Head":
-        """``shape`` is (inputs, hidden, rank); ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank)."""
+        """``shape`` is (inputs, hidden, rank); ``.features`` is (G, rank, K), ``.quality`` (steps, G * rank)."""
         inputs, hidden, rank = shape
         features = _take(arrays, f"{name}.features", (config.groups, rank, config.size))
         exponent = _take(arrays, f"{name}.exponent", (config.groups,))

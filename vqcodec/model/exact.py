@@ -71,25 +71,24 @@ class ExactLinear(nn.Module):
         limit_in: int = LIMIT,
         unit_in: int = UNIT,
         unit_out: int = UNIT,
-        bias: bool = True,
     ):
         super().__init__()
         self.taps, self.limit_in, self.unit_in, self.unit_out = tuple(taps), limit_in, unit_in, unit_out
         self.weight = nn.Parameter(torch.randn(outputs, len(self.taps), inputs) * (len(self.taps) * inputs) ** -0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def quantized(self) -> tuple[Tensor, Tensor, Tensor | None]:
+    def quantized(self) -> tuple[Tensor, Tensor, Tensor]:
         """Integer weights (outputs, taps, inputs), exponents (outputs,) and integer biases, all as float.
 
         ``floor((weights . x + biases) * 2^-exponents)`` is the layer on integers.
         """
         ratio = self.unit_out / self.unit_in
         weight = self.weight.flatten(1) * ratio
-        bias = None if self.bias is None else self.bias * self.unit_out
+        bias = self.bias * self.unit_out
         exponent = exponents(weight, bias, self.limit_in)
         scale = torch.exp2(exponent)
         integers = _straight(weight * scale[:, None], torch.round(weight * scale[:, None]))
-        biases = None if bias is None else _straight(bias * scale, torch.round(bias * scale))
+        biases = _straight(bias * scale, torch.round(bias * scale))
         return integers.reshape_as(self.weight), exponent, biases
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,7 +96,7 @@ class ExactLinear(nn.Module):
         integers, exponent, biases = self.quantized()
         scale = torch.exp2(-exponent)
         weight = integers * (scale * self.unit_in / self.unit_out)[:, None, None]
-        bias = None if biases is None else biases * scale / self.unit_out
+        bias = biases * scale / self.unit_out
         if len(self.taps) == 1:
             y = F.conv2d(x, weight.transpose(1, 2)[..., None], bias)
         else:

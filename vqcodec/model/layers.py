@@ -3,9 +3,14 @@
 The masked convolutions of the prior are not here: they compute in integers and live in ``exact.py``.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class QualityVector(nn.Module):
@@ -43,7 +48,22 @@ class Residual(nn.Module):
         return x + self.second(F.leaky_relu(y, 0.1)) * self.scale.image(quality).to(x.dtype)
 
 
-class Blocks(nn.ModuleList):
+class Parts(nn.ModuleList, Generic[M]):
+    """A module list that knows what it holds, for the type checker's sake."""
+
+    def __init__(self, parts: Iterable[M] = ()):
+        super().__init__(parts)
+
+    def __iter__(self) -> Iterator[M]:
+        """The parts in order."""
+        return cast(Iterator[M], super().__iter__())
+
+    def __getitem__(self, index: int) -> M:  # type: ignore[override]
+        """One part."""
+        return cast(M, super().__getitem__(index))
+
+
+class Blocks(Parts[Residual]):
     """Residual blocks, one after the other."""
 
     def __init__(self, count: int, channels: int, knots: int):

@@ -37,7 +37,7 @@ from vqcodec.arithmetic import (
 from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
 from vqcodec.grids import Grids
 from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
-from vqcodec.model.layers import QualityVector
+from vqcodec.model.layers import Parts, QualityVector
 from vqcodec.model.quantizer import lattice
 
 
@@ -141,7 +141,7 @@ class Attention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, len(ATTENTION_TAPS) + 1))
         self.out = ExactLinear(width, channels, limit_in=LIMIT * ATTENTION_RATIO, unit_in=UNIT * ATTENTION_RATIO)
         with torch.no_grad():
-            self.out.weight *= 0.1
+            self.out.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -180,8 +180,8 @@ class SliceHead(nn.Module):
         self.quality = QualityVector(knots, config.groups * rank)
         self.features = nn.Parameter(feature_start(config, rank).repeat(config.groups, 1, 1))
         with torch.no_grad():
-            self.third.weight *= 0.3
-            self.coefficients.weight *= 0.02
+            self.third.weight.mul_(0.3)
+            self.coefficients.weight.mul_(0.02)
             self.quality.values[:, ::rank] = 0.7  # a Laplacian
 
     def quantized_features(self) -> tuple[Tensor, Tensor]:
@@ -225,9 +225,9 @@ class LevelPrior(nn.Module):
         for config, width in zip(level.slices, self.embedding.widths, strict=True):
             heads.append(SliceHead(config, seen, shape.hidden, shape.rank, knots))
             seen += width
-        self.heads = nn.ModuleList(heads)
+        self.heads = Parts(heads)
         with torch.no_grad():
-            self.mix.weight *= 0.3
+            self.mix.weight.mul_(0.3)
 
     def forward(self, indices: Tensor, coarse: Tensor | None, quality: Tensor) -> list[Tensor]:
         """Logits (natural, not normalised) of every index given those before it.
@@ -256,7 +256,7 @@ class LevelPrior(nn.Module):
         return logits
 
 
-class Prior(nn.ModuleList):
+class Prior(Parts[LevelPrior]):
     """One :class:`LevelPrior` per level, coarse to fine."""
 
     def __init__(self, config: ModelConfig):

@@ -1,8 +1,8 @@
 """Latents <-> indices: product codebooks, the choice of codewords, and how codebooks learn.
 
-A :class:`ProductQuantizer` holds one slice: ``G`` codebooks of ``K`` codewords in ``d`` dimensions.  Inside, tensors are
-``(G, N, ...)`` with ``N`` grid positions, so that one batched matrix product serves all groups.  Probabilities are not
-made here: whoever has a prior passes its bits in.
+A :class:`ProductQuantizer` holds one slice: ``G`` codebooks of ``K`` codewords in ``d`` dimensions.  Inside, tensors
+are ``(G, N, ...)`` with ``N`` grid positions, so that one batched matrix product serves all groups.  Probabilities are
+not made here: whoever has a prior passes its logits in.
 """
 
 import itertools

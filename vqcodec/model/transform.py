@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import LevelConfig, ModelConfig
-from vqcodec.model.layers import Blocks, QualityVector, conv, upsample, zeroed
+from vqcodec.model.layers import Blocks, Parts, QualityVector, conv, upsample, zeroed
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class BlockTransform(nn.Module):
         self.block = block
         basis = torch.eye(outputs, inputs * block * block)
         self.analysis = nn.Parameter(basis)
-        self.synthesis = nn.Parameter(basis.T.clone())
+        self.synthesis = nn.Parameter(
+            basis.T.clone(memory_format=torch.contiguous_format)
+        )  # fused Adam wants state and weight strided alike
 
     @torch.no_grad()
     def start(self, basis: Tensor) -> None:
@@ -67,8 +69,8 @@ class Analysis(nn.Module):
         self.stem = nn.Sequential(nn.PixelUnshuffle(patch), conv(3 * patch * patch, pixel))
         self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
         widths = [pixel, *(level.channels for level in reversed(config.levels))]
-        self.down = nn.ModuleList(conv(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.blocks = nn.ModuleList(Blocks(1, width, knots) for width in widths[1:])
+        self.down = Parts(conv(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = Parts(Blocks(1, width, knots) for width in widths[1:])
 
     def forward(self, x: Tensor, quality: Tensor) -> list[Tensor]:
         """``x`` (B, 3, H, W), centred at 0 -> features (B, C, H / stride, W / stride), coarse to fine."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vqcodec.config import ModelConfig
 from vqcodec.grids import Grids
-from vqcodec.model.layers import QualityVector
+from vqcodec.model.layers import Parts, QualityVector
 from vqcodec.model.quantizer import ProductQuantizer
 from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Message, PixelSynthesis, Project
 
@@ -36,21 +36,20 @@ class VQVAE(nn.Module):
         levels, knots = config.levels, config.knots
         coarser = [None, *levels]
         self.analysis = Analysis(config)
-        self.project = nn.ModuleList(Project(a, b, knots) for a, b in zip(levels, coarser, strict=False))
-        self.synthesis = nn.ModuleList(
+        self.project = Parts(Project(a, b, knots) for a, b in zip(levels, coarser, strict=False))
+        self.synthesis = Parts(
             LevelSynthesis(level, coarse, finer, knots)
             for level, coarse, finer in zip(levels, coarser, levels[1:], strict=False)
         )
         self.pixel_synthesis = PixelSynthesis(config)
-        self.log_gain = nn.ModuleList(QualityVector(knots, level.latents) for level in levels)
-        self.quantizers = nn.ModuleList(
-            nn.ModuleList(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices)
-            for level in levels
+        self.log_gain = Parts(QualityVector(knots, level.latents) for level in levels)
+        self.quantizers = Parts(
+            Parts(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices) for level in levels
         )
         gains = [config.gain_at(i / (knots - 1)) for i in range(knots)]
         with torch.no_grad():
             for vector in self.log_gain:
-                vector.values += torch.tensor(gains).log()[:, None]
+                vector.values.copy_(torch.tensor(gains).log()[:, None])
 
     def transforms(self) -> list[BlockTransform]:
         """The block transforms, coarse to fine; ``transforms()[i]`` makes the linear latents of level ``i``."""

@@ -47,14 +47,11 @@ def plan_options(command):  # type: ignore[no-untyped-def]
     return command
 
 
-def start_network(preset: str | None, init: str | None, crops: Crops | None, seed: int) -> Network:
-    """Weights to begin with: a state file's averages, a weights file, or (without ``init``) a fresh start."""
-    if init is None:
-        assert crops is not None
-        return fresh_network(PRESETS[preset or "vqc-1"], crops, seed)
-    if is_weights(Path(init)):
-        return from_weights(Path(init))
-    config, tensors, _ = load_state(Path(init))
+def network_from(path: Path) -> Network:
+    """The network in a weights file, or the averaged one in the state of a run."""
+    if is_weights(path):
+        return from_weights(path)
+    config, tensors, _ = load_state(path)
     network = Network(config)
     network.load_state_dict(under_prefix("average", tensors))
     return network
@@ -76,8 +73,11 @@ def train(stage: str, preset: str | None, **options) -> None:  # type: ignore[no
     folder = Path(options["folder"])
     crops = Crops(load_photos(find_photos(options["data"])), plan.seed)
     state_file = folder / "state.safetensors"
-    init = str(state_file) if options["resume"] else options["init"]
-    network = start_network(preset, init, crops, plan.seed)
+    start = state_file if options["resume"] else options["init"]
+    if start:
+        network = network_from(Path(start))
+    else:
+        network = fresh_network(PRESETS[preset or zoo.DEFAULT_MODEL], crops, plan.seed, plan.crop)
     trainer = Trainer(folder, plan, network, crops, torch.device(name))
     if options["resume"]:
         trainer.resume()
@@ -120,8 +120,7 @@ def export_command(folder: str, out: str) -> None:
     """Write the weights file of a run's averaged weights, with the prior in integers."""
     state_file = Path(folder) / "state.safetensors"
     _, _, facts = load_state(state_file)
-    network = start_network(None, str(state_file), None, 0)
-    export(network, Path(out), facts | {"run": Path(folder).name})
+    export(network_from(state_file), Path(out), facts | {"run": Path(folder).name})
     click.echo(f"{out}: {Path(out).stat().st_size} bytes, sha256 {zoo.load_weights(out).sha256}")
 
 

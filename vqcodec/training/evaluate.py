@@ -82,6 +82,15 @@ def jpeg_points(photos: Sequence[Tensor]) -> list[Point]:
     return result
 
 
+def bd_rate(anchor: Sequence[Point], points: Sequence[Point]) -> float:
+    """Mean difference in rate at equal PSNR, in percent (Bjontegaard 2001); NaN for curves that share no PSNR."""
+    low, high = min(p.psnr for p in anchor), max(p.psnr for p in anchor)
+    if len(points) < 2 or not low < max(p.psnr for p in points) or not min(p.psnr for p in points) < high:
+        return math.nan
+    curves = [[p.bpp for p in anchor], [p.psnr for p in anchor], [p.bpp for p in points], [p.psnr for p in points]]
+    return float(bjontegaard.bd_rate(*curves, method="pchip", require_matching_points=False, min_overlap=0))
+
+
 def _mean(points: Sequence[Point]) -> Point:
     return Point(float(np.mean([p.bpp for p in points])), float(np.mean([p.psnr for p in points])))
 
@@ -96,7 +105,9 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
     shapes = [(i, j) for i, level in enumerate(config.levels) for j in range(len(level.slices))]
     for position in positions:
         quality = torch.tensor([position * (config.knots - 1)], device=device)
-        singles, bits, errors = [], [], []
+        singles: list[Point] = []
+        bits: list[list[float]] = []
+        errors: list[list[float]] = []
         for photo in photos:
             x = photo[None].to(device).float() / 255
             encoding = encode(network.vqvae, network.prior, pad(x, config.stride), quality, train_transforms=False)
@@ -119,16 +130,4 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
             )
     network.train()
     jpeg = jpeg_points(photos)
-    try:
-        bd_rate = bjontegaard.bd_rate(
-            [p.bpp for p in jpeg],
-            [p.psnr for p in jpeg],
-            [p.bpp for p in points],
-            [p.psnr for p in points],
-            method="pchip",
-            require_matching_points=False,
-            min_overlap=0,
-        )
-    except (ValueError, AssertionError):  # curves that do not overlap, at the start of training
-        bd_rate = math.nan
-    return Report(points, float(bd_rate), slices)
+    return Report(points, bd_rate(jpeg, points), slices)

@@ -4,6 +4,7 @@ Every part of the prior packs its own parameters into integer arrays, named afte
 them again, so that training can go on from shipped weights.
 """
 
+from collections.abc import Mapping
 from functools import singledispatch
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def integer_prior(prior: Prior) -> Arrays:
 
 
 @torch.no_grad()
-def restore_prior(prior: Prior, arrays: Arrays) -> None:
+def restore_prior(prior: Prior, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Inverse of :func:`integer_prior`, up to rounding: set a prior's parameters from integers."""
     for name, part in prior.named_modules():
         keys = _pack(part)

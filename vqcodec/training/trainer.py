@@ -78,11 +78,11 @@ class Schedule:
     evaluate_minutes: float = 15.0
 
 
-def start_transforms(network: Network, crops: Crops, count: int = 1500, size: int = 128) -> None:
-    """Set the block transforms to the principal axes of training patches."""
+def start_transforms(network: Network, crops: Crops, size: int) -> None:
+    """Set the block transforms to the principal axes of 1500 training patches of ``size`` pixels."""
     vqvae = network.vqvae
     unused = 2**31  # batches that no training step draws
-    source = torch.cat([crops.batch(unused + i, 100, size) for i in range(max(1, count // 100))]) - 0.5
+    source = torch.cat([crops.batch(unused + i, 100, size) for i in range(15)]) - 0.5
     for transform, level in zip(reversed(vqvae.transforms()), reversed(vqvae.config.levels), strict=True):
         patches = F.pixel_unshuffle(source, transform.block).permute(0, 2, 3, 1).flatten(0, 2)
         transform.start(principal_axes(patches))
@@ -283,9 +283,9 @@ def _append(path: Path, fields: list[str], row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def fresh_network(config: ModelConfig, crops: Crops, seed: int) -> Network:
+def fresh_network(config: ModelConfig, crops: Crops, seed: int, size: int) -> Network:
     """A network at its start: linear transforms from the data, lattices as codebooks."""
     torch.manual_seed(seed)
     network = Network(config)
-    start_transforms(network, crops)
+    start_transforms(network, crops, size)
     return network

@@ -1,0 +1,44 @@
+"""Shared fixtures: photographs that every installation has, and weights of a tiny model."""
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from tests.tiny import tiny_network
+from vqcodec import Codec
+from vqcodec.training.export import export
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A real photograph, (300, 451) pixels high and wide, bundled with scikit-image."""
+    return Image.fromarray(skimage.data.chelsea())
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory):
+    """A folder of pictures to train on: made of smooth shapes and noise, all different."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:80, :96]
+    for i in range(6):
+        waves = [np.sin(x * rng.uniform(0.02, 0.3) + y * rng.uniform(0.02, 0.3) + c) for c in rng.uniform(0, 6, 3)]
+        noise = rng.normal(0, 6, (80, 96, 3))
+        pixels = np.clip(np.stack(waves, -1) * 90 + 128 + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """A weights file of a tiny untrained model."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    export(tiny_network(), path, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(tiny_weights) -> Codec:
+    """A codec with the tiny model."""
+    return Codec(model_path=tiny_weights, device="cpu")

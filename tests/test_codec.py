@@ -1,0 +1,183 @@
+"""Picture <-> bytes with a tiny model: every size, any company, damage, the wrong model."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vqcodec
+from tests.tiny import tiny_network
+from vqcodec import codec as codec_module
+from vqcodec import errors
+from vqcodec.bitstream import Layout, read_stream
+from vqcodec.image import Picture
+from vqcodec.training.export import export
+
+
+def picture(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 9 + c) + np.cos(y / 7 - c) for c in rng.uniform(0, 6, 3)], -1)
+    return np.clip(waves * 60 + 128 + rng.normal(0, 9, waves.shape), 0, 255).astype(np.uint8)
+
+
+def indices_of(codec, data):
+    return codec.decode_grids([read_stream(data)])[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (16, 16), (17, 31), (64, 48), (33, 65)])
+def test_every_size_comes_back(tiny_codec, size):
+    height, width = size
+    image = tiny_codec.decode(tiny_codec.encode(picture(height, width), 60))
+    assert image.size == (width, height) and image.mode == "RGB"
+
+
+def test_decoded_indices_are_the_encoded_ones(tiny_codec, monkeypatch):
+    """What decoding returns is what the encoder's walk returned."""
+    walked = []
+    original = codec_module.walk
+
+    def spy(*args):
+        walked.append(original(*args))
+        return walked[-1]
+
+    monkeypatch.setattr(codec_module, "walk", spy)
+    data = tiny_codec.encode(picture(50, 70), 80)
+    encoded, walked[:] = list(walked), []
+    for level, grid in enumerate(indices_of(tiny_codec, data)):
+        np.testing.assert_array_equal(grid, encoded[level][0])
+
+
+def test_company_and_threads_change_nothing(tiny_codec):
+    pictures = [picture(40, 56, 1), picture(17, 90, 2), picture(64, 64, 3)]
+    steps = [40, 128, 250]
+    together = tiny_codec.encode_pictures([Picture(p, Layout.RGB) for p in pictures], steps)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            alone = [
+                tiny_codec.encode_pictures([Picture(p, Layout.RGB)], [s])[0]
+                for p, s in zip(pictures, steps, strict=True)
+            ]
+            assert alone == together
+            batch = tiny_codec.decode_streams([read_stream(d) for d in together])
+            for data, image in zip(together, batch, strict=True):
+                difference = np.int16(image) - np.int16(tiny_codec.decode(data))
+                assert np.abs(difference).max() <= 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_settings_of_the_caller_change_nothing(tiny_codec):
+    pixels = picture(40, 56)
+    expected = tiny_codec.encode(pixels, 50)
+    precision = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        torch.set_default_dtype(torch.float64)
+        grids = indices_of(tiny_codec, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision(precision)
+    for a, b in zip(grids, indices_of(tiny_codec, expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_process_decodes_the_same(tiny_codec, tiny_weights, tmp_path):
+    data = tiny_codec.encode(picture(40, 56), 50)
+    (tmp_path / "a.vqc").write_bytes(data)
+    script = (
+        "import sys, hashlib, vqcodec; from vqcodec.bitstream import read_stream\n"
+        "codec = vqcodec.Codec(model_path=sys.argv[1], device='cpu')\n"
+        "grids = codec.decode_grids([read_stream(open(sys.argv[2], 'rb').read())])[0]\n"
+        "print(hashlib.sha256(b''.join(g.tobytes() for g in grids)).hexdigest())"
+    )
+    command = [sys.executable, "-c", script, str(tiny_weights), str(tmp_path / "a.vqc")]
+    there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    here = hashlib.sha256(b"".join(g.tobytes() for g in indices_of(tiny_codec, data))).hexdigest()
+    assert there == here
+
+
+def test_tiles_are_coded_on_their_own(tiny_codec, monkeypatch):
+    pixels = picture(80, 130)
+    whole = indices_of(tiny_codec, tiny_codec.encode(pixels, 50))
+    monkeypatch.setattr(codec_module, "TILE_LOG2", 6)
+    data = tiny_codec.encode(pixels, 50)
+    stream = read_stream(data)
+    assert [s.tile for s in stream.sections] == [0, 1, 2, 3, 4, 5] * 2
+    assert tiny_codec.decode(data).size == (130, 80)
+    assert [g.shape for g in indices_of(tiny_codec, data)] == [g.shape for g in whole]
+
+
+def test_grey_stays_grey(tiny_codec):
+    grey = picture(30, 40)[:, :, 0]
+    assert tiny_codec.decode(tiny_codec.encode(grey)).mode == "L"
+
+
+def test_higher_quality_is_larger(tiny_codec):
+    sizes = [len(tiny_codec.encode(picture(64, 96), quality)) for quality in (0, 50, 100)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+
+
+@pytest.mark.parametrize("quality", [-1, 100.5, float("nan")])
+def test_quality_out_of_range(tiny_codec, quality):
+    with pytest.raises(errors.InvalidQuality):
+        tiny_codec.encode(picture(16, 16), quality)
+
+
+def test_another_model_is_refused(tiny_codec, tmp_path):
+    export(tiny_network(seed=1), tmp_path / "other.safetensors", {})
+    other = vqcodec.Codec(model_path=tmp_path / "other.safetensors", device="cpu")
+    with pytest.raises(errors.ModelMismatch):
+        other.decode(tiny_codec.encode(picture(16, 16)))
+
+
+def test_an_unknown_model_is_named(tiny_codec):
+    with pytest.raises(errors.UnknownModel, match=tiny_codec.model.hash.hex()):
+        vqcodec.decode(tiny_codec.encode(picture(16, 16)))
+
+
+def test_truncation_and_foreign_data(tiny_codec):
+    data = tiny_codec.encode(picture(16, 16))
+    for length in range(len(data)):
+        with pytest.raises((errors.TruncatedStream, errors.NotAVqcFile)):
+            tiny_codec.decode(data[:length])
+    with pytest.raises(errors.NotAVqcFile):
+        tiny_codec.decode(b"\xff\xd8\xff\xe0" + bytes(100))
+
+
+def test_too_many_pixels_are_refused_before_decoding(tiny_codec):
+    data = tiny_codec.encode(picture(40, 40))
+    with pytest.raises(errors.ImageTooLarge):
+        tiny_codec.decode(data, max_pixels=1599)
+    assert tiny_codec.decode(data, max_pixels=1600).size == (40, 40)
+
+
+def test_files(tiny_codec, tmp_path):
+    Image.fromarray(picture(20, 24)).save(tmp_path / "a.png")
+    (tmp_path / "a.vqc").write_bytes(tiny_codec.encode(tmp_path / "a.png"))
+    assert tiny_codec.decode(tmp_path / "a.vqc").size == (24, 20)
+    with open(tmp_path / "a.vqc", "rb") as file:
+        assert tiny_codec.decode(file).size == (24, 20)
+
+
+def test_info_decodes_nothing(tiny_codec):
+    data = tiny_codec.encode(picture(20, 24), 40)
+    told = vqcodec.info(data)
+    assert (told.width, told.height, told.layout, told.quality) == (24, 20, "rgb", 40.0)
+    assert told.bytes == len(data) and told.model is None and told.model_hash == tiny_codec.model.hash.hex()
+    assert sum(s["bytes"] for s in told.sections) < len(data)
+
+
+def test_damaged_weights_are_refused(tiny_weights, tmp_path):
+    content = tiny_weights.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[:-100])
+    with pytest.raises(errors.InvalidWeights):
+        vqcodec.Codec(model_path=tmp_path / "cut.safetensors")
+    with pytest.raises(errors.MissingFile):
+        vqcodec.Codec(model_path=tmp_path / "none.safetensors")

@@ -1,0 +1,170 @@
+"""Training: a tiny model learns, resumes exactly, becomes a codec; the papers' models train; two processes agree."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny import TINY
+from vqcodec import Codec
+from vqcodec.config import PRESETS
+from vqcodec.metrics import psnr
+from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice
+from vqcodec.training.data import Crops, find_photos, load_photos
+from vqcodec.training.evaluate import evaluate
+from vqcodec.training.export import export, from_weights
+from vqcodec.training.network import Network
+from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def crops(photo_folder):
+    return Crops(load_photos(find_photos(photo_folder)), seed=0)
+
+
+def trainer(folder, crops, network=None, **plan):
+    defaults = {"batch": 4, "crop": 32, "warmup": 5, "steps": 40, "half": False, "rate": 2e-3, "average": 0.8}
+    network = network or fresh_network(TINY, crops, seed=0, size=32)
+    return Trainer(folder, Plan(**(defaults | plan)), network, crops, CPU)
+
+
+def fit(run, log, valid=()):
+    return list(run.fit(Schedule(log_steps=10), log, list(valid)))
+
+
+def test_train_export_encode_decode(crops, tmp_path):
+    joint = trainer(tmp_path / "run", crops)
+    fit(joint, tmp_path / "log.csv")
+    prior = trainer(tmp_path / "prior", crops, joint.average, stage="prior")
+    fit(prior, tmp_path / "log.csv", crops.photos[:2])
+    with open(tmp_path / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["loss"]) for row in rows if row["stage"] == "joint"]
+    assert losses[-1] < losses[0]
+    rates = [float(row["bpp"]) for row in rows if row["stage"] == "prior" and row["bpp"]]
+    assert rates[-1] < rates[0]
+    assert rows[-1]["valid_bpp"]
+
+    export(prior.average, tmp_path / "tiny.safetensors", {"steps": 40})
+    codec = Codec(model_path=tmp_path / "tiny.safetensors", device="cpu")
+    pixels = crops.photos[0].permute(1, 2, 0).numpy()
+    data = codec.encode(pixels, 80)
+    estimate = evaluate(prior.average, crops.photos[:1], (0.8,)).points[0]
+    assert psnr(np.asarray(codec.decode(data)), pixels) == pytest.approx(estimate.psnr, abs=0.5)
+    area = pixels.shape[0] * pixels.shape[1]
+    container = 17 + 2 * (6 + 8)  # header; per section its frame and the coder's state
+    assert 8 * (len(data) - container) / area == pytest.approx(estimate.bpp, rel=0.1)
+
+
+def test_resuming_is_exact(crops, tmp_path):
+    whole = trainer(tmp_path / "whole", crops, steps=6)
+    fit(whole, tmp_path / "log.csv")
+    half = trainer(tmp_path / "half", crops, steps=6)
+    for _ in range(3):
+        half.train_step()
+    half.save()
+    again = trainer(tmp_path / "half", crops, Network(TINY), steps=6)
+    again.resume()
+    fit(again, tmp_path / "log.csv")
+    for module, other in ((whole.network, again.network), (whole.average, again.average)):
+        for (name, a), b in zip(module.state_dict().items(), other.state_dict().values(), strict=True):
+            assert torch.equal(a, b), name
+
+
+def test_training_goes_on_from_shipped_weights(crops, tmp_path):
+    network = fresh_network(TINY, crops, seed=0, size=32)
+    export(network, tmp_path / "a.safetensors", {})
+    again = from_weights(tmp_path / "a.safetensors")
+    export(again, tmp_path / "b.safetensors", {})
+    first, second = (evaluate(n, crops.photos[:1], (0.5,)).points[0] for n in (network, again))
+    assert second.bpp == pytest.approx(first.bpp, rel=0.02) and second.psnr == pytest.approx(first.psnr, abs=0.05)
+
+
+@pytest.mark.parametrize("preset", ["vqvae", "vqvae2", "vqvae2-3level"])
+def test_models_of_the_papers_train(crops, tmp_path, preset):
+    run = trainer(tmp_path, crops, fresh_network(PRESETS[preset], crops, 0, 32), steps=4, batch=2, rate=1e-4, warmup=2)
+    first = run.train_step()["loss"]
+    losses = [run.train_step()["loss"] for _ in range(3)]
+    assert all(np.isfinite([first, *losses]))
+    for quantizers in run.network.vqvae.quantizers:
+        usage = quantizers[0].usage()
+        assert 1 <= usage.perplexity <= 512 and 0 < usage.used <= 1
+
+
+def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
+    """The same command under torchrun; every process ends with the same network."""
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import sys, torch, torch.distributed as dist\n"
+        "from pathlib import Path\n"
+        "from tests.tiny import TINY\n"
+        "from vqcodec.training.data import Crops, find_photos, load_photos\n"
+        "from vqcodec.training.trainer import Plan, Trainer, fresh_network\n"
+        "dist.init_process_group('gloo')\n"
+        "torch.set_num_threads(1)\n"
+        "crops = Crops(load_photos(find_photos(sys.argv[1])), 0)\n"
+        "plan = Plan(batch=2, crop=32, half=False, warmup=2)\n"
+        "run = Trainer(Path(sys.argv[2]), plan, fresh_network(TINY, crops, 0, 32), crops, torch.device('cpu'))\n"
+        "for _ in range(3): run.train_step()\n"
+        "for tensor in run.network.state_dict().values():\n"
+        "    other = tensor.clone(); dist.broadcast(other, 0)\n"
+        "    assert torch.allclose(tensor, other, atol=1e-6)\n"
+        "dist.barrier()\n"
+        "dist.destroy_process_group()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(script), str(photo_folder), str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_command_line_trains_and_resumes(photo_folder, tmp_path):
+    from vqcodec.training.cli import main
+
+    common = ["--data", str(photo_folder), "--run", str(tmp_path / "r"), "--log", str(tmp_path / "log.csv")]
+    small = ["--preset", "vqvae", "--batch", "1", "--crop", "32", "--device", "cpu"]
+    for extra in (["--steps", "1"], ["--steps", "2", "--resume"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["joint", *common, *small, *extra])
+        assert stop.value.code == 0
+    assert (tmp_path / "r" / "state.safetensors").exists()
+
+
+def test_lattices_have_unit_cells_and_start_at_zero():
+    for dim, size, minimum in ((1, 9, 1.0), (2, 7, (4 / 3) ** 0.25), (4, 25, 2**0.25), (8, 241, 2**0.5)):
+        points = lattice(dim, size)
+        assert torch.equal(points[0], torch.zeros(dim))
+        assert torch.cdist(points, points).fill_diagonal_(9).min() == pytest.approx(minimum, abs=1e-5)
+
+
+def test_expected_bits_gradient_is_the_derivative():
+    torch.manual_seed(0)
+    codebook, logits = lattice(2, 19)[None].double(), torch.randn(1, 5, 19).double()
+    z = torch.randn(1, 5, 2).double().requires_grad_()
+    costs = torch.cdist(z, codebook).square()
+    bits = -torch.log_softmax(logits, -1) / np.log(2)
+    expected = (torch.softmax(-costs / 0.2, -1) * bits).sum()
+    (gradient,) = torch.autograd.grad(expected, z)
+    found = expected_bits_gradient(costs.detach().clone(), logits, codebook)
+    torch.testing.assert_close(found, gradient)
+
+
+def test_codebooks_follow_what_chooses_them_and_unused_words_stay():
+    from vqcodec.config import SliceConfig
+
+    quantizer = ProductQuantizer(SliceConfig(1, 2, 7), knots=2, pin_zero=True)
+    start = quantizer.codebook.clone()
+    target = start[0, 1] + 0.3
+    z = target.repeat(1, 20, 1)
+    for _ in range(3000):
+        quantizer.learn(z, torch.ones(1, 20, dtype=torch.long), torch.zeros(1))
+    torch.testing.assert_close(quantizer.codebook[0, 1], target, atol=0.01, rtol=0)
+    torch.testing.assert_close(quantizer.codebook[0, 2:], start[0, 2:], atol=0.01, rtol=0)
+    assert torch.equal(quantizer.codebook[0, 0], torch.zeros(2))
+    assert quantizer.usage().used < 0.5
+    moved = quantizer.revive(torch.full((1, 20, 2), 9.0), torch.Generator().manual_seed(0))
+    assert moved == 5 and (quantizer.codebook[0, 2:] == 9).all()
