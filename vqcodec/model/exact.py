@@ -8,7 +8,9 @@ transparent to gradients on the way back.  ``coding/integer_prior.py`` is the fo
 Precedent: Balle, Johnston & Minnen, "Integer networks for data compression with latent-variable models", ICLR 2019.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +18,31 @@ from torch.nn import functional as F
 
 from vqcodec.arithmetic import EXACT, LIMIT, MAX_EXPONENT, POINT, UNIT, WEIGHT_LIMIT, Tap
 
+_rounding: ContextVar[bool] = ContextVar("rounding", default=True)
 
-def _straight(value: Tensor, rounded: Tensor) -> Tensor:
-    return value + (rounded - value).detach()
+
+@contextmanager
+def unrounded() -> Iterator[None]:
+    """Inside, nothing is rounded: the float network that the integers stand for, to measure what they cost."""
+    token = _rounding.set(False)
+    try:
+        yield
+    finally:
+        _rounding.reset(token)
 
 
 def floor_to(x: Tensor, unit: int) -> Tensor:
     """Floor to multiples of ``1 / unit``, with the gradient of the identity."""
-    return _straight(x, torch.floor(x * unit) / unit)
+    if not _rounding.get():
+        return x - 0.5 / unit  # what flooring takes away on average
+    return x + (torch.floor(x * unit) / unit - x).detach()
 
 
 def round_to(x: Tensor, unit: int) -> Tensor:
     """Round to multiples of ``1 / unit``, with the gradient of the identity."""
-    return _straight(x, torch.round(x * unit) / unit)
+    if not _rounding.get():
+        return x
+    return x + (torch.round(x * unit) / unit - x).detach()
 
 
 def activate(x: Tensor) -> Tensor:
@@ -87,8 +101,8 @@ class ExactLinear(nn.Module):
         bias = self.bias * self.unit_out
         exponent = exponents(weight, bias, self.limit_in)
         scale = torch.exp2(exponent)
-        integers = _straight(weight * scale[:, None], torch.round(weight * scale[:, None]))
-        biases = _straight(bias * scale, torch.round(bias * scale))
+        integers = round_to(weight * scale[:, None], 1)
+        biases = round_to(bias * scale, 1)
         return integers.reshape_as(self.weight), exponent, biases
 
     def forward(self, x: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ class SliceHead(nn.Module):
         each = exponents(scaled.reshape(groups * size, rank), None, FINE_LIMIT, FINE_WEIGHT_LIMIT)
         exponent = each.reshape(groups, size).amin(1)
         scaled = scaled * torch.exp2(exponent)[:, None, None]
-        return scaled + (torch.round(scaled) - scaled).detach(), exponent
+        return round_to(scaled, 1), exponent
 
     def forward(self, h: Tensor, quality: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (G, B * H * W, K)."""

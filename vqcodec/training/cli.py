@@ -1,133 +1,137 @@
-"""``vqcodec train``: one command per stage, one that runs all."""
+"""``vqcodec train``: one command per stage, one that runs all.  Only parses; torch is imported when a stage runs."""
 
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
-import torch
-import torch.distributed as dist
 
-from vqcodec import zoo
 from vqcodec.config import PRESETS
-from vqcodec.training.data import Crops, find_photos, load_photos
-from vqcodec.training.export import export, from_weights, is_weights
-from vqcodec.training.network import Network, load_state, under_prefix
-from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
 
-DEFAULTS = {f.name: f.default for f in fields(Plan)}
+Command = TypeVar("Command", bound=Callable[..., None])
+_PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_OPTIONS = (
+    click.option("--data", type=_FOLDER, required=True, help="Folder of photographs to train on."),
+    click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on."),
+    click.option("--valid-count", default=16, show_default=True, help="How many of them; 0 means all."),
+    click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="The run's folder."),
+    click.option("--log", type=_PATH, default="docs/training-log.csv", show_default=True, help="CSV file to append to."),
+    click.option("--init", type=_FILE, help="Start from a weights file or another run's state."),
+    click.option("--resume", is_flag=True, help="Continue the run in the folder."),
+    click.option("--steps", default=10_000, show_default=True, help="Length of the whole run."),
+    click.option("--minutes", default=0.0, help="Length of the whole run in minutes of training, instead of steps."),
+    click.option("--batch", default=16, show_default=True, help="Crops in a step, for each process."),
+    click.option("--crop", default=128, show_default=True, help="Pixels."),
+    click.option("--rate", default=5e-4, show_default=True, help="Learning rate."),
+    click.option("--warmup", default=300, show_default=True, help="Steps until the full rate."),
+    click.option("--hold", default=0.4, show_default=True, help="Fraction at the full rate; a cosine follows."),
+    click.option("--final", default=0.01, show_default=True, help="Last rate as a fraction of the first."),
+    click.option("--average", default=0.999, show_default=True, help="Decay of the averaged weights, which ship."),
+    click.option("--seed", default=0, show_default=True),
+    click.option("--half/--full", default=True, show_default=True, help="bfloat16 autocast."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--threads", default=0, help="CPU threads; 0 leaves it to torch."),
+    click.option("--checkpoint-minutes", default=5.0, show_default=True),
+    click.option("--evaluate-minutes", default=15.0, show_default=True),
+)  # fmt: skip
+_PLAN = ("steps", "minutes", "batch", "crop", "rate", "warmup", "hold", "final", "average", "seed", "half")
+_PRESET = click.option("--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True)
 
 
-def plan_options(command):  # type: ignore[no-untyped-def]
-    """The options that both stages share."""
-    for option in (
-        click.option("--data", type=click.Path(exists=True, file_okay=False), required=True, help="Folder of photos."),
-        click.option("--valid", type=click.Path(exists=True, file_okay=False), help="Folder of photos to evaluate on."),
-        click.option("--valid-count", default=16, show_default=True, help="How many of them (0: all)."),
-        click.option("--run", "folder", default="runs/vqc-1", show_default=True, help="Folder of the run."),
-        click.option("--log", default="docs/training-log.csv", show_default=True, help="CSV file that is appended to."),
-        click.option("--resume", is_flag=True, help="Continue the run in the folder."),
-        click.option("--init", type=click.Path(exists=True, dir_okay=False), help="Start from these weights."),
-        click.option("--steps", default=DEFAULTS["steps"], show_default=True),
-        click.option("--minutes", default=0.0, help="Plan by time instead of steps."),
-        click.option("--batch", default=DEFAULTS["batch"], show_default=True),
-        click.option("--crop", default=DEFAULTS["crop"], show_default=True, help="Pixels."),
-        click.option("--rate", default=DEFAULTS["rate"], show_default=True, help="Learning rate."),
-        click.option("--warmup", default=DEFAULTS["warmup"], show_default=True, help="Steps."),
-        click.option("--hold", default=DEFAULTS["hold"], show_default=True, help="Fraction at the full rate."),
-        click.option("--final", default=DEFAULTS["final"], show_default=True, help="Last rate, as a fraction."),
-        click.option("--average", default=DEFAULTS["average"], show_default=True, help="Decay of the weight average."),
-        click.option("--seed", default=DEFAULTS["seed"], show_default=True),
-        click.option("--half/--full", default=True, show_default=True, help="bfloat16 autocast."),
-        click.option("--device", default="auto", show_default=True),
-        click.option("--threads", default=0, help="CPU threads (0: torch's choice)."),
-        click.option("--evaluate-minutes", default=15.0, show_default=True),
-        click.option("--checkpoint-minutes", default=5.0, show_default=True),
-    ):
+def _stage_options(command: Command) -> Command:
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def network_from(path: Path) -> Network:
-    """The network in a weights file, or the averaged one in the state of a run."""
-    if is_weights(path):
-        return from_weights(path)
-    config, tensors, _ = load_state(path)
-    network = Network(config)
-    network.load_state_dict(under_prefix("average", tensors))
-    return network
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
-def train(stage: str, preset: str | None, **options) -> None:  # type: ignore[no-untyped-def]
-    """Run one stage with command line options."""
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
-    distributed = dist.is_torchelastic_launched()
-    name = options["device"]
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if distributed:
-        dist.init_process_group("nccl" if name == "cuda" else "gloo")
-        if name == "cuda":
-            torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
-    plan = Plan(stage, **{k: options[k] for k in DEFAULTS if k != "stage"})
-    folder = Path(options["folder"])
-    crops = Crops(load_photos(find_photos(options["data"])), plan.seed)
-    state_file = folder / "state.safetensors"
-    start = state_file if options["resume"] else options["init"]
-    if start:
-        network = network_from(Path(start))
-    else:
-        network = fresh_network(PRESETS[preset or zoo.DEFAULT_MODEL], crops, plan.seed, plan.crop)
-    trainer = Trainer(folder, plan, network, crops, torch.device(name))
-    if options["resume"]:
-        trainer.resume()
-    valid = []
-    if options["valid"]:
-        files = find_photos(options["valid"])
-        count = options["valid_count"] or len(files)
-        valid = load_photos(files[:: max(1, len(files) // count)][:count])
-    schedule = Schedule(checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"])
-    for line in trainer.fit(schedule, Path(options["log"]), valid):
-        click.echo(line, err=True)
-    if distributed:
-        dist.destroy_process_group()
+def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
+    from vqcodec.training import stages
+    from vqcodec.training.trainer import Plan, Schedule
+
+    setting = stages.Setting(
+        data=options["data"],
+        valid=options["valid"],
+        valid_count=options["valid_count"],
+        folder=options["run"],
+        log=options["log"],
+        device=options["device"],
+        threads=options["threads"],
+        schedule=Schedule(
+            checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
+        ),
+    )
+    plan = Plan(stage, **{name: options[name] for name in _PLAN})
+    return stages.train(setting, plan, options["init"], preset, options["resume"], _say)
+
+
+def _export(state_file: Path, out: Path, valid: Path | None, valid_count: int) -> None:
+    from vqcodec.training import stages
+    from vqcodec.training.data import find_photos, load_photos
+
+    photos = load_photos(find_photos(valid)[: valid_count or None]) if valid else []
+    stages.write_weights(state_file, out, photos, _say)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group() -> None:
-    """Train a model from a folder of photographs (docs/TRAINING.md)."""
+    """Train a model from a folder of photographs; see docs/TRAINING.md."""
 
 
-@group.command("joint")
-@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True)
-@plan_options
-def joint(preset: str, **options) -> None:  # type: ignore[no-untyped-def]
+@group.command()
+@_PRESET
+@_stage_options
+def joint(preset: str, **options: Any) -> None:
     """Stage 1: transforms, codebooks and prior together."""
-    train("joint", preset, **options)
+    _train("joint", options, preset)
 
 
-@group.command("prior")
-@plan_options
-def prior(**options) -> None:  # type: ignore[no-untyped-def]
-    """Stage 2: the prior alone, on the hard indices of frozen transforms."""
-    train("prior", None, **options)
+@group.command()
+@_stage_options
+def prior(**options: Any) -> None:
+    """Stage 2: the prior alone, on the indices of frozen transforms; give it --init or --resume."""
+    if not (options["init"] or options["resume"]):
+        raise click.UsageError("the prior needs transforms: give --init or --resume")
+    _train("prior", options)
 
 
-@group.command("export")
-@click.option("--run", "folder", default="runs/vqc-1", show_default=True, help="Folder of the run.")
-@click.option("--out", default="vqcodec/weights/vqc-1.safetensors", show_default=True, help="Weights file to write.")
-def export_command(folder: str, out: str) -> None:
-    """Write the weights file of a run's averaged weights, with the prior in integers."""
-    state_file = Path(folder) / "state.safetensors"
-    _, _, facts = load_state(state_file)
-    export(network_from(state_file), Path(out), facts | {"run": Path(folder).name})
-    click.echo(f"{out}: {Path(out).stat().st_size} bytes, sha256 {zoo.load_weights(out).sha256}")
+@group.command()
+@click.option("--run", type=_FOLDER, required=True, help="The run's folder.")
+@click.option("--out", type=_PATH, required=True, help="Weights file to write.")
+@click.option("--valid", type=_FOLDER, help="Photographs to measure the result on.")
+@click.option("--valid-count", default=16, show_default=True, help="How many of them; 0 means all.")
+def export(run: Path, out: Path, valid: Path | None, valid_count: int) -> None:
+    """Stage 3: write the weights file, with the prior in integers."""
+    _export(run / "state.safetensors", out, valid, valid_count)
+
+
+@group.command("all")
+@_PRESET
+@click.option("--prior-steps", default=5_000, show_default=True, help="Length of stage 2.")
+@click.option("--prior-minutes", default=0.0, help="Length of stage 2 in minutes of training, instead of steps.")
+@click.option("--out", type=_PATH, required=True, help="Weights file to write.")
+@_stage_options
+def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, **options: Any) -> None:
+    """All three stages; the runs lie in the folders joint and prior of --run."""
+    folder = options["run"]
+    state = _train("joint", options | {"run": folder / "joint"}, preset)
+    follow_up = {
+        "run": folder / "prior",
+        "init": state,
+        "steps": prior_steps,
+        "minutes": prior_minutes,
+        "resume": False,
+    }
+    state = _train("prior", options | follow_up)
+    _export(state, out, options["valid"], options["valid_count"])
 
 
 def main(args: list[str]) -> None:
     """Entry point of ``vqcodec train``."""
     group.main(args, prog_name="vqcodec train")
-
-
-if __name__ == "__main__":
-    main(__import__("sys").argv[1:])

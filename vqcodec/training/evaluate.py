@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqcodec.model.exact import unrounded
 from vqcodec.training.network import Network
 from vqcodec.training.objective import encode
 
@@ -80,6 +81,24 @@ def jpeg_points(photos: Sequence[Tensor]) -> list[Point]:
         points = [_jpeg_point(p.permute(1, 2, 0).numpy().tobytes(), (p.shape[2], p.shape[1]), quality) for p in photos]
         result.append(_mean(points))
     return result
+
+
+@torch.no_grad()
+def rounding_cost(network: Network, photos: Sequence[Tensor], positions: Sequence[float] = QUALITIES) -> float:
+    """How many more bits the integer prior needs than the same prior in floats, on the same indices: a fraction."""
+    network.eval()
+    config = network.config
+    exact = floating = 0.0
+    for position in positions:
+        quality = torch.tensor([position * (config.knots - 1)])
+        for photo in photos:
+            x = pad(photo[None].float() / 255, config.stride)
+            encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=False)
+            exact += sum(b.item() for b in encoding.bits)
+            with unrounded():
+                floating += sum(b.item() for b in network.prior.bits(encoding.grids, quality))
+    network.train()
+    return exact / floating - 1
 
 
 def bd_rate(anchor: Sequence[Point], points: Sequence[Point]) -> float:

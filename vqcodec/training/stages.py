@@ -1,0 +1,95 @@
+"""The stages of training as the command line runs them: joint, prior, export, and all of them in a row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from vqcodec import zoo
+from vqcodec.config import PRESETS
+from vqcodec.training.data import Crops, find_photos, load_photos
+from vqcodec.training.evaluate import evaluate, rounding_cost
+from vqcodec.training.export import export, from_weights, is_weights
+from vqcodec.training.network import Network, load_state, under_prefix
+from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a stage finds its photos and leaves its results."""
+
+    data: Path
+    valid: Path | None
+    valid_count: int
+    folder: Path
+    log: Path
+    schedule: Schedule
+    device: str = "auto"
+    threads: int = 0
+
+
+def network_from(path: Path) -> Network:
+    """The network in a weights file, or the averaged one in the state of a run."""
+    if is_weights(path):
+        return from_weights(path)
+    config, tensors, _ = load_state(path)
+    network = Network(config)
+    network.load_state_dict(under_prefix("average", tensors))
+    return network
+
+
+def validation_photos(setting: Setting) -> list[Tensor]:
+    """Evenly chosen photos of the validation folder; all with a count of 0."""
+    if setting.valid is None:
+        return []
+    files = find_photos(setting.valid)
+    count = setting.valid_count or len(files)
+    return load_photos(files[:: max(1, len(files) // count)][:count])
+
+
+def train(setting: Setting, plan: Plan, start: Path | None, preset: str, resume: bool, say: Say) -> Path:
+    """Run one stage and return the file with its state.
+
+    ``start`` names weights or a run's state to begin with, ``preset`` a model to begin from nothing.  As one of several
+    processes under ``torchrun``, every process gets its own share of the crops.
+    """
+    if setting.threads:
+        torch.set_num_threads(setting.threads)
+    device = setting.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    distributed = dist.is_torchelastic_launched()
+    if distributed and not dist.is_initialized():
+        dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        if device == "cuda":
+            torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
+    crops = Crops(load_photos(find_photos(setting.data)), plan.seed)
+    state_file = setting.folder / "state.safetensors"
+    if resume:
+        start = state_file
+    network = network_from(start) if start else fresh_network(PRESETS[preset], crops, plan.seed, plan.crop)
+    trainer = Trainer(setting.folder, plan, network, crops, torch.device(device))
+    if resume:
+        trainer.resume()
+    for line in trainer.fit(setting.schedule, setting.log, validation_photos(setting)):
+        say(line)
+    return state_file
+
+
+def write_weights(state_file: Path, out: Path, photos: list[Tensor], say: Say) -> None:
+    """Export a run's averaged network; with photos, measure it and what its integers cost first."""
+    network = network_from(state_file)
+    _, _, facts = load_state(state_file)
+    facts |= {"run": state_file.parent.name}
+    if photos:
+        report = evaluate(network, photos)
+        cost = rounding_cost(network, photos)
+        say(f"BD-rate against JPEG {report.bd_rate:.2f} %, the integers cost {100 * cost:.2f} % of the prior's rate")
+        facts |= {"bd_rate_jpeg_valid": round(report.bd_rate, 2), "rounding_cost": round(cost, 5)}
+    export(network, out, facts)
+    say(f"{out}: {out.stat().st_size} bytes, sha256 {zoo.load_weights(out).sha256}")
