@@ -155,8 +155,8 @@ def _paper(name: str, strides: tuple[int, ...]) -> ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        # Codebook sizes from the standard deviation of PCA latents in unit cells at lambda_max: one dimension above
-        # 3 cells, two from 1 to 3, four from 0.5 to 1, eight below.
+        # Dimensions and sizes from the standard deviation of latents in unit cells at lambda_max, so that no group is
+        # overloaded: one dimension above 3 cells, two from 0.8 to 3, four below; 96 latents, the rest stays at zero.
         ModelConfig(
             "vqc-1",
             (
@@ -169,7 +169,7 @@ PRESETS: dict[str, ModelConfig] = {
                 LevelConfig(
                     8,
                     128,
-                    (SliceConfig(8, 2, 256), SliceConfig(8, 2, 128), SliceConfig(12, 4, 128), SliceConfig(6, 8, 64)),
+                    (SliceConfig(8, 2, 256), SliceConfig(8, 2, 192), SliceConfig(16, 2, 112), SliceConfig(8, 4, 96)),
                     predicted=16,
                     analysis_blocks=2,
                     synthesis_blocks=4,
