@@ -7,7 +7,7 @@ import numpy as np
 from vqcodec import bitstream, files
 from vqcodec.bitstream import Header, Section, SectionKind
 from vqcodec.errors import ModelMismatch, UnknownModel
-from vqcodec.image import MAX_PIXELS, read_picture, to_pil
+from vqcodec.image import MAX_PIXELS, Picture, read_picture, to_pil
 
 
 class FakeCodec:
@@ -41,4 +41,4 @@ class FakeCodec:
             raise ZeroDivisionError("a bug")
         shape = stream.header.height, stream.header.width, 3
         pixels = np.frombuffer(stream.sections[0].payload, np.uint8).reshape(shape)
-        return to_pil(pixels, stream.header.layout)
+        return to_pil(Picture(pixels, stream.header.layout))

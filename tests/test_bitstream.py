@@ -47,6 +47,7 @@ def streams(draw):
     )
     levels = list(SectionKind)[: draw(st.integers(1, 4))]
     kinds = [(kind, tile) for kind in levels for tile in range(rows * columns)]
+    kinds += [(SectionKind.ALPHA, 0)] * header.layout.has_alpha
     kinds += [(k, 0) for k in (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP) if draw(st.booleans())]
     return Stream(header, tuple(Section(kind, tile, draw(st.binary(max_size=300))) for kind, tile in kinds))
 
@@ -165,9 +166,18 @@ def test_unknown_sections_are_skipped_only_if_they_say_so():
         bitstream.read_stream(with_section(0x3F))
 
 
-def test_alpha_needs_a_layout_with_alpha():
-    with pytest.raises(MalformedStream, match="layout is rgb"):
+def test_alpha_section_and_layout_need_each_other():
+    with pytest.raises(MalformedStream, match="an alpha section, but the layout is rgb"):
         bitstream.read_stream(with_section(0x08))
+    for layout in (Layout.GREY_ALPHA, Layout.RGBA):
+        with pytest.raises(MalformedStream, match=f"no alpha section, but the layout is {layout.label}"):
+            bitstream.write_stream(dataclasses.replace(HEADER, layout=layout), SECTIONS)
+
+
+def test_layouts():
+    assert [layout.mode for layout in Layout] == ["L", "RGB", "LA", "RGBA"]
+    for layout in Layout:
+        assert Layout.of(layout.is_grey, layout.has_alpha) is layout
 
 
 @pytest.mark.parametrize("spelling", ["80808080 01", "8600", "00", "ffffffff 0f"])

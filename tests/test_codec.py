@@ -12,9 +12,10 @@ from PIL import Image
 import vqcodec
 from tests.tiny import tiny_network
 from vqcodec import codec as codec_module
-from vqcodec import errors
+from vqcodec import errors, metadata
 from vqcodec.bitstream import Layout, read_stream
-from vqcodec.image import Picture
+from vqcodec.image import Picture, ReadOptions
+from vqcodec.metadata import Metadata
 from vqcodec.training.export import export
 
 
@@ -117,6 +118,29 @@ def test_tiles_are_coded_on_their_own(tiny_codec, monkeypatch):
 def test_grey_stays_grey(tiny_codec):
     grey = picture(30, 40)[:, :, 0]
     assert tiny_codec.decode(tiny_codec.encode(grey)).mode == "L"
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_mode_alpha_and_metadata_come_back(tiny_codec, mode):
+    image = Image.fromarray(np.dstack([picture(30, 40), picture(30, 40, 1)[:, :, 0]])).convert(mode)
+    metadata.attach(image, Metadata(icc=b"profile", exif=b"II*\0data", xmp=b"<x/>"))
+    back = tiny_codec.decode(tiny_codec.encode(image))
+    assert back.mode == mode and metadata.from_image(back) == metadata.from_image(image)
+    if "A" in mode:
+        assert back.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+
+
+def test_flat_alpha_costs_next_to_nothing(tiny_codec):
+    pixels = picture(30, 40)
+    opaque = np.dstack([pixels, np.full((30, 40), 255, np.uint8)])
+    assert len(tiny_codec.encode(opaque)) - len(tiny_codec.encode(pixels)) < 20
+
+
+def test_what_is_lost_is_told(tiny_codec):
+    with pytest.warns(errors.VqcWarning, match="16 bits"):
+        tiny_codec.encode(Image.new("I;16", (16, 16)))
+    with pytest.raises(errors.LossRefused, match="16 bits"):
+        tiny_codec.encode(Image.new("I;16", (16, 16)), options=ReadOptions(strict=True))
 
 
 def test_higher_quality_is_larger(tiny_codec):

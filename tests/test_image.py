@@ -2,17 +2,20 @@
 
 import io
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from vqcodec.bitstream import Layout
-from vqcodec.errors import ImageTooLarge, InvalidImage, MissingFile, UnreadableFile
-from vqcodec.image import Picture, read_picture, to_pil
+from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, MissingFile, UnreadableFile
+from vqcodec.image import Picture, ReadOptions, read_picture, to_pil
+from vqcodec.metadata import Metadata
+from vqcodec.modes import SIXTEEN_BITS, Remark
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 GREY = RGB[:, :, 0]
@@ -31,7 +34,7 @@ def check(picture: Picture, expected: np.ndarray) -> None:
     assert picture.layout is (Layout.GREY if grey else Layout.RGB)
     assert picture.pixels.shape == (*expected.shape[:2], 3) and picture.pixels.dtype == np.uint8
     assert picture.pixels.flags.c_contiguous and picture.pixels.flags.writeable
-    back = to_pil(picture.pixels, picture.layout)
+    back = to_pil(picture)
     assert back.mode == ("L" if grey else "RGB")
     np.testing.assert_array_equal(np.asarray(back), expected)
 
@@ -89,41 +92,159 @@ def test_sixteen_bits_are_scaled_not_clipped():
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "PA", "La", "RGBa"])
-def test_opaque_alpha_is_dropped(mode):
+def test_alpha_is_kept_even_if_opaque(mode):
     image = Image.fromarray(RGB).convert("RGBA").convert("LA" if mode == "La" else "RGBA").convert(mode)
-    expected = image.convert("LA").convert("L") if mode in ("LA", "La") else image.convert("RGBA").convert("RGB")
-    check(read_picture(image), np.asarray(expected))
+    expected = image.convert("LA" if mode in ("LA", "La") else "RGBA")
+    picture = read_picture(image)
+    assert to_pil(picture).mode == expected.mode and (picture.alpha == 255).all()
+    np.testing.assert_array_equal(np.asarray(to_pil(picture)), np.asarray(expected))
 
 
-def test_opaque_array_of_four_channels():
-    check(read_picture(np.dstack([RGB, np.full_like(GREY, 255)])), RGB)
+def test_array_of_four_channels():
+    array = np.dstack([RGB, GREY])
+    picture = read_picture(array)
+    assert picture.layout is Layout.RGBA
+    np.testing.assert_array_equal(picture.alpha, GREY)
+    np.testing.assert_array_equal(np.asarray(to_pil(picture)), array)
 
 
-def test_transparency_is_refused():
+def test_one_transparent_colour_becomes_alpha():
     palette = Image.fromarray(RGB).quantize(4)
     deep = Image.fromarray(np.array([[7, 8]], np.uint16))
-    for source in (
-        np.dstack([RGB, np.full_like(GREY, 254)]),
-        Image.new("LA", (2, 2), (5, 0)),
-        as_file(palette, transparency=0),
-        as_file(Image.fromarray(GREY), transparency=int(GREY[0, 0])),
-        as_file(Image.fromarray(RGB), transparency=tuple(int(c) for c in RGB[0, 0])),
-        as_file(deep, transparency=7),
+    for source, expected in (
+        (as_file(palette, transparency=0), np.asarray(palette) != 0),
+        (as_file(Image.fromarray(GREY), transparency=int(GREY[0, 0])), GREY[0, 0] != GREY),
+        (as_file(Image.fromarray(RGB), transparency=tuple(int(c) for c in RGB[0, 0])), (RGB[0, 0] != RGB).any(2)),
+        (as_file(deep, transparency=7), np.array([[False, True]])),
     ):
-        with pytest.raises(InvalidImage, match="transparency is not supported yet"):
-            read_picture(source)
+        np.testing.assert_array_equal(read_picture(source).alpha, expected * np.uint8(255))
+
+
+def test_alpha_dropped_or_blended():
+    image = Image.new("RGBA", (2, 1), (200, 100, 0, 0))
+    image.putpixel((1, 0), (200, 100, 0, 255))
+    check(read_picture(image, options=ReadOptions(alpha="drop")), np.array([[[200, 100, 0]] * 2], np.uint8))
+    blended = read_picture(image, options=ReadOptions(alpha="blend", background="#010203"))
+    check(blended, np.array([[[1, 2, 3], [200, 100, 0]]], np.uint8))
+    grey = Image.new("LA", (1, 1), (50, 0))
+    check(read_picture(grey, options=ReadOptions(alpha="blend")), np.array([[255]], np.uint8))
+    coloured = read_picture(grey, options=ReadOptions(alpha="blend", background="red"))
+    check(coloured, np.array([[[255, 0, 0]]], np.uint8))
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": "some"}, {"background": "nocolour"}, {"metadata": frozenset({"iptc"})}])
+def test_options_that_mean_nothing(wrong):
+    with pytest.raises(InvalidImage):
+        ReadOptions(**wrong)
+
+
+def animation() -> io.BytesIO:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    return as_file(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
 
 def test_first_frame_of_an_animation():
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    file = as_file(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    check(read_picture(file), np.asarray(frames[0]))
+    picture = read_picture(animation())
+    check(picture, np.asarray(Image.new("RGB", (4, 4), "red")))
+    assert Remark("only the first of 2 frames is kept") in picture.remarks
 
 
-def test_orientation_is_left_alone():
+def deep_rgb() -> io.BytesIO:
+    """A PNG of 16 bits per sample, which Pillow reads but does not write."""
+    whole = as_file(Image.new("RGB", (1, 1))).getvalue()
+    header = whole[:24] + bytes([16]) + whole[25:29]
+    header += zlib.crc32(header[12:]).to_bytes(4, "big")
+    body = zlib.compress(bytes([0, 255, 255, 128, 0, 0, 0]))
+    chunk = b"IDAT" + body
+    data = len(body).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    return io.BytesIO(header + data + whole[-12:])
+
+
+@pytest.mark.parametrize("source", [deep_rgb, lambda: as_file(Image.new("I;16", (2, 2)))])
+def test_sixteen_bits_are_remarked_on(source):
+    assert SIXTEEN_BITS in read_picture(source()).remarks
+
+
+def test_strict_refuses_what_loses():
+    for source in (deep_rgb(), animation()):
+        with pytest.raises(LossRefused):
+            read_picture(source, options=ReadOptions(strict=True))
+    palette = read_picture(as_file(Image.fromarray(RGB).quantize(4)), options=ReadOptions(strict=True))
+    assert palette.remarks == (Remark("palette is converted to RGB", loses=False),)
+
+
+def turned() -> Image.Exif:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert read_picture(as_file(Image.fromarray(RGB), exif=exif)).pixels.shape == (5, 7, 3)
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Make] = "a camera"
+    return exif
+
+
+def test_orientation_is_left_alone_or_applied():
+    file = as_file(Image.fromarray(RGB), exif=turned())
+    as_it_is = read_picture(file)
+    assert as_it_is.pixels.shape == (5, 7, 3) and not as_it_is.remarks
+    assert to_pil(as_it_is).getexif()[ExifTags.Base.Orientation] == 6
+    upright = read_picture(file, options=ReadOptions(auto_orient=True))
+    check(upright, np.rot90(RGB, -1))
+    assert dict(to_pil(upright).getexif()) == {ExifTags.Base.Make: "a camera"}
+
+
+def test_orientation_that_is_thrown_away_is_remarked_on():
+    picture = read_picture(as_file(Image.fromarray(RGB), exif=turned()), options=ReadOptions(metadata=frozenset()))
+    assert [remark.loses for remark in picture.remarks] == [True] and picture.metadata == Metadata()
+
+
+def test_damaged_exif_data_are_kept_as_they_are():
+    file = as_file(Image.fromarray(RGB), exif=b"Exif\0\0nonsense")
+    assert read_picture(file).metadata.exif == b"nonsense"
+    assert read_picture(file, options=ReadOptions(auto_orient=True, metadata=frozenset())).metadata.exif == b""
+
+
+def profile(name: str) -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+
+
+def wide_gamut() -> bytes:
+    """An RGB profile whose red and green are exchanged: as good as any to see that it was used."""
+    data = bytearray(profile("sRGB"))
+    red, green = data.index(b"rXYZ", 128), data.index(b"gXYZ", 128)
+    data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+
+
+def test_profile_is_kept_and_pixels_left_alone():
+    picture = read_picture(as_file(Image.fromarray(RGB), icc_profile=wide_gamut()))
+    check(picture, RGB)
+    assert to_pil(picture).info["icc_profile"] == wide_gamut()
+
+
+def test_colours_are_converted_if_their_profile_is_not_kept():
+    bright = Image.new("RGB", (1, 1), (250, 10, 10))
+    options = ReadOptions(metadata=frozenset({"exif"}))
+    converted = read_picture(as_file(bright, icc_profile=wide_gamut()), options=options)
+    red, green, _ = converted.pixels[0, 0]
+    assert green > 200 > 100 > red and converted.metadata.icc == b""
+    same = read_picture(as_file(bright, icc_profile=profile("sRGB")), options=options)
+    check(same, np.asarray(bright))
+
+
+def test_cmyk_and_lab_lose_their_profile_with_their_colour_space():
+    cmyk = Image.new("CMYK", (2, 2), (0, 255, 255, 0))
+    picture = read_picture(as_file(cmyk, "TIFF", icc_profile=profile("sRGB")))
+    assert picture.metadata.icc == b"" and tuple(picture.pixels[0, 0]) == (255, 0, 0)
+    assert Remark("the ICC profile does not fit a picture of mode CMYK and is ignored") in picture.remarks
+    lab = Image.new("LAB", (1, 1), (136, 208, 195))  # about (255, 0, 0)
+    red, green, blue = read_picture(lab).pixels[0, 0]
+    assert red > 200 and max(green, blue) < 60
+
+
+def test_damaged_profile():
+    picture = read_picture(
+        as_file(Image.fromarray(RGB), icc_profile=b"none" * 99), options=ReadOptions(metadata=frozenset())
+    )
+    check(picture, RGB)
+    assert picture.remarks == (Remark("the ICC profile is damaged and is ignored"),)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ TIERS = (
     ("vqcodec",),  # the package itself: the public names
     ("codec",),
     ("zoo", "image", "files"),
+    ("metadata", "modes", "alpha"),
     ("model", "coding", "bitstream", "tiles", "metrics"),
     ("config", "grids", "arithmetic"),
     ("errors",),

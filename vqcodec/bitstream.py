@@ -41,6 +41,33 @@ class Layout(enum.Enum):
 
     GREY = 0
     RGB = 1
+    GREY_ALPHA = 2
+    RGBA = 3
+
+    @classmethod
+    def of(cls, grey: bool, alpha: bool) -> "Layout":
+        """The layout with these planes."""
+        return next(layout for layout in cls if (layout.is_grey, layout.has_alpha) == (grey, alpha))
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the colours are a single plane."""
+        return self in (Layout.GREY, Layout.GREY_ALPHA)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether there is an alpha plane, and with it a section."""
+        return self in (Layout.GREY_ALPHA, Layout.RGBA)
+
+    @property
+    def label(self) -> str:
+        """The name that people read: ``grey``, ``rgb``, ``grey alpha``, ``rgba``."""
+        return self.name.lower().replace("_", " ")
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name for it."""
+        return ("L" if self.is_grey else "RGB") + ("A" if self.has_alpha else "")
 
 
 class SectionKind(enum.Enum):
@@ -218,8 +245,9 @@ def _check_order(header: Header, sections: Sequence[Section]) -> None:
     codes = [s.kind.value & _CODE for s in rest]
     if any(s.tile for s in rest) or any(a >= b for a, b in pairwise(codes)):
         raise MalformedStream("sections after the levels are out of order")
-    if SectionKind.ALPHA in [s.kind for s in rest]:
-        raise MalformedStream(f"an alpha section, but the layout is {header.layout.name.lower()}")
+    if (SectionKind.ALPHA in [s.kind for s in rest]) != header.layout.has_alpha:
+        which = "no" if header.layout.has_alpha else "an"
+        raise MalformedStream(f"{which} alpha section, but the layout is {header.layout.label}")
 
 
 def _check_version(version: int) -> None:

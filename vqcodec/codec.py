@@ -6,6 +6,7 @@ one picture becomes does not depend on its company.
 
 import copy
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqcodec import zoo
+from vqcodec.alpha import read_alpha, write_alpha
 from vqcodec.bitstream import Header, Section, SectionKind, Stream, read_stream, write_stream
 from vqcodec.coding.ports import Cheapest, Reader, Writer
 from vqcodec.coding.traversal import Canvas, Indices, walk
 from vqcodec.config import QUALITY_STEPS
-from vqcodec.errors import DeviceUnavailable, InvalidQuality, MalformedStream, ModelMismatch, UnknownModel
+from vqcodec.errors import DeviceUnavailable, InvalidQuality, MalformedStream, ModelMismatch, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, picture_format, read_bytes, save_image_atomically, write_atomically
 from vqcodec.grids import Grids
-from vqcodec.image import MAX_PIXELS, Picture, Source, check_size, read_picture, to_pil
+from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
+from vqcodec.metadata import read_metadata, write_metadata
 from vqcodec.model.transform import Message
 from vqcodec.tiles import Tiling
 
@@ -73,22 +76,36 @@ class Codec:
         vqvae = self.model.vqvae
         self._vqvae = vqvae if self.device.type == "cpu" else copy.deepcopy(vqvae).to(self.device)
 
-    def encode(self, image: Source, quality: float = DEFAULT_QUALITY, *, max_pixels: int = MAX_PIXELS) -> bytes:
-        """A picture (path, binary file, PIL image, or uint8 array (H, W) or (H, W, 3)) -> the bytes of a stream.
+    def encode(
+        self,
+        image: Source,
+        quality: float = DEFAULT_QUALITY,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        options: ReadOptions = AS_IS,
+    ) -> bytes:
+        """A picture (path, binary file, PIL image, or uint8 array (H, W) or (H, W, 3|4)) -> the bytes of a stream.
 
         Args:
             image: the picture.
             quality: 0 to 100, continuous; higher is better and larger.
             max_pixels: larger pictures are refused; 0 lifts the limit.
+            options: what is kept of alpha and metadata.
 
         Raises:
-            InvalidImage, ImageTooLarge, InvalidQuality.
+            InvalidImage, ImageTooLarge, InvalidQuality.  Of what is lost on the way a :class:`VqcWarning` tells.
         """
         step = quality_step(quality)
-        return self.encode_pictures([read_picture(image, max_pixels)], [step])[0]
+        picture = read_picture(image, max_pixels, options)
+        for remark in picture.remarks:
+            if remark.loses:
+                warnings.warn(remark.text, VqcWarning, stacklevel=2)
+        return self.encode_pictures([picture], [step])[0]
 
     def decode(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-        """The bytes of a stream, or a path or binary file that holds them -> a PIL image of mode RGB or L.
+        """The bytes of a stream, or a path or binary file that holds them -> a PIL image.
+
+        Its mode is L, LA, RGB or RGBA; ``info`` has what the stream holds of ``icc_profile``, ``exif`` and ``xmp``.
 
         Raises:
             NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream, CorruptStream, MalformedStream,
@@ -131,6 +148,10 @@ class Codec:
                     for grid, message, quality in zip(tiling.join(tiles), messages, qualities, strict=True)
                 ]
             coarse = tiles
+        for picture, parts in zip(pictures, sections, strict=True):
+            if picture.alpha is not None:
+                parts.append(Section(SectionKind.ALPHA, 0, write_alpha(picture.alpha)))
+            parts += write_metadata(picture.metadata)
         return [write_stream(header, parts) for header, parts in zip(headers, sections, strict=True)]
 
     @torch.inference_mode()
@@ -142,7 +163,10 @@ class Codec:
             indices = Grids(tuple(self._to_indices(grid) for grid in grids))
             x = self._vqvae.decode(indices, self._quality(header.quality))
             pixels = x[0, :, : header.height, : header.width].clamp(0, 1).mul(255).round().byte()
-            images.append(to_pil(pixels.permute(1, 2, 0).cpu().numpy(), header.layout))
+            picture = Picture(
+                pixels.permute(1, 2, 0).cpu().numpy(), header.layout, _alpha(stream), read_metadata(stream.sections)
+            )
+            images.append(to_pil(picture))
         return images
 
     def decode_grids(self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS) -> list[list[Indices]]:
@@ -225,7 +249,7 @@ def info(data: StreamSource) -> StreamInfo:
         model_hash=header.model_hash.hex(),
         width=header.width,
         height=header.height,
-        layout=header.layout.name.lower(),
+        layout=header.layout.label,
         quality=round(header.quality * 100 / (QUALITY_STEPS - 1), 1),
         tile=1 << header.tile_log2,
         grids=[list(shape) for shape in grids],
@@ -248,6 +272,14 @@ def _model_of(header: Header) -> str:
     if name is None:
         raise UnknownModel(f"made with model {header.model_hash.hex()}, which is not known here")
     return name
+
+
+def _alpha(stream: Stream) -> Pixels | None:
+    """The alpha plane (H, W), if there is one."""
+    for section in stream.sections:
+        if section.kind is SectionKind.ALPHA:
+            return read_alpha(section.payload, stream.header.width, stream.header.height)
+    return None
 
 
 def _read(data: StreamSource) -> bytes:

@@ -9,6 +9,10 @@ class VqcError(Exception):
     """Base of everything that vqcodec raises on purpose."""
 
 
+class VqcWarning(UserWarning):
+    """Something about a picture is lost on the way; the call goes on."""
+
+
 # The stream
 
 
@@ -56,6 +60,10 @@ class InvalidWeights(VqcError):
 
 class InvalidImage(VqcError):
     """Not a picture, or one that has no sensible 8-bit grey or RGB form."""
+
+
+class LossRefused(InvalidImage):
+    """A picture of which something would be lost, which the caller does not want."""
 
 
 class ImageTooLarge(VqcError):

@@ -7,15 +7,18 @@ import io
 import os
 import secrets
 import stat
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from PIL import Image
 
-from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile
+from vqcodec import metadata
+from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcWarning
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
+_WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"})
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},  # Pillow's 75 would add more loss than our stream did
     "WEBP": {"lossless": True},
@@ -73,15 +76,31 @@ def picture_format(name: str) -> str:
 
 
 def image_bytes(image: Image.Image, format: str) -> bytes:
-    """The picture as a file of a Pillow format (see :func:`picture_format`)."""
+    """The picture as a file of a Pillow format (see :func:`picture_format`), with its metadata as far as they go there.
+
+    A format without alpha gets the picture on white, with a :class:`VqcWarning`.
+    """
+    if image.has_transparency_data and format not in _WITH_ALPHA:
+        if image.getchannel("A").getextrema() != (255, 255):
+            warnings.warn(f"{format} holds no alpha: the picture is put on white", VqcWarning, stacklevel=2)
+        image = _on_white(image)
     buffer = io.BytesIO()
     try:
-        image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}))
+        image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata.save_options(image, format))
     except MemoryError:
         raise
     except Exception as error:  # each of Pillow's writers has its own
         raise UnwritableFile(f"cannot be written as {format}: {error}") from error
     return buffer.getvalue()
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """``LA`` -> ``L``, ``RGBA`` -> ``RGB``, with the same ``info``."""
+    colour, alpha = image.convert(image.mode.removesuffix("A")), image.getchannel("A")
+    white = Image.new(colour.mode, colour.size, "white")
+    white.paste(colour, mask=alpha)
+    white.info = image.info
+    return white
 
 
 def save_image_atomically(image: Image.Image, path: AnyPath, format: str) -> None:

@@ -1,7 +1,8 @@
 """File, PIL image or array -> :class:`Picture` -> PIL image.
 
-Everything about colour and file formats ends here: behind this module a picture is 8-bit RGB and a layout
-that says what to give back.  It knows nothing of tensors, padding or tiles.
+Everything about files, sizes and what is kept of a picture ends here: behind this module a picture is 8-bit RGB, a
+layout that says what to give back, and what travels beside the pixels.  How the modes of Pillow become that is in
+``modes.py``; nothing here knows of tensors, padding or tiles.
 """
 
 import os
@@ -10,15 +11,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from vqcodec import metadata
 from vqcodec.bitstream import MAX_EDGE, Layout
-from vqcodec.errors import ImageTooLarge, InvalidImage, VqcError
+from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, VqcError
 from vqcodec.files import open_binary
+from vqcodec.metadata import NONE as NO_METADATA
+from vqcodec.metadata import Metadata
+from vqcodec.modes import SIXTEEN_BITS, Planes, Remark, Say, split, to_srgb
 
 MAX_PIXELS = 89_478_485
 """Default limit, the same as Pillow's: a quarter of a gigabyte of RGB."""
@@ -26,32 +31,67 @@ MAX_PIXELS = 89_478_485
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | Pixels
 
-_GREY_MODES = ("1", "L", "LA", "La")
 _changing_pillows_limit = threading.Lock()
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """What is kept of a picture, and how.  The default is everything, as it is."""
+
+    alpha: Literal["keep", "drop", "blend"] = "keep"
+    """``drop`` leaves the colours that were under the transparency, ``blend`` lays them over ``background``."""
+    background: str = "white"
+    """A colour as Pillow's ``ImageColor`` spells them."""
+    metadata: frozenset[str] = frozenset(metadata.ALL)
+    """Of ``icc``, ``exif`` and ``xmp``.  Without ``icc`` the colours are converted to sRGB."""
+    auto_orient: bool = False
+    """Turn the pixels as EXIF says, and the note away."""
+    strict: bool = False
+    """Refuse what would lose something, instead of remarking on it."""
+
+    def __post_init__(self) -> None:
+        if self.alpha not in ("keep", "drop", "blend"):
+            raise InvalidImage(f"alpha is to be 'keep', 'drop' or 'blend', not {self.alpha!r}")
+        if unknown := sorted(self.metadata - set(metadata.ALL)):
+            raise InvalidImage(f"no metadata are called {', '.join(unknown)}, only {', '.join(metadata.ALL)}")
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError as error:
+            raise InvalidImage(f"no colour is called {self.background!r}") from error
+
+
+AS_IS = ReadOptions()
+
+
+@dataclass(frozen=True)
 class Picture:
-    """``pixels``: ``(H, W, 3) uint8``, contiguous, its own copy.  A grey picture has three equal channels."""
+    """``pixels``: ``(H, W, 3) uint8``, contiguous, its own copy.  A grey picture has three equal channels.
+
+    ``alpha``: ``(H, W) uint8`` if the layout has alpha.
+    """
 
     pixels: Pixels
     layout: Layout
+    alpha: Pixels | None = None
+    metadata: Metadata = NO_METADATA
+    remarks: tuple[Remark, ...] = ()
+    """What could not be kept as it was."""
 
 
-def read_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(source: Source, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_IS) -> Picture:
     """The picture in a file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
 
     More than ``max_pixels`` pixels are refused before any is decoded; 0 lifts the limit, which replaces
-    Pillow's own.  Of an animation the first frame is taken.  EXIF orientation is not applied.
+    Pillow's own.  Of an animation the first frame is taken.
     """
     if isinstance(source, np.ndarray):
-        return _convert(_from_array(source), max_pixels)
+        return _convert(_from_array(source), max_pixels, options)
     if isinstance(source, Image.Image):
-        return _convert(source, max_pixels)
+        return _convert(source, max_pixels, options)
     if isinstance(source, str | os.PathLike):
         with open_binary(source) as file:
-            return _decode(file, max_pixels)
-    return _decode(source, max_pixels)
+            return _decode(file, max_pixels, options)
+    return _decode(source, max_pixels, options)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -60,19 +100,27 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageTooLarge(f"{width}x{height} are {width * height} pixels, {max_pixels} are allowed")
 
 
-def to_pil(pixels: Pixels, layout: Layout) -> Image.Image:
-    """Inverse of :func:`read_picture`: mode ``RGB``, or ``L`` with the rounded mean of the three channels."""
-    if layout is Layout.GREY:
+def to_pil(picture: Picture) -> Image.Image:
+    """Inverse of :func:`read_picture`: mode ``L``, ``LA``, ``RGB`` or ``RGBA``, metadata in ``info``.
+
+    Grey is the rounded mean of the three channels.
+    """
+    pixels = picture.pixels
+    if picture.layout.is_grey:
         pixels = ((pixels.sum(axis=2, dtype=np.uint16) + 1) // 3).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
+    metadata.attach(image, picture.metadata)
+    return image
 
 
-def _decode(file: BinaryIO, max_pixels: int) -> Picture:
+def _decode(file: BinaryIO, max_pixels: int, options: ReadOptions) -> Picture:
     with _pillow_errors():
         with _pillow_allows(max_pixels):
             image = Image.open(file)  # reads the size, not yet the pixels
         with image:
-            return _convert(image, max_pixels)
+            return _convert(image, max_pixels, options)
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
@@ -87,38 +135,75 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _convert(image: Image.Image, max_pixels: int) -> Picture:
-    """Any mode of Pillow to 8-bit grey or RGB, loading the pixels first if they are still in their file."""
+def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Picture:
+    """Loads the pixels first if they are still in their file."""
     width, height = image.size
     if width < 1 or height < 1:
         raise InvalidImage(f"a picture of {width}x{height} has no pixels")
     check_size(width, height, max_pixels)
     if max(width, height) > MAX_EDGE:
         raise ImageTooLarge(f"{width}x{height} pixels, the format allows edges of {MAX_EDGE}")
+    remarks: list[Remark] = []
+
+    def say(remark: Remark) -> None:
+        if options.strict and remark.loses:
+            raise LossRefused(remark.text)
+        remarks.append(remark)
+
     with _pillow_errors():
+        _remark_on_file(image, say)
         image.load()
-        grey = image.mode in _GREY_MODES
-        if image.mode.startswith("I"):
-            image, grey = _from_16_bits(image), True
-        elif image.mode == "F":
-            raise InvalidImage("floating-point pixels have no agreed range")
-        elif image.has_transparency_data:
-            image = image.convert("LA" if grey else "RGBA")
-            if image.getchannel("A").getextrema() != (255, 255):
-                raise InvalidImage("transparency is not supported yet")
-        if grey:
-            return Picture(np.array(image.convert("L").convert("RGB")), Layout.GREY)
-        return Picture(np.array(image.convert("RGB")), Layout.RGB)
+        found = metadata.from_image(image)
+        if _is_turned(image):
+            if options.auto_orient:
+                image = ImageOps.exif_transpose(image)
+                found = metadata.from_image(image)
+            elif "exif" not in options.metadata:
+                say(Remark("the EXIF data that are not kept say how to turn the picture"))
+        planes = split(image, found.icc, say)
+        if not planes.profile_applies:
+            found = found.only(("exif", "xmp"))
+        elif "icc" not in options.metadata:
+            planes = Planes(to_srgb(planes.colour, found.icc, say), planes.alpha)
+        planes = _without_alpha(planes, options)
+    return Picture(
+        pixels=np.array(planes.colour.convert("RGB")),
+        layout=Layout.of(grey=planes.colour.mode == "L", alpha=planes.alpha is not None),
+        alpha=None if planes.alpha is None else np.array(planes.alpha),
+        metadata=found.only(options.metadata),
+        remarks=tuple(remarks),
+    )
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits, which Pillow would clip, scaled to 8.  Some readers deliver it in mode ``I``."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise InvalidImage("integer pixels outside of 0 to 65535 have no agreed range")
-    if (values == image.info.get("transparency", -1)).any():
-        raise InvalidImage("transparency is not supported yet")
-    return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
+def _remark_on_file(image: Image.Image, say: Say) -> None:
+    """What is in the file and will not be in the picture; known before the pixels are loaded only."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        # A phone's second picture in an MPO file is a depth map or a smaller copy, not the next frame.
+        say(Remark(f"only the first of {frames} frames is kept", loses=image.format != "MPO"))
+    layout = repr([tile[3] for tile in getattr(image, "tile", [])])
+    if ";16" in layout and not image.mode.startswith("I"):
+        say(SIXTEEN_BITS)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether EXIF says that the pixels must be turned to be looked at."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:  # damaged EXIF data are no reason to refuse the pixels
+        return False
+
+
+def _without_alpha(planes: Planes, options: ReadOptions) -> Planes:
+    """Without the alpha plane, unless it is to be kept."""
+    if planes.alpha is None or options.alpha == "keep":
+        return planes
+    if options.alpha == "drop":
+        return Planes(planes.colour, None)
+    red, green, blue, *_ = ImageColor.getrgb(options.background)
+    mode = planes.colour.mode if red == green == blue else "RGB"
+    ground = Image.new(mode, planes.colour.size, red if mode == "L" else (red, green, blue))
+    return Planes(Image.composite(planes.colour.convert(mode), ground, planes.alpha), None)
 
 
 @contextmanager
