@@ -1,5 +1,6 @@
 """Picture <-> bytes with a tiny model: every size, any company, damage, the wrong model."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import vqcodec
 from tests.tiny import tiny_network
 from vqcodec import codec as codec_module
 from vqcodec import errors, metadata
-from vqcodec.bitstream import Layout, read_stream
+from vqcodec.bitstream import Layout, read_stream, write_stream
 from vqcodec.image import Picture, ReadOptions
 from vqcodec.metadata import Metadata
 from vqcodec.training.export import export
@@ -205,3 +206,50 @@ def test_damaged_weights_are_refused(tiny_weights, tmp_path):
         vqcodec.Codec(model_path=tmp_path / "cut.safetensors")
     with pytest.raises(errors.MissingFile):
         vqcodec.Codec(model_path=tmp_path / "none.safetensors")
+
+
+def test_batches_equal_single_calls(tiny_codec, tmp_path):
+    Image.fromarray(picture(20, 24)).save(tmp_path / "a.png")
+    pictures = [picture(40, 56, 1), tmp_path / "a.png", picture(17, 90, 2), Image.fromarray(picture(40, 56, 3))]
+    results = list(tiny_codec.encode_batch(iter(pictures), 60))
+    assert [r.index for r in results] == [0, 1, 2, 3] and not any(r.error for r in results)
+    assert [r.data for r in results] == [tiny_codec.encode(p, 60) for p in pictures]
+    decoded = list(tiny_codec.decode_batch(r.data for r in results))
+    assert [r.image.size for r in decoded] == [(56, 40), (24, 20), (90, 17), (56, 40)]
+    for result, alone in zip(decoded, results, strict=True):
+        assert np.abs(np.int16(result.image) - np.int16(tiny_codec.decode(alone.data))).max() <= 1
+
+
+def test_one_bad_picture_never_loses_the_others(tiny_codec, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    results = list(tiny_codec.encode_batch([picture(16, 16), tmp_path / "bad.png", picture(16, 16)]))
+    assert [type(r.error) for r in results] == [type(None), errors.InvalidImage, type(None)]
+    assert results[1].data is None and results[0].data == results[2].data
+    good = results[0].data
+    damaged = bytearray(good)
+    damaged[-1] ^= 1
+    decoded = list(tiny_codec.decode_batch([good, bytes(damaged), tmp_path / "absent.vqc", good, b"", good[:30]]))
+    assert [type(r.error) for r in decoded] == [
+        type(None),
+        errors.CorruptStream,
+        errors.MissingFile,
+        type(None),
+        errors.TruncatedStream,
+        errors.TruncatedStream,
+    ]
+    assert decoded[3].image.size == (16, 16)
+
+
+def test_entropy_coded_damage_costs_its_own_stream_only(tiny_codec):
+    """A section that is intact and still nonsense shows in the middle of a group's walk."""
+    good = tiny_codec.encode(picture(40, 40))
+    stream = read_stream(good)
+    sections = [dataclasses.replace(s, payload=s.payload + b"\1\0\0\0") for s in stream.sections]
+    bad = write_stream(stream.header, sections)
+    results = list(tiny_codec.decode_batch([good, bad, good]))
+    assert [type(r.error) for r in results] == [type(None), errors.CorruptStream, type(None)]
+
+
+def test_batches_refuse_a_wrong_quality_at_once(tiny_codec):
+    with pytest.raises(errors.InvalidQuality):
+        tiny_codec.encode_batch([], 101)

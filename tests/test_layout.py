@@ -14,10 +14,10 @@ TIERS = (
     ("demo", "batch", "pillow_plugin"),
     ("vqcodec",),  # the package itself: the public names
     ("codec",),
-    ("zoo", "image", "files"),
+    ("zoo", "image", "files", "plan"),
     ("metadata", "modes", "alpha"),
     ("model", "coding", "bitstream", "tiles", "metrics"),
-    ("config", "grids", "arithmetic"),
+    ("config", "grids", "grouping", "arithmetic"),
     ("errors",),
 )
 """Top to bottom.  A unit is a module or a folder of the package; ``training`` stands beside the tower."""

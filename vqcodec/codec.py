@@ -7,7 +7,7 @@ one picture becomes does not depend on its company.
 import copy
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,9 +26,11 @@ from vqcodec.config import QUALITY_STEPS
 from vqcodec.errors import DeviceUnavailable, InvalidQuality, MalformedStream, ModelMismatch, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, picture_format, read_bytes, save_image_atomically, write_atomically
 from vqcodec.grids import Grids
+from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
 from vqcodec.metadata import read_metadata, write_metadata
 from vqcodec.model.transform import Message
+from vqcodec.modes import Remark
 from vqcodec.tiles import Tiling
 
 _LEVELS = (SectionKind.LEVEL_0, SectionKind.LEVEL_1, SectionKind.LEVEL_2, SectionKind.LEVEL_3)
@@ -57,6 +59,29 @@ class StreamInfo:
     sections: list[dict[str, int | str]]
     bytes: int
     bpp: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One of the results of :meth:`Codec.encode_batch`: ``data``, or ``error``."""
+
+    index: int
+    data: bytes | None = None
+    error: Exception | None = None
+    remarks: tuple[Remark, ...] = ()
+    seconds: float = 0.0
+    """Its share of the time."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One of the results of :meth:`Codec.decode_batch`: ``image``, or ``error``."""
+
+    index: int
+    image: Image.Image | None = None
+    error: Exception | None = None
+    seconds: float = 0.0
+    """Its share of the time."""
 
 
 class Codec:
@@ -112,10 +137,60 @@ class Codec:
             UnknownModel, ModelMismatch, ImageTooLarge.
         """
         stream = read_stream(_read(data))
-        codec = self
-        if stream.header.model_hash != self.model.hash and not self._chosen:
-            codec = Codec(_model_of(stream.header), device=str(self.device))
-        return codec.decode_streams([stream], max_pixels=max_pixels)[0]
+        return self._for(stream).decode_streams([stream], max_pixels=max_pixels)[0]
+
+    def encode_batch(
+        self,
+        images: Iterable[Source],
+        quality: float = DEFAULT_QUALITY,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        options: ReadOptions = AS_IS,
+    ) -> Iterator[Encoded]:
+        """Like :meth:`encode` for many pictures, in their order; one that fails has its ``error`` and ends nothing.
+
+        Pictures of similar size are coded together, which is faster and changes no byte.  Only a few are held at a
+        time, so ``images`` may be a generator of any length.
+
+        Raises:
+            InvalidQuality.
+        """
+        step = quality_step(quality)
+
+        def read(image: Source) -> Picture:
+            return read_picture(image, max_pixels, options)
+
+        def size(picture: Picture) -> tuple[int, int]:
+            return picture.pixels.shape[:2]
+
+        def work(pictures: Sequence[Picture]) -> list[bytes]:
+            return self.encode_pictures(pictures, [step] * len(pictures))
+
+        return (
+            Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
+            for o in in_groups(images, read, size, work, torch.get_num_threads())
+        )
+
+    def decode_batch(self, streams: Iterable[StreamSource], *, max_pixels: int = MAX_PIXELS) -> Iterator[Decoded]:
+        """Like :meth:`decode` for many streams, in their order; one that fails has its ``error`` and ends nothing."""
+
+        def read(data: StreamSource) -> Stream:
+            stream = read_stream(_read(data))
+            self._for(stream)._check(stream, max_pixels)
+            return stream
+
+        def size(stream: Stream) -> tuple[int, int]:
+            return stream.header.height, stream.header.width
+
+        def work(streams: Sequence[Stream]) -> list[Image.Image]:
+            if len({stream.header.model_hash for stream in streams}) > 1:
+                return [self._for(stream).decode_streams([stream], max_pixels=0)[0] for stream in streams]
+            return self._for(streams[0]).decode_streams(streams, max_pixels=0)
+
+        return (
+            Decoded(o.index, o.result, o.error, o.seconds)
+            for o in in_groups(streams, read, size, work, torch.get_num_threads())
+        )
 
     @torch.inference_mode()
     def encode_pictures(self, pictures: Sequence[Picture], steps: Sequence[int]) -> list[bytes]:
@@ -187,6 +262,12 @@ class Codec:
                 grids.append(grid)
             coarse = tiles
         return result
+
+    def _for(self, stream: Stream) -> "Codec":
+        """The codec that decodes a stream: this one, or that of the shipped model which the stream names."""
+        if self._chosen or stream.header.model_hash == self.model.hash:
+            return self
+        return Codec(_model_of(stream.header), device=str(self.device))
 
     def _check(self, stream: Stream, max_pixels: int) -> None:
         """That this codec can decode the stream, before anything of its size is allocated."""

@@ -18,6 +18,8 @@ from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, Unwritabl
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
+_NOT_PICTURES = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF", "VQC"})
+"""Formats that Pillow recognises only to hand them on, and our own."""
 _WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"})
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},  # Pillow's 75 would add more loss than our stream did
@@ -73,6 +75,18 @@ def picture_format(name: str) -> str:
     if format not in Image.SAVE:
         raise UnknownFormat(f"no picture format is called '{bare}'" if bare else "no suffix names a picture format")
     return format
+
+
+def suffix_of(format: str) -> str:
+    """The suffix that files of a Pillow format usually have."""
+    usual = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}
+    return usual.get(format, f".{format.lower()}")
+
+
+def picture_suffixes() -> frozenset[str]:
+    """Suffixes, in lower case, of the picture files that Pillow reads."""
+    formats = Image.registered_extensions()
+    return frozenset(suffix for suffix, format in formats.items() if format in set(Image.OPEN) - _NOT_PICTURES)
 
 
 def image_bytes(image: Image.Image, format: str) -> bytes:

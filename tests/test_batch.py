@@ -1,0 +1,97 @@
+"""Folders of files, with a tiny model, in one process and in two."""
+
+import dataclasses
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vqcodec import batch
+from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
+from vqcodec.errors import InvalidImage, MissingFile, OutputExists, UnreadableFile
+from vqcodec.plan import Job
+
+
+@pytest.fixture
+def how(tiny_weights):
+    return FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Five pictures and a file that is none, in a small tree."""
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(("a.png", "b.bmp", "sub/c.png", "sub/d.PNG", "sub/deep/e.tif")):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20 + i, 30, 3), np.uint8)).save(path)
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"not a picture")
+    (tmp_path / "pictures" / "notes.txt").write_text("not even meant to be one")
+    return tmp_path / "pictures"
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_there_and_back(pictures, how, tmp_path):
+    results = list(encode_folder(pictures, tmp_path / "streams", 60, how=how))
+    assert [Path(r.source).name for r in results] == ["a.png", "b.bmp", "bad.png", "c.png", "d.PNG", "e.tif"]
+    assert [type(r.error) for r in results if r.error] == [InvalidImage]
+    assert files_below(tmp_path / "streams") == ["a.vqc", "b.vqc", "sub/c.vqc", "sub/d.vqc", "sub/deep/e.vqc"]
+    good = [r for r in results if not r.error]
+    assert [(r.width, r.height, r.bytes, r.quality) for r in good] == [
+        (30, 20 + i, Path(r.output).stat().st_size, 60) for i, r in enumerate(good)
+    ]
+    back = list(decode_folder(tmp_path / "streams", tmp_path / "back", "bmp", how=how))
+    assert not any(r.error for r in back)
+    assert files_below(tmp_path / "back") == ["a.bmp", "b.bmp", "sub/c.bmp", "sub/d.bmp", "sub/deep/e.bmp"]
+
+
+def test_two_processes_write_the_same(pictures, how, tiny_codec, tmp_path):
+    results = list(encode_folder(pictures, tmp_path / "streams", how=dataclasses.replace(how, workers=2)))
+    assert [type(r.error) for r in results if r.error] == [InvalidImage]
+    for name in ("a.png", "sub/c.png", "sub/deep/e.tif"):
+        assert (tmp_path / "streams" / name).with_suffix(".vqc").read_bytes() == tiny_codec.encode(pictures / name)
+
+
+def test_existing_files(pictures, how, tmp_path):
+    streams = tmp_path / "streams"
+    streams.mkdir()
+    (streams / "a.vqc").write_bytes(b"precious")
+
+    def first(existing):
+        return next(encode_folder(pictures, streams, how=dataclasses.replace(how, existing=existing)))
+
+    assert isinstance(first("refuse").error, OutputExists)
+    assert first("skip").skipped and (streams / "a.vqc").read_bytes() == b"precious"
+    assert not first("replace").error and (streams / "a.vqc").read_bytes() != b"precious"
+
+
+def test_what_is_no_folder(tmp_path, pictures):
+    with pytest.raises(MissingFile):
+        encode_folder(tmp_path / "absent", tmp_path / "out")
+    with pytest.raises(UnreadableFile):
+        decode_folder(pictures / "a.png", tmp_path / "out")
+
+
+def test_remarks_travel(how, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("I;16", (16, 16)).save(tmp_path / "in" / "deep.png")
+    (result,) = encode_folder(tmp_path / "in", tmp_path / "streams", how=how)
+    assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
+
+
+def test_a_process_that_dies_costs_an_error_per_file():
+    future = Future()
+    future.set_exception(BrokenProcessPool("it was killed"))
+    results = list(batch._collect([Job("a.png", "a.vqc"), Job("b.png", "b.vqc")], future))
+    assert [(r.source, str(r.error)) for r in results] == [("a.png", "it was killed"), ("b.png", "it was killed")]
+
+
+def test_sensible_workers(monkeypatch):
+    monkeypatch.setattr(batch, "cores", lambda: 4)
+    assert [batch.sensible_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]

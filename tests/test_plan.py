@@ -1,0 +1,78 @@
+"""Sources and a target mean what they mean to ``cp``."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from vqcodec.errors import MissingFile, OutputExists, UnreadableFile
+from vqcodec.plan import STANDARD, Gate, Job, Misuse, Naming, plan
+
+STREAMS = Naming(".vqc")
+TREES = Naming(".vqc", frozenset({".png", ".jpg"}))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "tree/b.PNG", "tree/sub/c.jpg", "tree/sub/notes.txt", "tree/d.tar.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+
+
+def test_one_to_a_file_or_a_folder():
+    assert plan(["a.png"], "x.vqc", STREAMS) == [Job("a.png", "x.vqc")]
+    for target in ("tree", "new/"):
+        (job,) = plan(["a.png"], target, STREAMS)
+        assert Path(job.output) == Path(target, "a.vqc")
+
+
+def test_folders_are_mirrored():
+    jobs = plan(["a.png", "tree"], "out", TREES)
+    assert [(j.source, j.output, j.folder) for j in jobs] == [
+        ("a.png", "out/a.vqc", "out"),
+        ("tree/b.PNG", "out/b.vqc", "out"),
+        ("tree/d.tar.png", "out/d.tar.vqc", "out"),
+        ("tree/sub/c.jpg", "out/sub/c.vqc", "out/sub"),
+    ]
+    assert plan(["tree/"], "tree", TREES)[-1].output == "tree/sub/c.vqc"
+
+
+@pytest.mark.parametrize(
+    "sources, target",
+    [(["a.png", "a.png"], STANDARD), (["tree"], STANDARD), (["tree"], "a.png"), ([STANDARD, "a.png"], "out")],
+)
+def test_what_makes_no_sense(sources, target):
+    with pytest.raises(Misuse):
+        plan(sources, target, TREES)
+
+
+def test_gate():
+    Path("there.vqc").write_bytes(b"")
+    gate = Gate()
+    assert gate.admits(Job("a.png", "new.vqc"))
+    for job, error in (
+        (Job("absent.png", "x.vqc"), MissingFile),
+        (Job("tree", "y.vqc"), UnreadableFile),
+        (Job("a.png", "new.vqc"), OutputExists),
+        (Job("a.png", "./a.png"), OutputExists),
+        (Job("a.png", "there.vqc"), OutputExists),
+    ):
+        with pytest.raises(error):
+            gate.admits(job)
+    assert Gate("replace").admits(Job("a.png", "there.vqc"))
+    assert not Gate("skip").admits(Job("a.png", "there.vqc"))
+    assert Gate("skip").admits(Job("a.png", "new.vqc")) and Gate().admits(Job(STANDARD, STANDARD))
+
+
+def test_standard_input_and_output(monkeypatch, capsysbinary):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"in")))
+    job = Job(STANDARD, STANDARD)
+    assert job.open().read() == b"in"
+    job.deliver(b"out")
+    assert capsysbinary.readouterr().out == b"out"
+
+
+def test_missing_folders_are_made():
+    Job("a.png", "deep/er/a.vqc", folder="deep/er").deliver(b"data")
+    assert Path("deep/er/a.vqc").read_bytes() == b"data"

@@ -1,0 +1,284 @@
+"""Many files: one result or one error each, in order, in this process or in several.
+
+What a file becomes is the codec's business, which file becomes which is in ``plan.py``; here are the tasks that a
+process can be given, and how they are spread.
+"""
+
+import os
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+import vqcodec
+from vqcodec import bitstream, files, metrics
+from vqcodec.errors import MissingFile, UnreadableFile, VqcWarning
+from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
+from vqcodec.modes import Remark
+from vqcodec.plan import Existing, Gate, Job, Naming, plan
+
+STREAM_SUFFIXES = frozenset({".vqc"})
+_FILES_PER_TURN = 16
+"""What a worker process is given at a time: enough to share wavefronts, not so much that others wait."""
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file."""
+
+    source: str
+    output: str
+    error: Exception | None = None
+    skipped: bool = False
+    """The output was there already, and that was all right."""
+    remarks: tuple[Remark, ...] = ()
+    width: int = 0
+    height: int = 0
+    bytes: int = 0
+    """Size of the output."""
+    quality: float | None = None
+    """Of an encoded picture."""
+    seconds: float = 0.0
+
+    @property
+    def bpp(self) -> float:
+        """Bits of output for each pixel."""
+        return metrics.bits_per_pixel(self.bytes, self.width, self.height)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What to make a codec of: the arguments of :class:`vqcodec.Codec`, in a form that another process can be given."""
+
+    model: str | None = None
+    model_path: str | None = None
+    device: str = "auto"
+
+    def load(self) -> Any:
+        """The :class:`vqcodec.Codec`."""
+        return vqcodec.Codec(self.model, model_path=self.model_path, device=self.device)
+
+
+class Task(Protocol):
+    """What to do with files; instances travel to other processes."""
+
+    def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
+        """Do the jobs; a result for each, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncodeTask:
+    """Picture files -> streams."""
+
+    quality: float = 50.0
+    max_pixels: int = MAX_PIXELS
+    options: ReadOptions = AS_IS
+
+    def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
+        """See :class:`Task`."""
+        sources = (job.open() for job in jobs)
+        results = codec.encode_batch(sources, self.quality, max_pixels=self.max_pixels, options=self.options)
+        for job, result in zip(jobs, results, strict=True):
+            done = FileResult(job.source, job.output, result.error, remarks=result.remarks, seconds=result.seconds)
+            yield (
+                done if result.data is None else _deliver_stream(job, result.data, replace(done, quality=self.quality))
+            )
+
+
+@dataclass(frozen=True)
+class DecodeTask:
+    """Streams -> picture files of one format."""
+
+    format: str = "PNG"
+    max_pixels: int = MAX_PIXELS
+
+    def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
+        """See :class:`Task`."""
+        results = codec.decode_batch((job.open() for job in jobs), max_pixels=self.max_pixels)
+        for job, result in zip(jobs, results, strict=True):
+            done = FileResult(job.source, job.output, result.error, seconds=result.seconds)
+            yield done if result.image is None else _deliver_image(job, result.image, self.format, done)
+
+
+def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:
+    header, _ = bitstream.read_header(data)
+    try:
+        job.deliver(data)
+    except Exception as error:
+        return replace(done, error=error)
+    return replace(done, width=header.width, height=header.height, bytes=len(data))
+
+
+def _deliver_image(job: Job, image: Any, format: str, done: FileResult) -> FileResult:
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            data = files.image_bytes(image, format)
+            job.deliver(data)
+        except Exception as error:
+            return replace(done, error=error)
+    remarks = tuple(Remark(str(w.message)) for w in caught if issubclass(w.category, VqcWarning))
+    seconds = done.seconds + time.perf_counter() - start
+    width, height = image.size
+    return replace(done, remarks=remarks, width=width, height=height, bytes=len(data), seconds=seconds)
+
+
+@dataclass
+class _Worker:
+    """This process, as one of several: the codec it loaded and the task it was given."""
+
+    codec: Any = None
+    task: Task | None = None
+
+    def set_up(self, task: Task, weights: Weights, threads: int) -> None:
+        """Once, when the process starts."""
+        import torch
+
+        torch.set_num_threads(threads)
+        self.codec, self.task = weights.load(), task
+
+    def run(self, jobs: Sequence[Job]) -> list[FileResult]:
+        """One turn."""
+        assert self.task is not None
+        return list(self.task.run(self.codec, jobs))
+
+
+_worker = _Worker()
+
+
+def _set_up_worker(task: Task, weights: Weights, threads: int) -> None:
+    _worker.set_up(task, weights, threads)
+
+
+def _run_in_worker(jobs: Sequence[Job]) -> list[FileResult]:
+    return _worker.run(jobs)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sensible_workers(count: int) -> int:
+    """Processes for so many files: loading weights takes as long as some pictures, and a few files share one walk."""
+    return max(1, min(cores(), count // (2 * _FILES_PER_TURN)))
+
+
+def run_in_processes(task: Task, jobs: Sequence[Job], weights: Weights, workers: int) -> Iterator[FileResult]:
+    """Do the jobs in ``workers`` processes that share the cores; a result for each, in order."""
+    turn = max(1, min(_FILES_PER_TURN, len(jobs) // workers))
+    turns = (jobs[i : i + turn] for i in range(0, len(jobs), turn))
+    threads = max(1, cores() // workers)
+    # Fresh processes: a copy of one that runs threads may hang.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker, (task, weights, threads)) as pool:
+        ahead: deque[tuple[Sequence[Job], Future[list[FileResult]]]] = deque()
+        for some in turns:
+            ahead.append((some, pool.submit(_run_in_worker, some)))
+            if len(ahead) > 2 * workers:
+                yield from _collect(*ahead.popleft())
+        while ahead:
+            yield from _collect(*ahead.popleft())
+
+
+def _collect(jobs: Sequence[Job], future: "Future[list[FileResult]]") -> Iterable[FileResult]:
+    """The results of a turn; if its process died, an error for each job."""
+    try:
+        return future.result()
+    except Exception as error:
+        return [FileResult(job.source, job.output, error) for job in jobs]
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How a folder of files is gone through."""
+
+    existing: Existing = "refuse"
+    """Outputs that are there already: an error each, replaced, or skipped."""
+    weights: Weights = field(default_factory=Weights)
+    workers: int = 1
+    """Processes; each loads the weights."""
+
+
+DEFAULT = FolderOptions()
+
+
+def encode_folder(
+    source: files.AnyPath,
+    target: files.AnyPath,
+    quality: float = 50.0,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    options: ReadOptions = AS_IS,
+    how: FolderOptions = DEFAULT,
+) -> Iterator[FileResult]:
+    """Encode every picture below a folder into a mirrored tree of ``.vqc`` files.
+
+    Args:
+        source: a folder; files whose suffix no picture format has are passed over.
+        target: a folder, made if missing.
+        quality, max_pixels, options: as for :meth:`vqcodec.Codec.encode`.
+        how: what to do about existing files, which weights, how many processes.
+
+    Returns:
+        An iterator that does the work: a result for each picture, in the order of their names.  One that fails has
+        its ``error`` there and ends nothing.
+
+    Raises:
+        MissingFile, UnreadableFile: if ``source`` is not a folder.
+    """
+    task = EncodeTask(quality, max_pixels, options)
+    return _run_folder(source, target, Naming(".vqc", files.picture_suffixes()), task, how)
+
+
+def decode_folder(
+    source: files.AnyPath,
+    target: files.AnyPath,
+    format: str = "png",
+    *,
+    max_pixels: int = MAX_PIXELS,
+    how: FolderOptions = DEFAULT,
+) -> Iterator[FileResult]:
+    """Decode every ``.vqc`` file below a folder into a mirrored tree of pictures; see :func:`encode_folder`."""
+    task = DecodeTask(files.picture_format(format), max_pixels)
+    return _run_folder(source, target, Naming(files.suffix_of(task.format), STREAM_SUFFIXES), task, how)
+
+
+def _run_folder(
+    source: files.AnyPath, target: files.AnyPath, naming: Naming, task: Task, how: FolderOptions
+) -> Iterator[FileResult]:
+    if not os.path.isdir(source):
+        raise UnreadableFile("Not a directory") if os.path.exists(source) else MissingFile("No such file or directory")
+    return run(task, plan([os.fspath(source)], os.fspath(target), naming), how)
+
+
+def run(task: Task, jobs: Sequence[Job], how: FolderOptions) -> Iterator[FileResult]:
+    """Do the jobs that can be done; a result for each, in order."""
+    gate = Gate(how.existing)
+    refused: dict[int, FileResult] = {}
+    ready = []
+    for i, job in enumerate(jobs):
+        try:
+            if gate.admits(job):
+                ready.append(job)
+            else:
+                refused[i] = FileResult(job.source, job.output, skipped=True)
+        except Exception as error:
+            refused[i] = FileResult(job.source, job.output, error)
+    done = _run_ready(task, ready, how)
+    for i in range(len(jobs)):
+        yield refused[i] if i in refused else next(done)
+
+
+def _run_ready(task: Task, jobs: Sequence[Job], how: FolderOptions) -> Iterator[FileResult]:
+    if not jobs:
+        return
+    if how.workers > 1 and len(jobs) > 1:
+        yield from run_in_processes(task, jobs, how.weights, min(how.workers, len(jobs)))
+    else:
+        yield from task.run(how.weights.load(), jobs)

@@ -1,0 +1,125 @@
+"""Sources and a target, as ``cp`` understands them -> jobs: which file becomes which.
+
+No picture is read and nothing is coded here.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from vqcodec.errors import MissingFile, OutputExists, UnreadableFile
+
+STANDARD = "-"
+"""As a source: standard input.  As a target: standard output."""
+
+Existing = Literal["refuse", "replace", "skip"]
+"""What to do about outputs that are there already."""
+
+
+class Misuse(ValueError):
+    """Sources and a target that make no sense together, whatever the files are."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and where it goes, as the user would call them."""
+
+    source: str
+    output: str
+    folder: str | None = None
+    """Made if it is missing, with all above it."""
+
+    def open(self) -> str | BinaryIO:
+        """What a codec takes as its source: a path, or all of standard input as a file."""
+        return io.BytesIO(sys.stdin.buffer.read()) if self.source == STANDARD else self.source
+
+    def deliver(self, data: bytes) -> None:
+        """Write the output, whole or not at all."""
+        from vqcodec import files  # imports Pillow, which a help text does not need
+
+        if self.output == STANDARD:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        if self.folder is not None:
+            os.makedirs(self.folder, exist_ok=True)
+        files.write_atomically(self.output, data)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How outputs in a folder are called, and what is taken from a folder of sources."""
+
+    suffix: str
+    taken: frozenset[str] | None = None
+    """Suffixes, in lower case; None where folders are not gone through."""
+
+
+def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
+    """One source to a file or a folder, several to a folder; a folder's tree is mirrored.
+
+    Raises :class:`Misuse`.
+    """
+    folders = [s for s in sources if naming.taken is not None and os.path.isdir(s)]
+    if target == STANDARD:
+        if len(sources) > 1 or folders:
+            raise Misuse("several sources cannot go to standard output.")
+        return [Job(sources[0], STANDARD)]
+    if len(sources) == 1 and not folders and not os.path.isdir(target) and not target.endswith(os.sep):
+        return [Job(sources[0], target)]
+    if os.path.exists(target) and not os.path.isdir(target):
+        raise Misuse(f"several sources need a folder, and '{target}' is a file.")
+    if STANDARD in sources:
+        raise Misuse("standard input has no name: give the output file, not a folder.")
+    jobs: list[Job] = []
+    for source in sources:
+        if source in folders:
+            jobs += _mirror(source, target, naming)
+        else:
+            jobs.append(Job(source, os.path.join(target, Path(source).stem + naming.suffix), folder=target))
+    return jobs
+
+
+def _mirror(source: str, target: str, naming: Naming) -> Iterator[Job]:
+    """A job for every file below ``source`` that is taken."""
+    assert naming.taken is not None
+    for folder, below, names in os.walk(source):
+        below.sort()
+        mirrored = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in naming.taken:
+                yield Job(
+                    os.path.join(folder, name), os.path.join(mirrored, Path(name).stem + naming.suffix), folder=mirrored
+                )
+
+
+class Gate:
+    """Refuses jobs that can be refused before any work is done."""
+
+    def __init__(self, existing: Existing = "refuse"):
+        self._existing = existing
+        self._taken: dict[str, str] = {}
+
+    def admits(self, job: Job) -> bool:
+        """Whether to do it, or to skip it; raises a :class:`~vqcodec.errors.VqcError` if it cannot be done."""
+        if job.source != STANDARD:
+            if not os.path.exists(job.source):
+                raise MissingFile("No such file or directory")
+            if os.path.isdir(job.source):
+                raise UnreadableFile("Is a directory; -r takes what is in it")
+        if job.output == STANDARD:
+            return True
+        if job.output in self._taken:
+            raise OutputExists(f"is the output of {self._taken[job.output]} already")
+        if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
+            raise OutputExists("is the source itself")
+        self._taken[job.output] = job.source
+        if os.path.isfile(job.output):  # a device or a pipe is there to be written to
+            if self._existing == "refuse":
+                raise OutputExists("exists already; -f replaces it")
+            return self._existing == "replace"
+        return True
