@@ -75,7 +75,7 @@ def _scene(photo: Photo, remark: str, codec: Codec, label: str, jpeg: Jpeg, qual
     return Scene(
         f"{photo.name}, {bpp:.2f} bpp ({remark})",
         *shown.size,
-        View("original", _url(shown)),
+        View("original", data_url(shown)),
         _view(label, codec, data, original),
         _view("JPEG", jpeg, rival, original),
     )
@@ -99,7 +99,7 @@ def _view(label: str, codec: Codec, data: bytes, original: Image.Image) -> View:
         path.write_bytes(data)
         decoded = codec.decode(path)
     psnr = score(original, decoded).psnr_rgb
-    return View(f"{label}: {len(data):,} bytes, {psnr:.2f} dB", _url(_crop(decoded)))
+    return View(f"{label}: {len(data):,} bytes, {psnr:.2f} dB", data_url(_crop(decoded)))
 
 
 def _nearest_quality(result: Result, bpp: float) -> float:
@@ -113,7 +113,8 @@ def _crop(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _url(image: Image.Image) -> str:
+def data_url(image: Image.Image) -> str:
+    """The picture, lossless, as text that HTML takes for an address."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", lossless=True, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,166 @@
+"""Results -> one HTML page that needs no network: curves to hover over, a table to sort, pictures to compare.
+
+The curves are drawn by plotly, whose script is part of the page.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from benchmarks.bdrate import BdRate
+from benchmarks.codecs import is_vqc
+from benchmarks.figures import bars, curves
+from benchmarks.results import METRICS, MS_SSIM, PSNR, Result
+from benchmarks.scenes import Scene
+from benchmarks.style import Look, looks
+from benchmarks.summary import Summary, median_time, percent
+
+_FOLDER = files("benchmarks") / "page"
+
+
+def write_page(
+    path: Path,
+    summary: Summary,
+    results: Mapping[str, Result],
+    scenes: Sequence[Scene],
+    image_rates: Mapping[str, float],
+) -> None:
+    """Write the page; ``image_rates`` are the BD-rates of the first vqc model on each picture, in percent."""
+    codec_looks = looks(list(results))
+    data = {
+        "curves": [
+            {"title": metric.title, "figure": curves(metric, results, codec_looks)}
+            for metric in METRICS
+            if all(metric.key in result.results for result in results.values())
+        ],
+        "scenes": [asdict(scene) for scene in scenes],
+        "bars": bars(image_rates) if image_rates else None,
+    }
+    count = f"{summary.images} picture{'s' if summary.images > 1 else ''}"
+    page = Template((_FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
+        title=f"vqcodec beside JPEG on {escape(summary.dataset)}",
+        lead=f"{count}, {len(results)} codecs, files on disk decoded again. {summary.environment['date']}",
+        style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+        script=(_FOLDER / "page.js").read_text(encoding="utf-8"),
+        data=json.dumps(data).replace("</", "<\\/"),  # so that no string ends the script element
+        headlines=_headlines(summary, codec_looks),
+        table_head="".join(
+            f'<th data-kind="{"text" if i == 0 else "number"}"><button>{title}</button></th>'
+            for i, title in enumerate(_columns(summary))
+        ),
+        table_rows="\n".join(_row(summary, name, results[name], look) for name, look in codec_looks.items()),
+        table_note=_table_note(summary),
+        scenes_section=_SCENES if scenes else "",
+        images_section=_IMAGES if image_rates else "",
+        method="\n".join(f"    <li>{line}</li>" for line in _method(summary, results)),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+_SCENES = """<section>
+  <h2>See for yourself, at equal bytes</h2>
+  <div class="pickers">
+    <label>Picture <select id="scene"></select></label>
+    <label>Left <select id="left"><option value="jpeg">JPEG</option><option value="original">original</option>
+      <option value="codec">vqcodec</option></select></label>
+    <label>Right <select id="right"><option value="codec">vqcodec</option><option value="original">original</option>
+      <option value="jpeg">JPEG</option></select></label>
+  </div>
+  <div class="compare" id="compare">
+    <img alt=""><img alt="">
+    <div class="handle" aria-hidden="true">↔</div>
+    <input type="range" min="0" max="100" step="0.1" value="50" aria-label="Where left meets right">
+  </div>
+  <div class="captions"><span></span><span></span></div>
+  <p class="note">The pictures with the lowest and the highest BD-rate, at two rates each. JPEG always has at least as
+  many bytes as vqcodec. Large pictures are shown as their middle, one pixel for one pixel.</p>
+</section>"""
+
+_IMAGES = """<section>
+  <h2>Picture by picture</h2>
+  <div id="bars" class="plot bars"></div>
+  <p class="note">Bits compared with JPEG at equal PSNR, for each picture. Left of zero, vqcodec is smaller.</p>
+</section>"""
+
+
+def _headlines(summary: Summary, codec_looks: Mapping[str, Look]) -> str:
+    tiles = []
+    for name in filter(is_vqc, codec_looks):
+        for metric in (PSNR, MS_SSIM):
+            rating = summary.rating(name, metric)
+            if rating and rating.percent is not None:
+                text = f"bits of {codec_looks[name].label} compared with JPEG at equal {metric.title}"
+                tiles.append(f'  <p class="headline"><strong>{_minus(rating)}</strong><span>{text}</span></p>')
+    return '<div class="headlines">\n' + "\n".join(tiles) + "\n</div>" if tiles else ""
+
+
+def _columns(summary: Summary) -> list[str]:
+    columns = ["Codec", "BD-rate, PSNR", "Overlap, dB", "Points"]
+    if summary.bpp_range:
+        columns.append("BD-rate, PSNR, {:g} to {:g} bpp".format(*summary.bpp_range))
+    return [*columns, "BD-rate, MS-SSIM", "Overlap, dB", "Encode, s", "Decode, s"]
+
+
+def _row(summary: Summary, name: str, result: Result, look: Look) -> str:
+    psnr, ms_ssim = (summary.rating(name, metric) for metric in (PSNR, MS_SSIM))
+    cells = [
+        (look.label, f'<i style="background:{look.colour}"></i>{escape(look.label)}'),
+        _rating_cell(psnr),
+        _overlap_cell(psnr),
+        (str(len(result.results["bpp"])),) * 2,
+    ]
+    if summary.bpp_range:
+        cells.append(_rating_cell(summary.rating(name, PSNR, in_range=True)))
+    cells += [_rating_cell(ms_ssim), _overlap_cell(ms_ssim)]
+    for direction in ("encoding", "decoding"):
+        seconds = median_time(result, direction)
+        cells.append((f"{seconds}", f"{seconds:.3f}"))
+    row = "".join(f'<td data-value="{escape(value)}">{text}</td>' for value, text in cells)
+    return f"      <tr{' class=ours' if is_vqc(name) else ''}>{row}</tr>"
+
+
+def _rating_cell(rating: BdRate | None) -> tuple[str, str]:
+    return ("", "-") if rating is None or rating.percent is None else (str(rating.percent), _minus(rating))
+
+
+def _minus(rating: BdRate | None) -> str:
+    """The percentage, typeset."""
+    return percent(rating).replace("-", "&minus;")
+
+
+def _overlap_cell(rating: BdRate | None) -> tuple[str, str]:
+    if rating is None or rating.overlap is None:
+        return "", "-"
+    low, high = rating.overlap
+    return str(high - low), f"{low:.1f} to {high:.1f}"
+
+
+def _table_note(summary: Summary) -> str:
+    return (
+        "BD-rate: how many more bits (negative: fewer) than Pillow&rsquo;s JPEG with <code>optimize=True</code> for "
+        "the same quality, averaged over the range of qualities that both reach (&ldquo;overlap&rdquo;; MS-SSIM in "
+        "dB), PCHIP interpolation. Times are per picture and the median over qualities, with "
+        f"{summary.environment['jobs']} processes at work. A click on a column&rsquo;s name sorts by it."
+    )
+
+
+def _method(summary: Summary, results: Mapping[str, Result]) -> list[str]:
+    environment = summary.environment
+    lines = [
+        "Rate is 8 &times; the bytes of the file &divide; the pixels of the original. Every file was written to disk "
+        "and decoded again; metrics compare 8-bit RGB pictures and are averaged over pictures.",
+        f"Command: <code>{escape(summary.command)}</code>",
+        f"{escape(str(environment['processor']))}, {environment['cores']} cores, {environment['jobs']} processes with "
+        f"{environment['threads']} thread{'s' if environment['threads'] != 1 else ''} each; "
+        f"{escape(str(environment['system']))}, Python {environment['python']}.",
+    ]
+    lines += [f"{escape(result.name)}: {escape(result.description)}." for result in results.values()]
+    lines += [f"Left out: {escape(name)} ({escape(why)})." for name, why in summary.left_out.items()]
+    return lines

@@ -1,0 +1,143 @@
+"""Every codec, picture and quality -> measurements; parallel, and continued where it was interrupted.
+
+Each measurement is written down as soon as it is made: one line of JSON in ``measurements/CODEC.jsonl``, under a key
+that covers all it depends on (the picture's bytes, the encoder, the quality, the number of runs).  Starting again skips
+what is there, and measures anew whatever has changed.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.codecs import Choice, Codec, open_codec
+from benchmarks.datasets import Photo
+from benchmarks.measure import Measurement, measure
+from benchmarks.workers import worker_pool
+
+
+@dataclass(frozen=True)
+class Task:
+    """One measurement to make."""
+
+    choice: Choice
+    photo: Photo
+    quality: float
+    runs: int
+    key: str
+
+
+class Journal:
+    """The measurements made so far, on disk."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, choice: Choice) -> dict[str, Measurement]:
+        """Key -> measurement.  A line that an interrupt cut short is ignored."""
+        path = self._path(choice)
+        found = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            key = record.pop("key")
+            found[key] = Measurement.from_json(record)
+        return found
+
+    def append(self, task: Task, measurement: Measurement) -> None:
+        """Write a measurement down.  It starts with a line break, so that it never continues a line cut short."""
+        with self._path(task.choice).open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps({"key": task.key, **measurement.to_json()}))
+
+    def _path(self, choice: Choice) -> Path:
+        return self._folder / f"{choice.stem}.jsonl"
+
+
+class Sweep:
+    """What there is to measure, what is measured already, and the way from the one to the other."""
+
+    def __init__(
+        self,
+        codecs: Sequence[Codec],
+        photos: Sequence[Photo],
+        qualities: Mapping[str, Sequence[float]],
+        journal: Journal,
+        runs: int = 1,
+    ):
+        """``qualities`` are those of each codec, by its name."""
+        self._journal = journal
+        digests = {photo.name: photo.digest() for photo in photos}
+        # Picture by picture and all codecs in turn, so that the time left can be told from the time so far.
+        self.tasks = [
+            Task(codec.choice, photo, quality, runs, _key(codec, digests[photo.name], quality, runs))
+            for photo in photos
+            for codec in codecs
+            for quality in qualities[codec.choice.name]
+        ]
+        self._codecs = codecs
+        self._done: dict[str, Measurement] = {}
+        for codec in codecs:
+            self._done |= journal.read(codec.choice)
+        self.open = [task for task in self.tasks if task.key not in self._done]
+
+    def run(self, jobs: int) -> Iterator[Task]:
+        """Make the open measurements in ``jobs`` processes, in this one if that is 1; yields each when it is done."""
+        for task, measurement in _here(self.open, self._codecs) if jobs == 1 else _in_parallel(self.open, jobs):
+            self._journal.append(task, measurement)
+            self._done[task.key] = measurement
+            yield task
+
+    def measurements(self, choice: Choice) -> list[Measurement]:
+        """All measurements of a codec, in the order of the tasks.  Only after :meth:`run`."""
+        return [self._done[task.key] for task in self.tasks if task.choice == choice]
+
+
+def _key(codec: Codec, digest: str, quality: float, runs: int) -> str:
+    return hashlib.sha256(json.dumps([codec.fingerprint, digest, quality, runs]).encode()).hexdigest()[:24]
+
+
+def _here(tasks: Sequence[Task], codecs: Sequence[Codec]) -> Iterator[tuple[Task, Measurement]]:
+    opened = {codec.choice: codec for codec in codecs}
+    for task in tasks:
+        yield task, _measure(task, opened[task.choice])
+
+
+def _in_parallel(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Measurement]]:
+    pool = worker_pool(jobs, tasks[0].choice.threads if tasks else 1)
+    try:
+        pending: dict[Future[Measurement], Task] = {pool.submit(_work, task): task for task in tasks}
+        for future in as_completed(pending):
+            yield pending[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _work(task: Task) -> Measurement:
+    """In a worker."""
+    return _measure(task, _opened(task.choice))
+
+
+@cache
+def _opened(choice: Choice) -> Codec:
+    """Each worker loads a codec once."""
+    return open_codec(choice).codec
+
+
+def _measure(task: Task, codec: Codec) -> Measurement:
+    with tempfile.TemporaryDirectory(prefix="vqcodec-rd-") as folder:
+        return measure(codec, task.photo.name, _load(task.photo), task.quality, Path(folder), task.runs)
+
+
+@lru_cache(maxsize=1)
+def _load(photo: Photo) -> Image.Image:
+    """The picture; the last one is kept, for tasks come picture by picture."""
+    return photo.load()
