@@ -1,7 +1,9 @@
 """Every codec, and pictures of every kind of folder."""
 
+import ast
 import builtins
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from PIL import Image
 
 pytest.importorskip("pytorch_msssim")
 
+import benchmarks
+import vqcodec
 from benchmarks.codecs import CLASSICAL, Choice, JpegXl, codec_class, open_codec
 from benchmarks.datasets import BUNDLED, open_dataset
 from benchmarks.errors import CodecUnavailable, NoPictures, RoundTripFailed, UnknownCodec
@@ -130,3 +134,15 @@ def test_stages_add_up(tiny_weights, small):
     assert math.isclose(sum(shares.values()), 1)
     assert min(shares["transforms"], shares["prior"], shares["rANS"]) > 0
     assert stage_shares(lambda: np.sort(np.arange(9)))["other"] == 1
+
+
+def test_only_the_public_interface_is_used():
+    public = set(vqcodec.__all__)
+    for path in Path(benchmarks.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("vqcodec.") for alias in node.names), path
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vqcodec":
+                assert node.module == "vqcodec" and {alias.name for alias in node.names} <= public, path
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "vqcodec":
+                assert node.attr in public | {"__file__"}, path
