@@ -204,7 +204,8 @@ def speed(
     choices = [opened.codec.choice for opened in ready.opened]
     photos = open_dataset(dataset).photos
     points = timing.plan(choices, sizes, batches)
-    throughputs = list(_progress(timing.measure_speed(points, photos, runs), len(points)))
+    measured = _progress(timing.measure_speed(points, photos, runs, _tell), len(points))
+    throughputs = [throughput for throughput in measured if throughput]
     shares = timing.measure_shares(choices, photos)
     out.mkdir(parents=True, exist_ok=True)
     record = {

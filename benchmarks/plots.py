@@ -62,10 +62,11 @@ def _set_up(axis: Axes, metric: Metric) -> None:
     axis.set_ylabel(f"{metric.title}, dB")
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
-    shown = [y for line in axis.lines for x, y in _points(line) if SHOWN_BPP[0] <= x <= SHOWN_BPP[1]]
-    if shown:
-        margin = 0.03 * (max(shown) - min(shown)) + 0.1
-        axis.set_ylim(min(shown) - margin, max(shown) + margin)
+    lines = [_points(line) for line in axis.lines]
+    shown = [y for points in lines for x, y in points if SHOWN_BPP[0] <= x <= SHOWN_BPP[1]]
+    shown += [_end(points)[1] for points in lines]
+    margin = 0.03 * (max(shown) - min(shown)) + 0.1
+    axis.set_ylim(min(shown) - margin, max(shown) + margin)
 
 
 def _plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -102,10 +103,16 @@ def plan(choices: Sequence[Choice], sizes: Sequence[float], batches: Sequence[in
     return points
 
 
-def measure_speed(points: Sequence[Point], photos: Sequence[Photo], runs: int) -> Iterator[Throughput]:
-    """Each point in a fresh process."""
+def measure_speed(
+    points: Sequence[Point], photos: Sequence[Photo], runs: int, tell: Callable[[str], None]
+) -> Iterator[Throughput | None]:
+    """Each point in a fresh process; None where that process died, for want of memory as a rule."""
     for point in points:
-        yield _in_fresh_process(point.choice.threads, _measure, point, tuple(photos), runs)
+        try:
+            yield _in_fresh_process(point.choice.threads, _measure, point, tuple(photos), runs)
+        except BrokenProcessPool:
+            tell(f"{point.choice.name} at {point.batch} x {point.megapixels:g} megapixels died, out of memory?")
+            yield None
 
 
 def measure_shares(choices: Sequence[Choice], photos: Sequence[Photo]) -> list[Shares]:
