@@ -13,10 +13,12 @@ from PIL import Image
 import vqcodec
 from tests.tiny import tiny_network
 from vqcodec import codec as codec_module
-from vqcodec import errors, metadata
+from vqcodec import errors, metadata, metrics, painting
 from vqcodec.bitstream import Layout, read_stream, write_stream
 from vqcodec.image import Picture, ReadOptions
 from vqcodec.metadata import Metadata
+from vqcodec.search import Goal
+from vqcodec.tiles import Box
 from vqcodec.training.export import export
 
 
@@ -253,3 +255,71 @@ def test_entropy_coded_damage_costs_its_own_stream_only(tiny_codec):
 def test_batches_refuse_a_wrong_quality_at_once(tiny_codec):
     with pytest.raises(errors.InvalidQuality):
         tiny_codec.encode_batch([], 101)
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 300, 200), Box(130, 70, 40, 33), Box(299, 199, 1, 1), Box(3, 150, 290, 9)])
+def test_a_region_is_the_crop_of_the_whole(tiny_codec, monkeypatch, box):
+    monkeypatch.setattr(codec_module, "TILE_LOG2", 6)
+    data = tiny_codec.encode(picture(200, 300), 70)
+    whole = np.int16(tiny_codec.decode(data))
+    region = np.int16(tiny_codec.decode_region(data, box))
+    assert np.abs(region - whole[box.top : box.bottom, box.left : box.right]).max() <= 1
+
+
+def test_a_region_needs_its_tiles_only(tiny_codec, monkeypatch):
+    monkeypatch.setattr(codec_module, "TILE_LOG2", 7)
+    data = tiny_codec.encode(picture(20, 1500), 70)
+    seen = []
+    original = codec_module.Reader
+    monkeypatch.setattr(codec_module, "Reader", lambda payloads: seen.append(len(payloads)) or original(payloads))
+    tiny_codec.decode_region(data, Box(700, 3, 50, 10))
+    assert max(seen) <= 4  # of 12
+
+
+def test_a_region_has_alpha_and_metadata(tiny_codec):
+    image = Image.fromarray(np.dstack([picture(50, 60), picture(50, 60, 1)[:, :, 0]]))
+    metadata.attach(image, Metadata(xmp=b"<x/>"))
+    region = tiny_codec.decode_region(tiny_codec.encode(image), Box(10, 20, 30, 25))
+    assert region.mode == "RGBA" and region.info["xmp"] == b"<x/>"
+    assert region.getchannel("A").tobytes() == image.crop((10, 20, 40, 45)).getchannel("A").tobytes()
+
+
+def test_regions_outside_are_refused(tiny_codec):
+    with pytest.raises(errors.InvalidRegion):
+        tiny_codec.decode_region(tiny_codec.encode(picture(16, 16)), Box(10, 10, 10, 10))
+
+
+def test_large_pictures_are_painted_in_windows(tiny_codec, monkeypatch):
+    data = tiny_codec.encode(picture(200, 300), 70)
+    whole = np.int16(tiny_codec.decode(data))
+    monkeypatch.setattr(painting, "WINDOW", 96)
+    assert np.abs(np.int16(tiny_codec.decode(data)) - whole).max() <= 1
+
+
+def test_a_preview_needs_the_top_only(tiny_codec, monkeypatch):
+    data = tiny_codec.encode(picture(50, 70), 90)
+    levels = []
+    original = codec_module.walk
+    monkeypatch.setattr(codec_module, "walk", lambda *args: levels.append(1) or original(*args))
+    preview = tiny_codec.decode_preview(data)
+    assert preview.size == (70, 50) and preview.mode == "RGB" and len(levels) == 1
+
+
+@pytest.mark.parametrize("kind, factor", [("bpp", 1.3), ("size", 0.8), ("psnr", 1)])
+def test_goals(tiny_codec, kind, factor):
+    image = Image.fromarray(picture(64, 96))
+    middle = tiny_codec.encode(image)
+    value = {
+        "bpp": 8 * len(middle) / (64 * 96),
+        "size": len(middle),
+        "psnr": metrics.psnr(np.asarray(image), np.asarray(tiny_codec.decode(middle))),
+    }[kind]
+    goal = Goal(kind, value * factor)
+    reached = tiny_codec.encode_to_goal(image, goal)
+    assert abs(goal.miss(reached.value)) <= 1 and reached.trials <= 8
+    assert reached.data == tiny_codec.encode(image, reached.quality)
+
+
+def test_a_goal_out_of_reach(tiny_codec):
+    with pytest.raises(errors.GoalOutOfReach, match="90.00 dB are out of reach: quality"):
+        tiny_codec.encode_to_goal(picture(64, 96), Goal("psnr", 90))

@@ -14,9 +14,10 @@ TIERS = (
     ("demo", "batch", "pillow_plugin"),
     ("vqcodec",),  # the package itself: the public names
     ("codec",),
+    ("painting",),
     ("zoo", "image", "files", "plan"),
     ("metadata", "modes", "alpha"),
-    ("model", "coding", "bitstream", "tiles", "metrics"),
+    ("model", "coding", "bitstream", "tiles", "metrics", "search"),
     ("config", "grids", "grouping", "arithmetic"),
     ("errors",),
 )

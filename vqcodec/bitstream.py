@@ -60,6 +60,11 @@ class Layout(enum.Enum):
         return self in (Layout.GREY_ALPHA, Layout.RGBA)
 
     @property
+    def opaque(self) -> "Layout":
+        """The same without alpha."""
+        return Layout.of(self.is_grey, alpha=False)
+
+    @property
     def label(self) -> str:
         """The name that people read: ``grey``, ``rgb``, ``grey alpha``, ``rgba``."""
         return self.name.lower().replace("_", " ")

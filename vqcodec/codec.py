@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqcodec import zoo
+from vqcodec import metrics, zoo
 from vqcodec.alpha import read_alpha, write_alpha
 from vqcodec.bitstream import Header, Section, SectionKind, Stream, read_stream, write_stream
 from vqcodec.coding.ports import Cheapest, Reader, Writer
@@ -25,13 +26,14 @@ from vqcodec.coding.traversal import Canvas, Indices, walk
 from vqcodec.config import QUALITY_STEPS
 from vqcodec.errors import DeviceUnavailable, InvalidQuality, MalformedStream, ModelMismatch, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, picture_format, read_bytes, save_image_atomically, write_atomically
-from vqcodec.grids import Grids
 from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
 from vqcodec.metadata import read_metadata, write_metadata
 from vqcodec.model.transform import Message
 from vqcodec.modes import Remark
-from vqcodec.tiles import Tiling
+from vqcodec.painting import Painter
+from vqcodec.search import Goal, search
+from vqcodec.tiles import Box, Tiling, cut
 
 _LEVELS = (SectionKind.LEVEL_0, SectionKind.LEVEL_1, SectionKind.LEVEL_2, SectionKind.LEVEL_3)
 TILE_LOG2 = 10
@@ -84,6 +86,25 @@ class Decoded:
     """Its share of the time."""
 
 
+@dataclass(frozen=True)
+class Reached:
+    """What :meth:`Codec.encode_to_goal` found."""
+
+    data: bytes
+    quality: float
+    value: float
+    """Of the kind that the goal is of."""
+    trials: int
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Coded:
+    header: Header
+    data: bytes
+    grids: list[Indices]
+
+
 class Codec:
     """Encodes and decodes with one model, whose weights are loaded once.  Instances may be shared between threads."""
 
@@ -100,6 +121,7 @@ class Codec:
         self.model = zoo.load_model(model) if model_path is None else zoo.load_weights(model_path)
         vqvae = self.model.vqvae
         self._vqvae = vqvae if self.device.type == "cpu" else copy.deepcopy(vqvae).to(self.device)
+        self._painter = Painter(self._vqvae, self.device)
 
     def encode(
         self,
@@ -192,18 +214,54 @@ class Codec:
             for o in in_groups(streams, read, size, work, torch.get_num_threads())
         )
 
-    @torch.inference_mode()
+    def encode_to_goal(
+        self, image: Source, goal: Goal, *, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_IS
+    ) -> Reached:
+        """The picture at the quality that comes nearest to a size, a rate or a PSNR: within 2 % or 0.1 dB.
+
+        The picture is read, and its alpha plane and metadata are coded, only once; at most 8 qualities are tried.
+        PSNR is that of the colours, before alpha.
+
+        Raises:
+            GoalOutOfReach, and what :meth:`encode` raises.
+        """
+        picture = read_picture(image, max_pixels, options)
+        beside = _sections_beside(picture)
+        height, width = picture.pixels.shape[:2]
+        streams: dict[int, bytes] = {}
+
+        def measure(step: int) -> float:
+            (coded,) = self._code([picture], [step], [beside])
+            streams[step] = coded.data
+            if goal.kind == "size":
+                return len(coded.data)
+            if goal.kind == "bpp":
+                return metrics.bits_per_pixel(len(coded.data), width, height)
+            decoded = to_pil(Picture(self._painter.paint(coded.header, coded.grids), picture.layout.opaque)).convert(
+                "RGB"
+            )
+            return metrics.psnr(picture.pixels, np.asarray(decoded))
+
+        found = search(goal, measure)
+        return Reached(streams[found.step], quality_of(found.step), found.reached, found.trials, picture.remarks)
+
     def encode_pictures(self, pictures: Sequence[Picture], steps: Sequence[int]) -> list[bytes]:
         """Pictures with their quality steps -> streams."""
+        return [coded.data for coded in self._code(pictures, steps, [_sections_beside(p) for p in pictures])]
+
+    @torch.inference_mode()
+    def _code(self, pictures: Sequence[Picture], steps: Sequence[int], beside: Sequence[list[Section]]) -> list[_Coded]:
+        """Pictures with their quality steps, and the sections that follow the levels, -> streams and their indices."""
         config, vqvae = self.model.config, self._vqvae
         headers = [
             Header(self.model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
             for p, step in zip(pictures, steps, strict=True)
         ]
-        qualities = [self._quality(step) for step in steps]
+        qualities = [self._painter.quality(step) for step in steps]
         pyramids = [vqvae.analyse(self._to_tensor(p), quality) for p, quality in zip(pictures, qualities, strict=True)]
         messages: list[Message | None] = [None] * len(pictures)
         sections: list[list[Section]] = [[] for _ in pictures]
+        result: list[list[Indices]] = [[] for _ in pictures]
         coarse = None
         for level, prior in enumerate(self.model.priors):
             latents = [
@@ -217,41 +275,74 @@ class Codec:
             tiles = walk(prior, canvas, coarse, tiling.repeat(steps), writer)
             for parts, payloads in zip(sections, tiling.group(writer.to_bytes()), strict=True):
                 parts += [Section(_LEVELS[level], tile, payload) for tile, payload in enumerate(payloads)]
+            for grids, grid in zip(result, tiling.join(tiles), strict=True):
+                grids.append(grid)
             if level + 1 < len(config.levels):
                 messages = [
-                    vqvae.advance(level, vqvae.dequantize(level, self._to_indices(grid)), message, quality)
-                    for grid, message, quality in zip(tiling.join(tiles), messages, qualities, strict=True)
+                    vqvae.advance(
+                        level, vqvae.dequantize(level, self._painter.to_indices(grids[level])), message, quality
+                    )
+                    for grids, message, quality in zip(result, messages, qualities, strict=True)
                 ]
             coarse = tiles
-        for picture, parts in zip(pictures, sections, strict=True):
-            if picture.alpha is not None:
-                parts.append(Section(SectionKind.ALPHA, 0, write_alpha(picture.alpha)))
-            parts += write_metadata(picture.metadata)
-        return [write_stream(header, parts) for header, parts in zip(headers, sections, strict=True)]
+        return [
+            _Coded(header, write_stream(header, levels + others), grids)
+            for header, levels, others, grids in zip(headers, sections, beside, result, strict=True)
+        ]
 
-    @torch.inference_mode()
+    def decode_preview(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+        """A coarse picture at full size, from the top grid alone; alpha and metadata as :meth:`decode` gives them."""
+        stream = read_stream(_read(data))
+        return self._for(stream)._preview(stream, max_pixels)
+
+    def decode_region(self, data: StreamSource, box: Box, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+        """Only a rectangle: the crop of what :meth:`decode` gives, up to one level of rounding.
+
+        Of a large picture only the tiles that it needs are decoded.  ``max_pixels`` is about the rectangle.
+
+        Raises:
+            InvalidRegion, and what :meth:`decode` raises.
+        """
+        stream = read_stream(_read(data))
+        return self._for(stream)._region(stream, box, max_pixels)
+
     def decode_streams(self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS) -> list[Image.Image]:
         """Streams, all made with this codec's model, -> images."""
-        images = []
-        for stream, grids in zip(streams, self.decode_grids(streams, max_pixels=max_pixels), strict=True):
-            header = stream.header
-            indices = Grids(tuple(self._to_indices(grid) for grid in grids))
-            x = self._vqvae.decode(indices, self._quality(header.quality))
-            pixels = x[0, :, : header.height, : header.width].clamp(0, 1).mul(255).round().byte()
-            picture = Picture(
-                pixels.permute(1, 2, 0).cpu().numpy(), header.layout, _alpha(stream), read_metadata(stream.sections)
-            )
-            images.append(to_pil(picture))
-        return images
+        every = self.decode_grids(streams, max_pixels=max_pixels)
+        return [
+            _image(stream, self._painter.paint(stream.header, grids))
+            for stream, grids in zip(streams, every, strict=True)
+        ]
 
-    def decode_grids(self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS) -> list[list[Indices]]:
-        """Streams, all made with this codec's model, -> indices (G, H, W) per level."""
+    def _preview(self, stream: Stream, max_pixels: int) -> Image.Image:
+        (grids,) = self.decode_grids([stream], max_pixels=max_pixels, levels=1)
+        return _image(stream, self._painter.preview(stream.header, grids[0]))
+
+    def _region(self, stream: Stream, box: Box, max_pixels: int) -> Image.Image:
+        header = stream.header
+        box.check_inside(header.width, header.height)
+        check_size(box.width, box.height, max_pixels)
+        if header.layout.has_alpha:  # that plane is not tiled
+            check_size(header.width, header.height, max_pixels)
+        window = self._painter.window(header, box)
+        part, inside = cut(stream, window)
+        (grids,) = self.decode_grids([part], max_pixels=0)
+        pixels = self._painter.paint(part.header, grids, box.moved(window.left - inside.left, window.top - inside.top))
+        alpha = _alpha(stream)
+        if alpha is not None:
+            alpha = alpha[box.top : box.bottom, box.left : box.right]
+        return to_pil(Picture(pixels, header.layout, alpha, read_metadata(stream.sections)))
+
+    def decode_grids(
+        self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS, levels: int | None = None
+    ) -> list[list[Indices]]:
+        """Streams, all made with this codec's model, -> indices (G, H, W) of all levels, or of the first ``levels``."""
         for stream in streams:
             self._check(stream, max_pixels)
         headers = [stream.header for stream in streams]
         result: list[list[Indices]] = [[] for _ in streams]
         coarse = None
-        for level, prior in enumerate(self.model.priors):
+        for level, prior in enumerate(self.model.priors[:levels]):
             shapes = [self.model.config.grid_shapes(header.height, header.width)[level] for header in headers]
             tiling = Tiling(headers, self.model.config.levels[level].stride, shapes)
             canvas = Canvas(prior, tiling.tile_shapes)
@@ -281,17 +372,11 @@ class Codec:
         if min(1 << header.tile_log2, 1 << TILE_LOG2) < self.model.config.stride:
             raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
 
-    def _quality(self, step: int) -> Tensor:
-        return torch.tensor([self.model.config.knot_positions(step)], device=self.device)
-
     def _to_tensor(self, picture: Picture) -> Tensor:
         """(1, 3, H, W) in [0, 1]; the last row and column repeat up to a multiple of the coarsest stride."""
         x = torch.from_numpy(picture.pixels).to(self.device).permute(2, 0, 1)[None].float() / 255
         stride = self.model.config.stride
         return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
-
-    def _to_indices(self, grid: Indices) -> Tensor:
-        return torch.from_numpy(grid)[None].long().to(self.device)
 
 
 def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None = None) -> bytes:
@@ -331,7 +416,7 @@ def info(data: StreamSource) -> StreamInfo:
         width=header.width,
         height=header.height,
         layout=header.layout.label,
-        quality=round(header.quality * 100 / (QUALITY_STEPS - 1), 1),
+        quality=quality_of(header.quality),
         tile=1 << header.tile_log2,
         grids=[list(shape) for shape in grids],
         sections=[{"name": s.kind.label, "tile": s.tile, "bytes": len(s.payload)} for s in stream.sections],
@@ -347,12 +432,28 @@ def quality_step(quality: float) -> int:
     return round(quality * (QUALITY_STEPS - 1) / 100)
 
 
+def quality_of(step: int) -> float:
+    """The quality that a step of the header stands for, to one digit."""
+    return round(step * 100 / (QUALITY_STEPS - 1), 1)
+
+
 def _model_of(header: Header) -> str:
     """Id of the shipped model that made a stream."""
     name = zoo.find_model(header.model_hash)
     if name is None:
         raise UnknownModel(f"made with model {header.model_hash.hex()}, which is not known here")
     return name
+
+
+def _image(stream: Stream, pixels: Pixels) -> Image.Image:
+    """Decoded pixels (H, W, 3) with what else the stream holds."""
+    return to_pil(Picture(pixels, stream.header.layout, _alpha(stream), read_metadata(stream.sections)))
+
+
+def _sections_beside(picture: Picture) -> list[Section]:
+    """What follows the levels in a stream."""
+    alpha = [] if picture.alpha is None else [Section(SectionKind.ALPHA, 0, write_alpha(picture.alpha))]
+    return alpha + write_metadata(picture.metadata)
 
 
 def _alpha(stream: Stream) -> Pixels | None:

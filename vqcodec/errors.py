@@ -74,6 +74,14 @@ class InvalidQuality(VqcError, ValueError):
     """A quality outside of 0 to 100."""
 
 
+class GoalOutOfReach(VqcError):
+    """A size or a PSNR that no quality gives for this picture."""
+
+
+class InvalidRegion(VqcError, ValueError):
+    """A rectangle that is empty or not inside the picture."""
+
+
 class DeviceUnavailable(VqcError):
     """A device that is misspelled or not present."""
 

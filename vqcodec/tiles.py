@@ -1,18 +1,83 @@
-"""Pictures -> tiles: which part of each level's grid is coded on its own.
+"""Pictures -> tiles: which part of each level's grid is coded on its own, and which tiles a rectangle needs.
 
 Transforms see whole pictures; only the entropy coding is tiled.  Tiles are numbered in raster order.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.bitstream import Header, tile_grid
+from vqcodec.bitstream import Header, Stream, tile_grid
+from vqcodec.errors import InvalidRegion
 
 T = TypeVar("T")
 Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.width},{self.height}"
+
+    @property
+    def right(self) -> int:
+        """The first column beyond it."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row beyond it."""
+        return self.top + self.height
+
+    def check_inside(self, width: int, height: int) -> None:
+        """Raise :class:`InvalidRegion` if it is empty or not inside a picture of that size."""
+        if self.width < 1 or self.height < 1 or min(self.left, self.top) < 0:
+            raise InvalidRegion(f"region {self} is empty or begins outside of the picture")
+        if self.right > width or self.bottom > height:
+            raise InvalidRegion(f"region {self} reaches beyond the picture of {width}x{height}")
+
+    def grown(self, margin: int, unit: int, width: int, height: int) -> "Box":
+        """With a margin on each side, edges at multiples of ``unit``, inside a picture of that size."""
+        left, top = (max(0, (edge - margin) // unit * unit) for edge in (self.left, self.top))
+        right = min(width, -(-(self.right + margin) // unit) * unit)
+        bottom = min(height, -(-(self.bottom + margin) // unit) * unit)
+        return Box(left, top, right - left, bottom - top)
+
+    def moved(self, left: int, top: int) -> "Box":
+        """The same rectangle, counted from another origin."""
+        return replace(self, left=self.left - left, top=self.top - top)
+
+
+def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
+    """A stream of only those tiles that the box touches, and the box as it lies in that stream's picture.
+
+    Tiles are coded on their own, so they are a whole picture without the others.  An alpha plane is left out.
+    """
+    header = stream.header
+    edge = 1 << header.tile_log2
+    rows = range(box.top // edge, -(-box.bottom // edge))
+    columns = range(box.left // edge, -(-box.right // edge))
+    across = tile_grid(header)[1]
+    numbers = {row * across + column: number for number, (row, column) in enumerate(product(rows, columns))}
+    left, top = columns.start * edge, rows.start * edge
+    part = replace(
+        header,
+        width=min(columns.stop * edge, header.width) - left,
+        height=min(rows.stop * edge, header.height) - top,
+    )
+    sections = [replace(s, tile=numbers[s.tile]) for s in stream.sections if s.kind.is_level and s.tile in numbers]
+    return Stream(part, tuple(sections)), box.moved(left, top)
 
 
 class Tiling:

@@ -109,6 +109,11 @@ class LevelSynthesis(nn.Module):
         self.fine_blocks = Blocks(1, level.channels, knots)
         self.transform = BlockTransform(finer.predicted, 2, level.latents)
 
+    @property
+    def reach(self) -> int:
+        """How many positions of this level away a latent still matters."""
+        return 1 + 2 * len(self.blocks) + len(self.fine_blocks)
+
     def forward(self, latents: Tensor, message: Message | None, quality: Tensor) -> Message:
         """``latents`` (B, D, H, W) -> a message at (2H, 2W)."""
         h = latents if message is None else torch.cat([latents, message.features.to(latents.dtype)], 1)
@@ -132,6 +137,11 @@ class PixelSynthesis(nn.Module):
         self.scale = QualityVector(knots, pixel, 1.0)
         self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
         self.out = zeroed(conv(pixel, 3 * self.patch**2))
+
+    @property
+    def reach(self) -> int:
+        """How many positions of the finest level away a latent still matters."""
+        return 1 + 2 * len(self.blocks) + 1 + len(self.pixel_blocks)
 
     def forward(self, latents: Tensor, message: Message | None, quality: Tensor) -> Tensor:
         """``latents`` (B, D, H, W) -> (B, 3, H * stride, W * stride), centred at 0."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
 from vqcodec.grids import Grids
@@ -102,6 +103,26 @@ class VQVAE(nn.Module):
         for level, indices in enumerate(grids.levels[:-1]):
             message = self.advance(level, self.dequantize(level, indices), message, quality)
         return self.pixels(self.dequantize(len(grids.levels) - 1, grids.bottom), message, quality)
+
+    def preview(self, top: Tensor, quality: Tensor) -> Tensor:
+        """The coarsest indices (B, G, H, W) alone -> (B, 3, H, W), in [0, 1] but not clipped.
+
+        All finer codewords count as zero, and only the linear part of the synthesis runs: within 1 to 2 dB of what
+        the networks would make of so little, at a small part of the cost.
+        """
+        latents = self.decoded(0, self.dequantize(0, top), None, quality)
+        for synthesis, finer in zip(self.synthesis, self.config.levels[1:], strict=True):
+            predicted = synthesis.transform.inverse(latents)
+            latents = F.pad(predicted, (0, 0, 0, 0, 0, finer.latents - finer.predicted))
+        return self.pixel_synthesis.transform.inverse(latents) + 0.5
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away an index still matters for a pixel, a multiple of the coarsest stride."""
+        reach = self.pixel_synthesis.reach * self.config.finest.stride
+        for synthesis, level in zip(self.synthesis, self.config.levels, strict=False):
+            reach += synthesis.reach * level.stride
+        return -(-reach // self.config.stride) * self.config.stride
 
     @staticmethod
     def _add_predicted(latents: Tensor, message: Message, sign: int) -> Tensor:

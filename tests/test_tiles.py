@@ -1,0 +1,42 @@
+"""Boxes, and streams of some tiles only."""
+
+import pytest
+
+from vqcodec.bitstream import Header, Layout, Section, SectionKind, Stream, write_stream
+from vqcodec.errors import InvalidRegion
+from vqcodec.tiles import Box, cut
+
+HEADER = Header(bytes(8), 200, 130, Layout.RGB, 0, tile_log2=6)  # 4 x 3 tiles
+SECTIONS = [
+    Section(kind, tile, bytes([kind.value, tile]))
+    for kind in (SectionKind.LEVEL_0, SectionKind.LEVEL_1)
+    for tile in range(12)
+]
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 0, 5), Box(-1, 0, 5, 5), Box(190, 0, 11, 5), Box(0, 130, 1, 1)])
+def test_boxes_outside(box):
+    with pytest.raises(InvalidRegion, match=f"region {box}"):
+        box.check_inside(200, 130)
+
+
+def test_growing():
+    assert Box(50, 60, 10, 10).grown(20, 16, 200, 130) == Box(16, 32, 64, 64)
+    assert Box(0, 0, 200, 130).grown(20, 16, 200, 130) == Box(0, 0, 200, 130)
+
+
+@pytest.mark.parametrize(
+    "box, tiles, size, inside",
+    [
+        (Box(70, 10, 20, 20), [1], (64, 64), Box(6, 10, 20, 20)),
+        (Box(100, 60, 50, 10), [1, 2, 5, 6], (128, 128), Box(36, 60, 50, 10)),
+        (Box(199, 129, 1, 1), [11], (8, 2), Box(7, 1, 1, 1)),
+        (Box(0, 0, 200, 130), list(range(12)), (200, 130), Box(0, 0, 200, 130)),
+    ],
+)
+def test_cutting(box, tiles, size, inside):
+    metadata = Section(SectionKind.XMP, 0, b"x")
+    part, where = cut(Stream(HEADER, (*SECTIONS, metadata)), box)
+    assert (part.header.width, part.header.height) == size and where == inside
+    assert [s.payload for s in part.sections] == [bytes([level, tile]) for level in (0, 1) for tile in tiles]
+    write_stream(part.header, part.sections)  # in order and complete

@@ -1,0 +1,82 @@
+"""Indices -> pixels: all of a picture, a rectangle of it, or a preview.
+
+The synthesis is a function of finite reach, so a rectangle needs the indices around it and no others, and a picture of
+any size can be painted window by window.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqcodec.bitstream import Header
+from vqcodec.coding.traversal import Indices
+from vqcodec.grids import Grids
+from vqcodec.image import Pixels
+from vqcodec.model.vqvae import VQVAE
+from vqcodec.tiles import Box
+
+WINDOW = 2048
+"""Pixels along each side that are painted at once, so that memory does not grow with the picture."""
+
+
+class Painter:
+    """A model's synthesis on a device."""
+
+    def __init__(self, vqvae: VQVAE, device: torch.device):
+        self._vqvae, self._device = vqvae, device
+        self._stride = vqvae.config.stride
+        self._reach = vqvae.reach
+
+    def paint(self, header: Header, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
+        """A picture's indices (G, H, W) per level -> its pixels (H, W, 3), or those in a box."""
+        box = box or Box(0, 0, header.width, header.height)
+        pixels = np.empty((box.height, box.width, 3), np.uint8)
+        for top in range(box.top, box.bottom, WINDOW):
+            for left in range(box.left, box.right, WINDOW):
+                part = Box(left, top, min(WINDOW, box.right - left), min(WINDOW, box.bottom - top))
+                at = part.moved(box.left, box.top)
+                pixels[at.top : at.bottom, at.left : at.right] = self._paint_at_once(header, grids, part)
+        return pixels
+
+    def window(self, header: Header, box: Box) -> Box:
+        """What must be known of a picture to paint a box: the box and what its pixels depend on."""
+        return box.grown(self._reach, self._stride, header.width, header.height)
+
+    @torch.inference_mode()
+    def preview(self, header: Header, top: Indices) -> Pixels:
+        """A picture's coarsest indices (G, H, W) -> coarse pixels (H, W, 3)."""
+        if len(self._vqvae.config.levels) == 1:
+            return self.paint(header, [top])
+        x = self._vqvae.preview(self.to_indices(top), self.quality(header.quality))
+        return _to_pixels(x)[: header.height, : header.width]
+
+    def quality(self, step: int) -> Tensor:
+        """A quality step as the networks take it: (1,)."""
+        return torch.tensor([self._vqvae.config.knot_positions(step)], device=self._device)
+
+    def to_indices(self, grid: Indices) -> Tensor:
+        """(G, H, W) -> (1, G, H, W) int64 on the device."""
+        return torch.from_numpy(grid)[None].long().to(self._device)
+
+    @torch.inference_mode()
+    def _paint_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
+        window = self.window(header, box)
+        parts = []
+        for level, grid in zip(self._vqvae.config.levels, grids, strict=True):
+            rows = slice(window.top // level.stride, self._padded(window.bottom) // level.stride)
+            columns = slice(window.left // level.stride, self._padded(window.right) // level.stride)
+            parts.append(self.to_indices(grid[:, rows, columns]))
+        pixels = _to_pixels(self._vqvae.decode(Grids(tuple(parts)), self.quality(header.quality)))
+        inside = box.moved(window.left, window.top)
+        return pixels[inside.top : inside.bottom, inside.left : inside.right]
+
+    def _padded(self, edge: int) -> int:
+        """A right or bottom edge of a window, where that of the picture is padded to whole positions."""
+        return -(-edge // self._stride) * self._stride
+
+
+def _to_pixels(x: Tensor) -> Pixels:
+    """(1, 3, H, W), in [0, 1] or a little beyond -> (H, W, 3) uint8."""
+    return x[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,92 @@
+"""A goal for size or quality -> the quality step that meets it.  A search over numbers; it knows no pictures."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from vqcodec.config import QUALITY_STEPS
+from vqcodec.errors import GoalOutOfReach
+
+MAX_TRIALS = 8
+_LAST = QUALITY_STEPS - 1
+_USUAL_RISE = 0.6
+"""Tolerances that a step is worth where nothing is known yet: about 1.2 % of size, 0.06 dB."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a stream is to reach: bits per pixel, bytes, or PSNR in dB."""
+
+    kind: Literal["bpp", "size", "psnr"]
+    value: float
+
+    def __str__(self) -> str:
+        return self.say(self.value)
+
+    def say(self, value: float) -> str:
+        """A value of this kind, for people."""
+        return {"bpp": f"{value:.3f} bpp", "size": f"{value:.0f} bytes", "psnr": f"{value:.2f} dB"}[self.kind]
+
+    def miss(self, reached: float) -> float:
+        """How far off, in tolerances: 2 % of a size, 0.1 dB of PSNR.  Negative if too small or too bad."""
+        if self.kind == "psnr":
+            return (reached - self.value) / 0.1
+        return math.log(reached / self.value) / math.log(1.02) if self.value > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best of the steps that were tried."""
+
+    step: int
+    reached: float
+    trials: int
+
+
+def search(goal: Goal, measure: Callable[[int], float]) -> Found:
+    """The step whose measure is nearest to the goal, after at most :data:`MAX_TRIALS` measurements.
+
+    ``measure`` should rise with the step.  Where it does so in leaps, the nearest may still miss the goal.
+
+    Raises:
+        GoalOutOfReach: if even the first or the last step misses it.
+    """
+    values: dict[int, float] = {}
+    misses: dict[int, float] = {}
+    step: int | None = QUALITY_STEPS // 2
+    while step is not None and len(values) < MAX_TRIALS:
+        values[step] = measure(step)
+        misses[step] = goal.miss(values[step])
+        if abs(misses[step]) <= 0.5:
+            break
+        step = _next(misses)
+    best = min(misses, key=lambda s: abs(misses[s]))
+    too_much = all(miss > 0 for miss in misses.values())
+    too_little = all(miss < 0 for miss in misses.values())
+    if abs(misses[best]) > 1 and ((too_much and 0 in misses) or (too_little and _LAST in misses)):
+        best = best if math.isfinite(misses[best]) else 0
+        raise GoalOutOfReach(f"{goal} are out of reach: quality {100 * best // _LAST} gives {goal.say(values[best])}")
+    return Found(best, values[best], len(values))
+
+
+def _next(misses: dict[int, float]) -> int | None:
+    """Between the nearest steps on either side of the goal, or beyond the last on one side; None if there is none."""
+    low = max((s for s in misses if misses[s] < 0), default=None)
+    high = min((s for s in misses if misses[s] > 0), default=None)
+    if low is None or high is None:
+        edge, end = (low, _LAST) if high is None else (high, 0)
+        if edge is None or edge == end:
+            return None
+        other = min((s for s in misses if s != edge), key=lambda s: abs(s - edge), default=None)
+        rise = _USUAL_RISE if other is None else (misses[edge] - misses[other]) / (edge - other)
+        if not 0 < rise < math.inf:
+            rise = _USUAL_RISE
+        reach = math.ceil(min(1.2 * abs(misses[edge]) / rise, QUALITY_STEPS))  # a little further, to have both sides
+        return min(edge + reach, end) if end else max(edge - reach, end)
+    if high - low <= 1:
+        return None
+    share = -misses[low] / (misses[high] - misses[low])
+    inner = (0.1, 0.9) if math.isfinite(misses[high] - misses[low]) else (0.5, 0.5)
+    guess = low + (high - low) * min(max(share, inner[0]), inner[1])
+    return min(max(round(guess), low + 1), high - 1)
