@@ -6,8 +6,9 @@ import numpy as np
 
 from vqcodec import bitstream, files
 from vqcodec.bitstream import Header, Section, SectionKind
-from vqcodec.errors import ModelMismatch, UnknownModel
-from vqcodec.image import MAX_PIXELS, Picture, read_picture, to_pil
+from vqcodec.codec import Decoded, Encoded, Reached
+from vqcodec.errors import GoalOutOfReach, ModelMismatch, UnknownModel, VqcError
+from vqcodec.image import AS_IS, MAX_PIXELS, Picture, read_picture, to_pil
 
 
 class FakeCodec:
@@ -24,12 +25,43 @@ class FakeCodec:
         FakeCodec.loads += 1
         self.device = device
 
-    def encode(self, image, quality=50.0, max_pixels=MAX_PIXELS):
-        FakeCodec.calls.append({"quality": quality, "max_pixels": max_pixels, "device": self.device})
-        picture = read_picture(image, max_pixels)
+    def encode(self, image, quality=50.0, max_pixels=MAX_PIXELS, options=AS_IS):
+        return self._encode(read_picture(image, max_pixels, options))
+
+    def _encode(self, picture):
         height, width, _ = picture.pixels.shape
-        header = Header(bytes(8), width, height, picture.layout, quality=128, tile_log2=10)
+        header = Header(bytes(8), width, height, picture.layout.opaque, quality=128, tile_log2=10)
         return bitstream.write_stream(header, [Section(SectionKind.LEVEL_0, 0, picture.pixels.tobytes())])
+
+    def encode_batch(self, images, quality=50.0, *, max_pixels=MAX_PIXELS, options=AS_IS):
+        for index, image in enumerate(images):
+            call = {"quality": quality, "max_pixels": max_pixels, "device": self.device, "options": options}
+            FakeCodec.calls.append(call)
+            try:
+                picture = read_picture(image, max_pixels, options)
+                yield Encoded(index, self._encode(picture), remarks=picture.remarks)
+            except VqcError as error:
+                yield Encoded(index, error=error)
+
+    def encode_to_goal(self, image, goal, *, max_pixels=MAX_PIXELS, options=AS_IS):
+        if goal.value > 1e6:
+            raise GoalOutOfReach(f"{goal} are out of reach")
+        return Reached(self.encode(image, 50.0, max_pixels, options), 33.3, goal.value, 4)
+
+    def decode_batch(self, streams, *, max_pixels=MAX_PIXELS):
+        for index, data in enumerate(streams):
+            try:
+                yield Decoded(index, self.decode(data, max_pixels))
+            except Exception as error:
+                yield Decoded(index, error=error)
+
+    def decode_preview(self, data, *, max_pixels=MAX_PIXELS):
+        return self.decode(data, max_pixels).convert("L").convert("RGB")
+
+    def decode_region(self, data, box, *, max_pixels=MAX_PIXELS):
+        image = self.decode(data, max_pixels)
+        box.check_inside(*image.size)
+        return image.crop((box.left, box.top, box.right, box.bottom))
 
     def decode(self, data, max_pixels=MAX_PIXELS):
         if hasattr(data, "read"):

@@ -16,10 +16,13 @@ from typing import Any, Protocol
 
 import vqcodec
 from vqcodec import bitstream, files, metrics
-from vqcodec.errors import MissingFile, UnreadableFile, VqcWarning
+from vqcodec.codec import Decoded
+from vqcodec.errors import MissingFile, UnreadableFile, VqcError, VqcWarning
 from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
 from vqcodec.modes import Remark
 from vqcodec.plan import Existing, Gate, Job, Naming, plan
+from vqcodec.search import Goal
+from vqcodec.tiles import Box
 
 STREAM_SUFFIXES = frozenset({".vqc"})
 _FILES_PER_TURN = 16
@@ -42,6 +45,8 @@ class FileResult:
     """Size of the output."""
     quality: float | None = None
     """Of an encoded picture."""
+    psnr: float | None = None
+    """In dB, where it was the goal."""
     seconds: float = 0.0
 
     @property
@@ -78,9 +83,15 @@ class EncodeTask:
     quality: float = 50.0
     max_pixels: int = MAX_PIXELS
     options: ReadOptions = AS_IS
+    goal: Goal | None = None
+    """Takes the place of the quality."""
 
     def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
+        if self.goal is not None:
+            for job in jobs:
+                yield self._run_to_goal(codec, job, self.goal)
+            return
         sources = (job.open() for job in jobs)
         results = codec.encode_batch(sources, self.quality, max_pixels=self.max_pixels, options=self.options)
         for job, result in zip(jobs, results, strict=True):
@@ -89,6 +100,18 @@ class EncodeTask:
                 done if result.data is None else _deliver_stream(job, result.data, replace(done, quality=self.quality))
             )
 
+    def _run_to_goal(self, codec: Any, job: Job, goal: Goal) -> FileResult:
+        start = time.perf_counter()
+        done = FileResult(job.source, job.output)
+        try:
+            found = codec.encode_to_goal(job.open(), goal, max_pixels=self.max_pixels, options=self.options)
+        except Exception as error:
+            return replace(done, error=error)
+        psnr = found.value if goal.kind == "psnr" else None
+        seconds = time.perf_counter() - start
+        done = replace(done, remarks=found.remarks, quality=found.quality, psnr=psnr, seconds=seconds)
+        return _deliver_stream(job, found.data, done)
+
 
 @dataclass(frozen=True)
 class DecodeTask:
@@ -96,13 +119,33 @@ class DecodeTask:
 
     format: str = "PNG"
     max_pixels: int = MAX_PIXELS
+    preview: bool = False
+    """Coarse pictures, from the top grids alone."""
+    region: Box | None = None
+    """Only this rectangle of each picture."""
 
     def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
-        results = codec.decode_batch((job.open() for job in jobs), max_pixels=self.max_pixels)
-        for job, result in zip(jobs, results, strict=True):
+        for job, result in zip(jobs, self._decode(codec, jobs), strict=True):
             done = FileResult(job.source, job.output, result.error, seconds=result.seconds)
             yield done if result.image is None else _deliver_image(job, result.image, self.format, done)
+
+    def _decode(self, codec: Any, jobs: Sequence[Job]) -> Iterator[Decoded]:
+        sources = (job.open() for job in jobs)
+        if not self.preview and self.region is None:
+            yield from codec.decode_batch(sources, max_pixels=self.max_pixels)
+            return
+        for index, source in enumerate(sources):
+            start = time.perf_counter()
+            try:
+                if self.region is None:
+                    image = codec.decode_preview(source, max_pixels=self.max_pixels)
+                else:
+                    image = codec.decode_region(source, self.region, max_pixels=self.max_pixels)
+            except Exception as error:
+                yield Decoded(index, error=error)
+            else:
+                yield Decoded(index, image, seconds=time.perf_counter() - start)
 
 
 def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:
@@ -135,16 +178,22 @@ class _Worker:
 
     codec: Any = None
     task: Task | None = None
+    error: Exception | None = None
 
     def set_up(self, task: Task, weights: Weights, threads: int) -> None:
         """Once, when the process starts."""
         import torch
 
         torch.set_num_threads(threads)
-        self.codec, self.task = weights.load(), task
+        try:
+            self.codec, self.task = weights.load(), task
+        except VqcError as error:  # told with every file: an initializer that raises only breaks the pool
+            self.error = error
 
     def run(self, jobs: Sequence[Job]) -> list[FileResult]:
         """One turn."""
+        if self.error is not None:
+            raise self.error
         assert self.task is not None
         return list(self.task.run(self.codec, jobs))
 

@@ -4,90 +4,29 @@ Every command turns its arguments into calls of the public API and what comes ba
 knows how a picture is coded.  Torch, Pillow and whatever imports them are imported inside the commands only,
 so that ``--help`` is immediate.
 
-Results go to stdout, messages to stderr.  Exit code 0: all done; 1: something failed; 2: wrong usage.
+Exit code 0: all done; 1: something failed; 2: wrong usage.
 """
 
 import dataclasses
 import functools
-import io
-import json
-import os
 import re
-import sys
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from vqcodec.errors import MissingFile, OutputExists, UnknownFormat, UnwritableFile, VqcError
+from vqcodec.console import Console
+from vqcodec.errors import UnknownFormat, VqcError
+from vqcodec.plan import STANDARD, Existing, Gate, Job, Misuse, Naming, plan
 
-STANDARD = "-"
-"""As a source: standard input.  As a target: standard output."""
 MAX_PIXELS = 89_478_485
 """The default of ``vqcodec.image``, which is too heavy to import for a help text."""
+DEFAULT_QUALITY = 50.0
 
 _Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-_CLICKS_OWN = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
-"""Click turns these into messages and exit codes."""
-
-
-# What the user is told
-
-
-class Console:
-    """Where lines go, and what failed so far."""
-
-    def __init__(self, verbose: int, quiet: bool, as_json: bool) -> None:
-        self.verbose = verbose
-        self.quiet = quiet
-        self.as_json = as_json
-        self.failed: list[str] = []
-
-    def result(self, record: dict[str, Any] | list[dict[str, Any]], text: str) -> None:
-        """What was asked for, on stdout: one line of JSON, or the text."""
-        click.echo(json.dumps(record) if self.as_json else text)
-
-    def done(self, record: dict[str, Any], text: str) -> None:
-        """A file was written: a result for machines, a message for people."""
-        if self.as_json:
-            click.echo(json.dumps(record))
-        elif not self.quiet:
-            click.echo(text, err=True)
-
-    def detail(self, text: str) -> None:
-        """A message for those who asked for more."""
-        if self.verbose:
-            click.echo(text, err=True)
-
-    @contextmanager
-    def guard(self, source: str | None, output: str | None = None) -> Iterator[None]:
-        """Survive and report what goes wrong inside; the line names the file that it is about."""
-        try:
-            yield
-        except _CLICKS_OWN:
-            raise
-        except Exception as error:
-            if self.verbose >= 2:
-                traceback.print_exception(error)
-            name = output if isinstance(error, OutputExists | UnwritableFile) else source
-            click.echo(": ".join(filter(None, ("vqcodec", name, _cause(error)))), err=True)
-            self.failed.append(source or "")
-
-
-def _cause(error: Exception) -> str:
-    """What went wrong, in one line and without the name of the file."""
-    if isinstance(error, VqcError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(f"internal error: {type(error).__name__}: {error}".split())
+T = TypeVar("T")
 
 
 # Options that commands share
@@ -104,28 +43,73 @@ def _options(*options: _Decorator) -> _Decorator:
     return decorate
 
 
+def _packed(name: str, kind: type[Any], *options: _Decorator) -> _Decorator:
+    """Options whose values the command gets as one dataclass of that kind."""
+    fields = [field.name for field in dataclasses.fields(kind)]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapper(*positional: Any, **arguments: Any) -> Any:
+            arguments[name] = kind(**{field: arguments.pop(field) for field in fields})
+            return command(*positional, **arguments)
+
+        return _options(*options)(wrapper)
+
+    return decorate
+
+
 def _reporting(command: Callable[..., None]) -> Callable[..., None]:
     """The options on what is told; the command gets a :class:`Console` and leaves the exit code to it."""
 
     @_options(
         click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one line each."),
         click.option("--quiet", is_flag=True, help="Print results and errors only."),
+        click.option("--no-progress", is_flag=True, help="Draw no progress bar."),
         click.option("-v", "verbose", count=True, help="Tell more; -vv shows tracebacks."),
     )
     @functools.wraps(command)
-    def wrapper(as_json: bool, quiet: bool, verbose: int, **arguments: Any) -> None:
-        console = Console(verbose, quiet, as_json)
+    def wrapper(as_json: bool, quiet: bool, no_progress: bool, verbose: int, **arguments: Any) -> None:
+        console = Console(verbose, quiet, as_json, not no_progress)
         with console.guard(None):
             command(console, **arguments)
-        sources = arguments.get("sources", ())
-        if console.failed and len(sources) > 1:
-            click.echo(
-                f"vqcodec: {len(console.failed)} of {len(sources)} failed: {', '.join(console.failed)}",
-                err=True,
-            )
         click.get_current_context().exit(1 if console.failed else 0)
 
     return wrapper
+
+
+def _summarise(console: Console, total: int) -> None:
+    """Name the failures again, where they may have scrolled away."""
+    if console.failed and total > 1:
+        click.echo(f"vqcodec: {len(console.failed)} of {total} failed: {', '.join(console.failed)}", err=True)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Which weights to use, and where."""
+
+    model: str | None
+    model_path: str | None
+    device: str = "auto"
+
+    def check(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.model and self.model_path:
+            raise click.UsageError("--model and --model-path exclude each other.")
+
+    def to_batch(self) -> Any:
+        """For the API."""
+        from vqcodec.batch import Weights
+
+        self.check()
+        return Weights(self.model, self.model_path, self.device)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Which weights to look at."""
+
+    model: str | None
+    model_path: str | None
 
 
 def _checked_device(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -134,9 +118,15 @@ def _checked_device(context: click.Context, option: click.Parameter, value: str)
     return value
 
 
-_model_options = _options(
+_which_model = (
     click.option("--model", metavar="ID", help="Weights to use, see 'vqcodec models'."),
     click.option("--model-path", metavar="FILE", help="Weights file to use."),
+)
+_model_option = _packed("weights", _Model, *_which_model)
+_weights_options = _packed(
+    "weights",
+    _Weights,
+    *_which_model,
     click.option(
         "--device",
         metavar="auto|cpu|cuda[:N]",
@@ -146,119 +136,101 @@ _model_options = _options(
         help="Where the transforms run; the stream does not depend on it.",
     ),
 )
-
-_transfer_options = _options(
-    click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
-    click.option(
-        "--max-pixels",
-        metavar="N",
-        type=click.IntRange(min=0),
-        default=MAX_PIXELS,
-        show_default=True,
-        help="Refuse larger pictures; 0 lifts the limit.",
-    ),
+_max_pixels_option = click.option(
+    "--max-pixels",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures; 0 lifts the limit.",
 )
 
+
+@dataclass(frozen=True)
+class _Transfer:
+    """How files are gone through."""
+
+    recursive: bool
+    force: bool
+    skip_existing: bool
+    jobs: int | None
+
+    @property
+    def existing(self) -> Existing:
+        """What to do about outputs that are there already."""
+        if self.force and self.skip_existing:
+            raise click.UsageError("--force and --skip-existing exclude each other.")
+        return "replace" if self.force else "skip" if self.skip_existing else "refuse"
+
+
+_transfer_options = _packed(
+    "transfer",
+    _Transfer,
+    click.option("-r", "--recursive", is_flag=True, help="Go through folders; DST gets the same tree."),
+    click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
+    click.option("--skip-existing", is_flag=True, help="Leave existing outputs as they are."),
+    click.option(
+        "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Processes; default: what suits cores and files."
+    ),
+)
 _transfer_arguments = _options(
     click.argument("sources", metavar="SRC...", nargs=-1, required=True),
     click.argument("target", metavar="DST"),
 )
 
 
-# Sources and their outputs
+# Files through a task
 
 
-@dataclass(frozen=True)
-class Job:
-    """One source and where it goes; ``folder`` is made if it is missing."""
-
-    source: str
-    output: str
-    folder: str | None = None
+def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
+    try:
+        return plan(sources, target, naming)
+    except Misuse as error:
+        raise click.UsageError(str(error)) from None
 
 
-def _plan(sources: Sequence[str], target: str, suffix: str) -> list[Job]:
-    """Like ``cp``: one source to a file or a folder, several to a folder."""
-    if target == STANDARD:
-        if len(sources) > 1:
-            raise click.UsageError("several sources cannot go to standard output.")
-        return [Job(sources[0], STANDARD)]
-    if len(sources) == 1 and not os.path.isdir(target) and not target.endswith(os.sep):
-        return [Job(sources[0], target)]
-    if os.path.exists(target) and not os.path.isdir(target):
-        raise click.UsageError(f"several sources need a folder, and '{target}' is a file.")
-    if STANDARD in sources:
-        raise click.UsageError("standard input has no name: give the output file, not a folder.")
-    return [Job(s, os.path.join(target, Path(s).stem + suffix), folder=target) for s in sources]
-
-
-def _check(job: Job, taken: dict[str, str], force: bool) -> None:
-    """Refuse what can be refused before the weights are loaded."""
-    if job.source != STANDARD and not os.path.exists(job.source):
-        raise MissingFile("No such file or directory")
-    if job.output == STANDARD:
-        return
-    if job.output in taken:
-        raise OutputExists(f"is the output of {taken[job.output]} already")
-    if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
-        raise OutputExists("is the source itself")
-    _refuse_existing(job.output, force)
-    taken[job.output] = job.source
-
-
-def _refuse_existing(output: str, force: bool) -> None:
-    if os.path.isfile(output) and not force:  # a device or a pipe is there to be written to
-        raise OutputExists("exists already; -f replaces it")
-
-
-def _transfer(
-    console: Console, jobs: list[Job], force: bool, load: Callable[[], Any], work: Callable[[Any, Job], None]
+def _run(
+    console: Console,
+    jobs: list[Job],
+    work: tuple[Any, _Transfer, _Weights],
+    tell: Callable[[Any], tuple[dict[str, Any], str]],
 ) -> None:
-    """Do every job that can be done, with weights that are loaded once."""
-    if console.as_json and jobs[0].output == STANDARD:
+    """Do all jobs that can be done; ``work`` is the task and how it is to be done, ``tell`` describes a result."""
+    from vqcodec import batch
+
+    task, transfer, weights = work
+    if console.as_json and jobs and jobs[0].output == STANDARD:
         raise click.UsageError("--json and the output both want standard output.")
-    ready, taken = [], dict[str, str]()
-    for job in jobs:
-        with console.guard(job.source, job.output):
-            _check(job, taken, force)
-            ready.append(job)
-    if not ready:
-        return
-    codec = load()
-    for job in ready:
-        with console.guard(job.source, job.output):
-            work(codec, job)
+    if not jobs:
+        raise VqcError("no files to work on")
+    workers = transfer.jobs or (batch.sensible_workers(len(jobs)) if weights.device in ("auto", "cpu") else 1)
+    how = batch.FolderOptions(transfer.existing, weights.to_batch(), workers)
+    before = len(console.failed)
+    with console.guard(weights.model_path), console.progress(len(jobs)) as bar:
+        for result in batch.run(task, jobs, how):
+            _tell_result(console, result, tell)
+            if bar is not None:
+                bar.advance()
+    if len(console.failed) > before:
+        _summarise(console, len(jobs))
 
 
-def _load_codec(console: Console, model: str | None, model_path: str | None, device: str) -> Any:
-    """The codec; without its weights nothing can be done, so a failure ends the command."""
-    if model and model_path:
-        raise click.UsageError("--model and --model-path exclude each other.")
-    import vqcodec
-
-    start = time.perf_counter()
-    with console.guard(model_path):
-        codec = vqcodec.Codec(model, model_path=model_path, device=device)
-        console.detail(f"weights loaded in {time.perf_counter() - start:.2f} s")
-        return codec
-    raise click.exceptions.Exit(1)
-
-
-def _source(name: str) -> Any:
-    """What the API takes for this argument: a path, or all of standard input as a file."""
-    return io.BytesIO(sys.stdin.buffer.read()) if name == STANDARD else name
-
-
-def _deliver(job: Job, data: bytes) -> None:
-    from vqcodec import files
-
-    if job.output == STANDARD:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    if job.folder is not None:
-        os.makedirs(job.folder, exist_ok=True)
-    files.write_atomically(job.output, data)
+def _tell_result(console: Console, result: Any, tell: Callable[[Any], tuple[dict[str, Any], str]]) -> None:
+    for remark in result.remarks:
+        if remark.loses:
+            console.warn(result.source, remark.text)
+        else:
+            console.detail(f"vqcodec: {result.source}: {remark.text}")
+    names = {"source": result.source, "output": result.output}
+    if result.error is not None:
+        console.fail(result.error, result.source, result.output)
+    elif result.skipped:
+        if console.as_json:
+            console.result({**names, "skipped": True}, "")
+        console.detail(f"{result.output}: exists already, skipped")
+    else:
+        record, text = tell(result)
+        console.done({**names, **record}, f"{result.output}: {text}")
 
 
 # The commands
@@ -270,99 +242,228 @@ def main() -> None:
     """A neural image codec: pictures to small .vqc files and back."""
 
 
-@main.command(short_help="Pictures to .vqc files.")
-@_transfer_arguments
-@click.option(
-    "-q",
-    "--quality",
-    metavar="0..100",
-    type=click.FloatRange(0, 100),
-    default=50.0,
-    show_default=True,
-    help="Continuous; higher is better and larger.",
+@dataclass(frozen=True)
+class _Rate:
+    """What decides how large a stream becomes."""
+
+    quality: float | None
+    target_bpp: float | None
+    target_size: float | None
+    target_psnr: float | None
+
+    def decide(self) -> tuple[float, Any]:
+        """The quality and, in its place, the goal."""
+        goals = {"bpp": self.target_bpp, "size": self.target_size, "psnr": self.target_psnr}
+        given = {kind: value for kind, value in goals.items() if value is not None}
+        if len(given) + (self.quality is not None) > 1:
+            raise click.UsageError("--quality and the --target options exclude each other.")
+        quality = DEFAULT_QUALITY if self.quality is None else self.quality
+        if not given:
+            return quality, None
+        from vqcodec.search import Goal
+
+        ((kind, value),) = given.items()
+        return quality, Goal(kind, value)  # type: ignore[arg-type]
+
+
+class _Size(click.ParamType):
+    """A number of bytes; ``k`` and ``M`` stand for thousands and millions."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKM]?)[bB]?", str(value))
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"{value!r} is not a size like 20000, 20k or 1.5M", param, context)
+        return float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]
+
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_rate_options = _packed(
+    "rate",
+    _Rate,
+    click.option(
+        "-q",
+        "--quality",
+        metavar="0..100",
+        type=click.FloatRange(0, 100),
+        help="Continuous; higher is better and larger.  [default: 50.0]",
+    ),
+    click.option("--target-bpp", metavar="F", type=_POSITIVE, help="The quality that gives so many bits per pixel."),
+    click.option("--target-size", metavar="BYTES", type=_Size(), help="... or a file of that size; 20k, 1.5M."),
+    click.option("--target-psnr", metavar="DB", type=_POSITIVE, help="... or that PSNR."),
 )
+
+
+@dataclass(frozen=True)
+class _Keeping:
+    """What is kept of a picture."""
+
+    alpha: str
+    background: str
+    metadata: str | None
+    strip: bool
+    auto_orient: bool
+    strict: bool
+
+    def to_options(self) -> Any:
+        """For the API."""
+        from vqcodec.image import ReadOptions
+        from vqcodec.metadata import ALL
+
+        if self.strip and self.metadata not in (None, "none"):
+            raise click.UsageError("--strip and --metadata contradict each other.")
+        wanted = "none" if self.strip else self.metadata or "all"
+        kinds = {"all": frozenset(ALL), "none": frozenset[str]()}.get(wanted, frozenset(wanted.split(",")))
+        try:
+            return ReadOptions(self.alpha, self.background, kinds, self.auto_orient, self.strict)  # type: ignore[arg-type]
+        except VqcError as error:
+            raise click.UsageError(f"{error}.") from None
+
+
+_keeping_options = _packed(
+    "keeping",
+    _Keeping,
+    click.option(
+        "--alpha",
+        type=click.Choice(["keep", "drop", "blend"]),
+        default="keep",
+        show_default=True,
+        help="Keep it without loss, drop it, or lay the picture over the background.",
+    ),
+    click.option("--background", metavar="COLOR", default="white", show_default=True, help="For --alpha blend."),
+    click.option("--metadata", metavar="all|none|exif,icc,xmp", help="What to keep.  [default: all]"),
+    click.option("--strip", is_flag=True, help="The same as --metadata none."),
+    click.option("--auto-orient", is_flag=True, help="Turn the pixels as EXIF says."),
+    click.option("--strict", is_flag=True, help="Fail where something would be lost, such as 16 bits per sample."),
+)
+
+_ENCODE_EXAMPLES = """\b
+Examples:
+  vqcodec encode photo.png photo.vqc
+  vqcodec encode -q 70 *.jpg streams/
+  vqcodec encode -r --skip-existing photos/ streams/
+  vqcodec encode --target-size 20k photo.png photo.vqc"""
+
+
+@main.command(short_help="Pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
+@_transfer_arguments
+@_rate_options
+@_keeping_options
+@_max_pixels_option
 @_transfer_options
-@_model_options
+@_weights_options
 @_reporting
 def encode(
     console: Console,
     sources: tuple[str, ...],
     target: str,
-    quality: float,
-    force: bool,
+    rate: _Rate,
+    keeping: _Keeping,
     max_pixels: int,
-    **weights: Any,
+    transfer: _Transfer,
+    weights: _Weights,
 ) -> None:
     """Encode pictures: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
+    quality, goal = rate.decide()
+    weights.check()
+    from vqcodec import batch, files
 
-    def work(codec: Any, job: Job) -> None:
-        from vqcodec import bitstream, metrics
+    task = batch.EncodeTask(quality, max_pixels, keeping.to_options(), goal)
+    naming = Naming(".vqc", files.picture_suffixes() if transfer.recursive else None)
 
-        start = time.perf_counter()
-        data = codec.encode(_source(job.source), quality=quality, max_pixels=max_pixels)
-        seconds = time.perf_counter() - start
-        _deliver(job, data)
-        header, _ = bitstream.read_header(data)
-        size = {"width": header.width, "height": header.height}
-        bpp = metrics.bits_per_pixel(len(data), **size)
-        record = {"source": job.source, "output": job.output, **size, "quality": quality}
-        console.done(
-            {**record, "bytes": len(data), "bpp": bpp, "seconds": seconds},
-            f"{job.output}: {len(data)} bytes, {bpp:.3f} bpp, {seconds:.2f} s",
+    def tell(result: Any) -> tuple[dict[str, Any], str]:
+        reached = {} if result.psnr is None else {"psnr": result.psnr}
+        record = {"width": result.width, "height": result.height, "quality": result.quality, **reached}
+        found = "" if goal is None else f", quality {result.quality:.1f}"
+        found += "" if result.psnr is None else f", {result.psnr:.2f} dB"
+        return (
+            {**record, "bytes": result.bytes, "bpp": result.bpp, "seconds": result.seconds},
+            f"{result.bytes} bytes, {result.bpp:.3f} bpp{found}, {result.seconds:.2f} s",
         )
 
-    load = functools.partial(_load_codec, console, **weights)
-    _transfer(console, _plan(sources, target, ".vqc"), force, load, work)
+    _run(console, _plan(sources, target, naming), (task, transfer, weights), tell)
 
 
-@main.command(short_help=".vqc files to pictures.")
+def _region(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", value)
+    if match is None or "0" in (match[3], match[4]):
+        raise click.BadParameter(f"{value!r} is not X,Y,WIDTH,HEIGHT in pixels")
+    from vqcodec.tiles import Box
+
+    return Box(*map(int, match.groups()))
+
+
+_DECODE_EXAMPLES = """\b
+Examples:
+  vqcodec decode photo.vqc photo.png
+  vqcodec decode -r streams/ pictures/
+  vqcodec decode --region 1000,500,640,480 large.vqc part.png
+  vqcodec decode --format ppm - - < photo.vqc"""
+
+
+@main.command(short_help=".vqc files to pictures.", epilog=_DECODE_EXAMPLES)
 @_transfer_arguments
 @click.option("--format", "format_name", metavar="NAME", help="Default: DST's suffix; PNG for '-' and folders.")
+@click.option("--preview", is_flag=True, help="A coarse picture of full size, fast: from the top grid alone.")
+@click.option("--region", metavar="X,Y,W,H", callback=_region, help="Only that rectangle.")
+@_max_pixels_option
 @_transfer_options
-@_model_options
+@_weights_options
 @_reporting
 def decode(
     console: Console,
     sources: tuple[str, ...],
     target: str,
     format_name: str | None,
-    force: bool,
+    preview: bool,
+    region: Any,
     max_pixels: int,
-    **weights: Any,
+    transfer: _Transfer,
+    weights: _Weights,
 ) -> None:
     """Decode .vqc files: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
-    from vqcodec import files
+    if preview and region:
+        raise click.UsageError("--preview and --region exclude each other.")
+    weights.check()
+    from vqcodec import batch, files
 
-    jobs = _plan(sources, target, f".{(format_name or 'png').removeprefix('.').lower()}")
-    suffix = ".png" if target == STANDARD else Path(jobs[0].output).suffix
+    suffix = f".{(format_name or 'png').removeprefix('.').lower()}"
+    jobs = _plan(sources, target, Naming(suffix, batch.STREAM_SUFFIXES if transfer.recursive else None))
+    if jobs:
+        suffix = ".png" if target == STANDARD else Path(jobs[0].output).suffix
     try:
-        format = files.picture_format(format_name or suffix)
+        task = batch.DecodeTask(files.picture_format(format_name or suffix), max_pixels, preview, region)
     except UnknownFormat as error:
         raise click.UsageError(f"{error}.") from None
 
-    def work(codec: Any, job: Job) -> None:
-        start = time.perf_counter()
-        image = codec.decode(_source(job.source), max_pixels=max_pixels)
-        seconds = time.perf_counter() - start
-        _deliver(job, files.image_bytes(image, format))
-        width, height = image.size
-        record = {"source": job.source, "output": job.output, "width": width, "height": height}
-        console.done({**record, "seconds": seconds}, f"{job.output}: {width}x{height}, {seconds:.2f} s")
+    def tell(result: Any) -> tuple[dict[str, Any], str]:
+        record = {"width": result.width, "height": result.height, "seconds": result.seconds}
+        return record, f"{result.width}x{result.height}, {result.seconds:.2f} s"
 
-    _transfer(console, jobs, force, functools.partial(_load_codec, console, **weights), work)
+    _run(console, jobs, (task, transfer, weights), tell)
+
+
+def _open(source: str) -> Any:
+    return Job(source, STANDARD).open()
 
 
 @main.command(short_help="Size, quality, model and sections of .vqc files.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@_model_option
 @_reporting
-def info(console: Console, sources: tuple[str, ...]) -> None:
+def info(console: Console, sources: tuple[str, ...], weights: _Model) -> None:
     """Tell size, quality, model and sections of .vqc files, without decoding them."""
     import vqcodec
 
+    known = {"model_path": weights.model_path} if weights.model_path else {}
     for source in sources:
         with console.guard(source):
-            told = vqcodec.info(_source(source))
+            told = vqcodec.info(_open(source), **known)
             console.result({"source": source, **dataclasses.asdict(told)}, _describe_stream(source, told))
+    _summarise(console, len(sources))
 
 
 def _describe_stream(source: str, told: Any) -> str:
@@ -382,15 +483,54 @@ def _describe_stream(source: str, told: Any) -> str:
     return _block(source, rows)
 
 
-@main.command()
+@main.command(short_help="Whether .vqc files are intact.")
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@_max_pixels_option
+@_weights_options
 @_reporting
-def models(console: Console) -> None:
-    """List the models that are installed."""
+def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: _Weights) -> None:
+    """Decode .vqc files in full, without writing anything; exit code 1 if any is damaged."""
+    codec = _load(console, weights)
+    with console.progress(len(sources)) as bar:
+        results: Iterable[Any] = codec.decode_batch((_open(s) for s in sources), max_pixels=max_pixels)
+        for source, result in zip(sources, results, strict=True):
+            if result.error is None:
+                size = {"width": result.image.width, "height": result.image.height}
+                text = f"{source}: intact, {result.image.width}x{result.image.height}"
+                console.result({"source": source, "intact": True, **size}, text)
+            else:
+                if console.as_json:
+                    console.result({"source": source, "intact": False, "error": str(result.error)}, "")
+                console.fail(result.error, source)
+            if bar is not None:
+                bar.advance()
+    _summarise(console, len(sources))
+
+
+def _load(console: Console, weights: _Weights) -> Any:
+    """The codec; without its weights nothing can be done, so a failure ends the command."""
+    with console.guard(weights.model_path):
+        return weights.to_batch().load()
+    raise click.exceptions.Exit(1)
+
+
+@main.command()
+@_model_option
+@_reporting
+def models(console: Console, weights: _Model) -> None:
+    """List the models that are installed, or describe the one that is named."""
     import vqcodec
 
-    installed = vqcodec.models()
-    text = "\n\n".join(_describe_model(model) for model in installed)
-    console.result([dataclasses.asdict(model) for model in installed], text)
+    if weights.model_path:
+        from vqcodec import zoo
+
+        listed = [zoo.describe(zoo.load_weights(weights.model_path))]
+    else:
+        listed = [model for model in vqcodec.models() if weights.model in (None, model.id)]
+    if weights.model and not listed:
+        raise VqcError(f"no model {weights.model!r} here")
+    text = "\n\n".join(_describe_model(model) for model in listed)
+    console.result([dataclasses.asdict(model) for model in listed], text)
 
 
 def _describe_model(model: Any) -> str:
@@ -415,18 +555,19 @@ def _block(title: str, rows: Sequence[tuple[str, Any]]) -> str:
 
 @main.command(short_help="A sample photograph, beside JPEG at equal bytes.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
-@_model_options
+@_weights_options
 @_reporting
-def demo(console: Console, force: bool, **weights: Any) -> None:
+def demo(console: Console, force: bool, weights: _Weights) -> None:
     """Encode and decode a sample photograph; write out.vqc and, beside JPEG at equal bytes, demo.png."""
     from vqcodec import demo
 
+    gate = Gate("replace" if force else "refuse")
     for output in (demo.STREAM, demo.COMPARISON):
         with console.guard(output, output):
-            _refuse_existing(output, force)
+            gate.admits(Job(STANDARD, output))
     if console.failed:
         return
-    shown = demo.run(_load_codec(console, **weights), Path())
+    shown = demo.run(_load(console, weights), Path())
     times = {"encode_seconds": shown.encode_seconds, "decode_seconds": shown.decode_seconds}
     figures = {
         version.name.lower(): {"bytes": version.bytes, "bpp": version.bpp, "psnr": version.psnr}
@@ -438,6 +579,17 @@ def demo(console: Console, force: bool, **weights: Any) -> None:
         f"encoded in {shown.encode_seconds:.2f} s, decoded in {shown.decode_seconds:.2f} s\n"
         f"wrote {demo.STREAM} and {demo.COMPARISON}",
     )
+
+
+@main.command(epilog='\b\nExample, in ~/.bashrc:\n  eval "$(vqcodec completion bash)"')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that completes vqcodec's commands and options in SHELL."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "vqcodec", "_VQCODEC_COMPLETE").source())
 
 
 @main.command(

@@ -402,13 +402,19 @@ def decode_file(source: AnyPath, target: AnyPath) -> None:
     save_image_atomically(decode(source), target, picture_format(Path(target).suffix))
 
 
-def info(data: StreamSource) -> StreamInfo:
-    """What a stream says of itself.  Its checksums are verified, nothing is decoded."""
+def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo:
+    """What a stream says of itself.  Its checksums are verified, nothing is decoded.
+
+    ``model_path`` names a weights file that is to be known beside the shipped ones.
+    """
     content = _read(data)
     stream = read_stream(content)
     header = stream.header
     name = zoo.find_model(header.model_hash)
-    grids = zoo.load_model(name).config.grid_shapes(header.height, header.width) if name else []
+    model = zoo.load_model(name) if name else None
+    if model_path is not None and (other := zoo.load_weights(model_path)).hash == header.model_hash:
+        name, model = other.id, other
+    grids = model.config.grid_shapes(header.height, header.width) if model else []
     return StreamInfo(
         version=header.version,
         model=name,
@@ -419,7 +425,10 @@ def info(data: StreamSource) -> StreamInfo:
         quality=quality_of(header.quality),
         tile=1 << header.tile_log2,
         grids=[list(shape) for shape in grids],
-        sections=[{"name": s.kind.label, "tile": s.tile, "bytes": len(s.payload)} for s in stream.sections],
+        sections=[
+            {"name": s.kind.label, "tile": s.tile, "bytes": len(s.payload), "bits": 8 * len(s.payload)}
+            for s in stream.sections
+        ],
         bytes=len(content),
         bpp=8 * len(content) / (header.width * header.height),
     )
