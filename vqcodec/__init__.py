@@ -25,6 +25,8 @@ _HOME = {
     "encode_file": "vqcodec.codec",
     "info": "vqcodec.codec",
     "models": "vqcodec.zoo",
+    "register_pillow": "vqcodec.pillow_plugin",
+    "ReadOptions": "vqcodec.image",
 }
 
 __all__ = ["VqcError", *_HOME]

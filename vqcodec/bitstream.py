@@ -9,9 +9,10 @@ writing gives back byte for byte (less the sections that may be skipped) or rais
 import enum
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import IO
 
 from vqcodec.errors import (
     CorruptStream,
@@ -34,6 +35,10 @@ _SKIPPABLE = 0x80
 _LAST = 0x40
 _CODE = 0x3F
 _FIXED_HEADER_BYTES = len(MAGIC) + 1 + HASH_BYTES + 2
+
+
+MAX_HEADER_BYTES = _FIXED_HEADER_BYTES + 8
+_MAX_SECTION_HEAD = 1 + 5 + 4
 
 
 class Layout(enum.Enum):
@@ -170,6 +175,37 @@ def read_stream(data: bytes) -> Stream:
     sections = tuple(_read_sections(data, header, start))
     _check_order(header, sections)
     return Stream(header, sections)
+
+
+def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Section]:
+    """The sections of some untiled kinds in a seekable file, without reading the others.
+
+    Only those sections are checked; where the file ends early, so does the search.
+    """
+    file.seek(0)
+    head = file.read(MAX_HEADER_BYTES)
+    at = read_header(head)[1]
+    head = head[:at]
+    found, last = [], False
+    while not last:
+        file.seek(at)
+        start = file.read(_MAX_SECTION_HEAD)
+        try:
+            length, body = _read_varint(start, 1, MAX_PAYLOAD, "a section's length")
+            crc = _take(start, body, 4, "a section's checksum")
+        except TruncatedStream:
+            break
+        code, last = start[0] & ~_LAST, bool(start[0] & _LAST)
+        if code in {kind.value for kind in kinds}:
+            file.seek(at + body + 4)
+            payload = file.read(length)
+            if len(payload) < length:
+                break
+            if _checksum(head, start[:body], 0, payload) != crc:
+                raise CorruptStream(f"section {_name(code, None)} is damaged (checksum)")
+            found.append(Section(SectionKind(code), 0, payload))
+        at += body + 4 + length
+    return found
 
 
 def write_header(header: Header) -> bytes:

@@ -387,7 +387,7 @@ def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None
 def decode(data: StreamSource) -> Image.Image:
     """The bytes of a stream, or a path or binary file that holds them -> a PIL image; see :meth:`Codec.decode`."""
     stream = read_stream(_read(data))
-    return Codec(_model_of(stream.header), device="cpu").decode_streams([stream])[0]
+    return codec_of(stream).decode_streams([stream])[0]
 
 
 def encode_file(
@@ -444,6 +444,11 @@ def quality_step(quality: float) -> int:
 def quality_of(step: int) -> float:
     """The quality that a step of the header stands for, to one digit."""
     return round(step * 100 / (QUALITY_STEPS - 1), 1)
+
+
+def codec_of(stream: Stream) -> Codec:
+    """A codec on the CPU with the shipped model that made a stream.  Raises :class:`UnknownModel`."""
+    return Codec(_model_of(stream.header), device="cpu")
 
 
 def _model_of(header: Header) -> str:

@@ -18,8 +18,10 @@ from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, Unwritabl
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
-_NOT_PICTURES = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF", "VQC"})
-"""Formats that Pillow recognises only to hand them on, and our own."""
+_OURS = "VQC"
+"""The name of our own format where the plugin has told Pillow of it: neither a picture to encode nor to decode to."""
+_NOT_PICTURES = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF", _OURS})
+"""Formats that Pillow recognises only to hand them on."""
 _WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"})
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},  # Pillow's 75 would add more loss than our stream did
@@ -72,7 +74,7 @@ def picture_format(name: str) -> str:
     """Pillow's name of the format that a suffix or a name means: ``.jpg`` and ``jpeg`` are ``JPEG``."""
     bare = name.removeprefix(".")
     format = Image.registered_extensions().get(f".{bare.lower()}", bare.upper())
-    if format not in Image.SAVE:
+    if format not in Image.SAVE or format == _OURS:
         raise UnknownFormat(f"no picture format is called '{bare}'" if bare else "no suffix names a picture format")
     return format
 

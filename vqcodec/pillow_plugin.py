@@ -1,0 +1,152 @@
+"""``Image.open("x.vqc")`` and ``image.save("x.vqc", quality=60)``: the codec as a plugin of Pillow.
+
+Importing this module registers the format.  Opening reads the header and the metadata; torch and the weights are
+loaded when pixels are first asked for.  Limits on size are Pillow's own.
+"""
+
+import dataclasses
+import warnings
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile
+
+from vqcodec import bitstream, metadata
+from vqcodec.bitstream import MAGIC, SectionKind
+from vqcodec.errors import InvalidImage, NotAVqcFile, TruncatedStream, VqcError, VqcWarning
+from vqcodec.metadata import Metadata
+
+if TYPE_CHECKING:
+    from vqcodec.codec import Codec
+
+FORMAT = "VQC"
+MIME = "image/x-vqc"
+_DRAFT_SCALES = (16, 8, 4)
+"""A preview holds about as much detail as a quarter of the size can show."""
+
+_codec: "Codec | None" = None
+"""What :func:`register_pillow` was given; without it, the default model encodes and each stream's own decodes."""
+
+
+def register_pillow(codec: "Codec | None" = None) -> None:
+    """Teach Pillow to read and write ``.vqc`` files; more than once does no harm.
+
+    Args:
+        codec: used for everything from now on; without it the shipped models are.
+    """
+    global _codec
+    _codec = codec
+    Image.register_open(FORMAT, VqcImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, ".vqc")
+    Image.register_mime(FORMAT, MIME)
+
+
+class VqcImageFile(ImageFile.ImageFile):
+    """A ``.vqc`` file, opened; its pixels are decoded by :meth:`load`."""
+
+    format = FORMAT
+    format_description = "vqcodec image"
+
+    def _open(self) -> None:
+        fp = self._file()
+        try:
+            header, _ = bitstream.read_header(fp.read(bitstream.MAX_HEADER_BYTES))
+            sections = bitstream.find_sections(fp, frozenset({SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP}))
+            found = metadata.read_metadata(sections)
+        except (NotAVqcFile, TruncatedStream) as error:
+            raise SyntaxError(str(error)) from error  # Pillow's word for "not mine"
+        except VqcError as error:
+            raise OSError(str(error)) from error
+        self._size = header.width, header.height
+        self._mode = header.layout.mode
+        self._scale = 1
+        self._pending = True
+        metadata.attach(self, found)
+
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Settle for a preview, as many times smaller as the wanted ``size`` allows; ``mode`` stays what it is."""
+        if size is None or not self._pending or self._scale != 1:
+            return None
+        width, height = self.size
+        room = min(width // max(size[0], 1), height // max(size[1], 1))
+        scale = next((scale for scale in _DRAFT_SCALES if scale <= room), None)
+        if scale is None:
+            return None
+        self._scale = scale
+        self._size = -(-width // scale), -(-height // scale)
+        return self.mode, (0, 0, width / scale, height / scale)
+
+    def load(self) -> Any:
+        """Decode; raises :class:`OSError` for a damaged file."""
+        if self._pending:
+            fp = self._file()
+            fp.seek(0)
+            try:
+                self.im = self._decode(fp.read()).im
+            except VqcError as error:
+                raise OSError(str(error)) from error
+            self._pending = False
+            if self._exclusive_fp:
+                fp.close()
+            self.fp = None
+        return super().load()
+
+    def verify(self) -> None:
+        """Check every checksum without decoding; raises :class:`OSError`.  To be opened again afterwards."""
+        fp = self._file()
+        fp.seek(0)
+        try:
+            bitstream.read_stream(fp.read())
+        except VqcError as error:
+            raise OSError(str(error)) from error
+        super().verify()
+
+    def _decode(self, data: bytes) -> Image.Image:
+        from vqcodec.codec import codec_of
+
+        codec = _codec or codec_of(bitstream.read_stream(data))
+        if self._scale == 1:
+            return codec.decode(data, max_pixels=0)
+        return codec.decode_preview(data, max_pixels=0).reduce(self._scale)
+
+    def _file(self) -> IO[bytes]:
+        if self.fp is None:
+            raise ValueError("the file was closed")
+        return self.fp
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
+
+
+def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    """Takes ``quality``; ``exif``, ``icc_profile`` and ``xmp`` are the image's own unless given, and none if empty."""
+    from vqcodec.codec import DEFAULT_QUALITY, Codec, quality_step
+    from vqcodec.image import read_picture
+
+    given = image.encoderinfo
+    step = quality_step(given.get("quality", DEFAULT_QUALITY))
+    try:
+        picture = read_picture(image, max_pixels=0)
+    except InvalidImage as error:
+        raise OSError(f"cannot write mode {image.mode} as {FORMAT}: {error}") from error
+    for remark in picture.remarks:
+        if remark.loses:
+            warnings.warn(remark.text, VqcWarning, stacklevel=4)
+    picture = dataclasses.replace(picture, metadata=_override(picture.metadata, given))
+    codec = _codec or Codec(device="cpu")
+    fp.write(codec.encode_pictures([picture], [step])[0])
+
+
+def _override(own: Metadata, given: dict[str, Any]) -> Metadata:
+    """The metadata of the image, replaced by what the call to ``save`` names."""
+    carrier = Image.new("1", (1, 1))
+    metadata.attach(carrier, own)
+    for name in ("exif", "icc_profile", "xmp"):
+        if name in given:
+            value = given[name] or b""
+            carrier.info[name] = value.tobytes() if isinstance(value, Image.Exif) else value
+    return metadata.from_image(carrier)
+
+
+register_pillow()
