@@ -86,10 +86,15 @@ def load_model(model: str | None = None) -> Model:
     name = model or DEFAULT_MODEL
     if name not in _PINNED:
         raise UnknownModel(f"no model {name!r} here, only {', '.join(_PINNED) or 'none'}")
-    loaded = load_weights(_FOLDER / f"{name}.safetensors", name)
+    loaded = load_weights(weights_file(name), name)
     if loaded.sha256 != _PINNED[name]:
         raise InvalidWeights(f"weights of {name} have hash {loaded.sha256[:16]}, not {_PINNED[name][:16]}")
     return loaded
+
+
+def weights_file(model: str) -> Path:
+    """Where the weights of a shipped model lie."""
+    return _FOLDER / f"{model}.safetensors"
 
 
 def find_model(model_hash: bytes) -> str | None:

@@ -1,0 +1,79 @@
+"""Make the golden corpus: small streams of every kind, frozen with the indices and pixels that they decode to.
+
+    python -m tests.golden.make [MODEL]
+
+Run it once for each model that is released, and never again for the same one: what it wrote must decode for ever.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from PIL import Image
+
+from vqcodec import Codec
+from vqcodec import codec as codec_module
+from vqcodec.bitstream import read_stream
+
+FOLDER = Path(__file__).parent
+SIZES = [(1, 1), (1, 23), (19, 1), (8, 8), (16, 16), (17, 31), (33, 64), (48, 40), (65, 47), (96, 80)]
+QUALITIES = [0, 10, 25, 40, 50, 60, 75, 90, 100]
+
+
+def indices_sha256(grids):
+    """Hash of all indices: every level's shape and its indices as little-endian 32-bit integers."""
+    digest = hashlib.sha256()
+    for grid in grids:
+        digest.update(np.array(grid.shape, "<i4").tobytes() + np.ascontiguousarray(grid, "<i4").tobytes())
+    return digest.hexdigest()
+
+
+def cases():
+    """Name, pixels, quality and tile size of every golden file."""
+    photos = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee()]
+    rng = np.random.default_rng(0)
+
+    def crop(number, size):
+        photo, (height, width) = photos[number % 3], size
+        y, x = rng.integers(photo.shape[0] - height), rng.integers(photo.shape[1] - width)
+        return photo[y : y + height, x : x + width]
+
+    for i, size in enumerate(SIZES):
+        yield f"size-{size[1]}x{size[0]}", crop(i, size), QUALITIES[i % len(QUALITIES)], 10
+    for i, quality in enumerate(QUALITIES):
+        yield f"quality-{quality}", crop(i, (64, 72)), quality, 10
+        yield f"grey-{quality}", crop(i + 1, (40, 33))[:, :, 1], quality, 10
+    for i, quality in enumerate([5, 50, 95]):
+        yield f"tiles-{quality}", crop(i, (100, 150)), quality, 6
+    y, x = np.mgrid[:56, :56]
+    flat, noise = np.full((56, 56, 3), 200, np.uint8), rng.integers(0, 256, (56, 56, 3), np.uint8)
+    ramp = np.stack([4 * x, 4 * y, 2 * (x + y)], -1).astype(np.uint8)
+    checks = np.repeat((255 * ((x // 3 + y // 3) % 2)).astype(np.uint8)[:, :, None], 3, 2)
+    for name, pixels in (("flat", flat), ("noise", noise), ("ramp", ramp), ("checks", checks)):
+        for quality in (20, 50, 100):
+            yield f"{name}-{quality}", pixels, quality, 10
+
+
+def main(model=None):
+    """Write the corpus of one model into a folder of its name."""
+    codec = Codec(model, device="cpu")
+    folder = FOLDER / codec.model.id
+    folder.mkdir()
+    expected = {}
+    for name, pixels, quality, tile_log2 in cases():
+        codec_module.TILE_LOG2 = tile_log2
+        data = codec.encode(np.ascontiguousarray(pixels), quality)
+        (folder / f"{name}.vqc").write_bytes(data)
+        codec.decode(data).save(folder / f"{name}.png", optimize=True)
+        expected[name] = indices_sha256(codec.decode_grids([read_stream(data)])[0])
+    (folder / "indices.json").write_text(json.dumps(expected, indent=1) + "\n")
+    for path in folder.glob("*.png"):
+        assert Image.open(path).size
+    print(f"{len(expected)} streams, {sum(p.stat().st_size for p in folder.iterdir())} bytes")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""The shipped model, end to end, on a real photograph."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vqcodec
+from vqcodec import metrics, zoo
+from vqcodec.bitstream import SectionKind, read_stream
+from vqcodec.codec import DEFAULT_QUALITY
+
+
+@pytest.fixture(scope="module")
+def picture(photo):
+    return photo.crop((100, 20, 356, 276))
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return vqcodec.Codec(device="cpu")
+
+
+def smallest_jpeg(picture, psnr):
+    """The smallest JPEG that is at least that good."""
+    for quality in range(2, 101):
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality, optimize=True)
+        if metrics.psnr(np.asarray(Image.open(buffer)), np.asarray(picture)) >= psnr:
+            return buffer.getvalue()
+    raise AssertionError(f"no JPEG reaches {psnr} dB")
+
+
+@pytest.mark.parametrize("quality", [20, 50, 75])
+def test_fewer_bytes_than_jpeg_at_equal_psnr(codec, picture, quality):
+    data = codec.encode(picture, quality)
+    psnr = metrics.psnr(np.asarray(codec.decode(data)), np.asarray(picture))
+    assert len(data) < 0.9 * len(smallest_jpeg(picture, psnr))
+
+
+def test_quality_is_monotone(codec, picture):
+    streams = [codec.encode(picture, quality) for quality in (0, 30, 60, 100)]
+    sizes = [len(data) for data in streams]
+    psnrs = [metrics.psnr(np.asarray(codec.decode(data)), np.asarray(picture)) for data in streams]
+    assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
+
+
+def test_the_public_functions(picture, tmp_path):
+    picture.save(tmp_path / "a.png")
+    vqcodec.encode_file(tmp_path / "a.png", tmp_path / "a.vqc", quality=DEFAULT_QUALITY)
+    vqcodec.decode_file(tmp_path / "a.vqc", tmp_path / "b.png")
+    told = vqcodec.info(tmp_path / "a.vqc")
+    assert told.model == zoo.DEFAULT_MODEL and told.grids == [[16, 16], [32, 32]]
+    decoded = vqcodec.decode((tmp_path / "a.vqc").read_bytes())
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), np.asarray(decoded))
+
+
+def test_the_container_costs_little(codec, picture):
+    data = codec.encode(picture)
+    payloads = sum(len(s.payload) for s in read_stream(data).sections if s.kind is not SectionKind.ALPHA)
+    assert len(data) - payloads <= 24 + 2 * 8
+
+
+def test_what_the_zoo_tells(codec):
+    (told,) = vqcodec.models()
+    assert told.id == "vqc-1" and told.hash == codec.model.sha256
+    assert told.kmac_per_pixel["decoder"] <= 42 and told.kmac_per_pixel["encoder"] <= 60
+    assert told.kmac_per_pixel["prior"] <= 25

@@ -1,0 +1,42 @@
+"""Frozen streams decode for ever: to the same indices, and to pixels within one level."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.golden.make import FOLDER, indices_sha256
+from tests.independent_decoder import decode_indices
+from vqcodec import Codec, zoo
+from vqcodec.bitstream import read_stream
+
+STREAMS = sorted(FOLDER.glob("*/*.vqc"))
+
+
+@pytest.fixture(scope="module")
+def codecs():
+    return {name: Codec(name, device="cpu") for name in zoo.model_ids()}
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_frozen_streams_decode_as_ever(codecs, path):
+    codec, stream = codecs[path.parent.name], read_stream(path.read_bytes())
+    expected = json.loads((path.parent / "indices.json").read_text())[path.stem]
+    assert indices_sha256(codec.decode_grids([stream])[0]) == expected
+    frozen = np.asarray(Image.open(path.with_suffix(".png")), np.int16)
+    (image,) = codec.decode_streams([stream])
+    difference = np.asarray(image, np.int16) - frozen
+    assert np.abs(difference).max() <= 1 and np.sqrt(np.mean(np.square(difference))) <= 0.1
+
+
+def test_every_model_has_its_corpus():
+    assert {path.parent.name for path in STREAMS} == set(zoo.model_ids())
+    assert len(STREAMS) >= 40 * len(zoo.model_ids())
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_the_independent_decoder_agrees(path):
+    weights = zoo.weights_file(path.parent.name)
+    expected = json.loads((path.parent / "indices.json").read_text())[path.stem]
+    assert indices_sha256(decode_indices(path.read_bytes(), weights)) == expected
