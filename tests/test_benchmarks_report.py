@@ -13,7 +13,7 @@ pytest.importorskip("bjontegaard")
 pytest.importorskip("plotly")
 pytest.importorskip("pytorch_msssim")
 
-from benchmarks import sweep
+from benchmarks import environment, sweep
 from benchmarks.cli import main
 from benchmarks.measure import measure
 
@@ -27,6 +27,14 @@ def run(*arguments):
     return result
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_core():
+    """Threads that wait for each other cost more than they gain on pictures this small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, photo, tiny_weights):
     """A report on two pictures; its folder, the command's arguments and its result."""
@@ -35,7 +43,7 @@ def report(tmp_path_factory, photo, tiny_weights):
     photo.crop((0, 0, 176, 168)).save(root / "cats" / "a.png")
     photo.crop((180, 60, 360, 228)).save(root / "cats" / "b.png")
     arguments = ["rd", "--dataset", root / "cats", "--codecs", "vqc:nosuch,jpeg,webp", "--model-path", tiny_weights]
-    arguments += ["--points", 4, "--out", root / "report", "--markdown", root / "RESULTS.md"]
+    arguments += ["--points", 3, "--out", root / "report", "--markdown", root / "RESULTS.md"]
     return root, arguments, run(*arguments, "-j", 1)
 
 
@@ -51,7 +59,7 @@ def test_json_is_in_compressai_s_schema(report):
         assert isinstance(record["name"], str) and isinstance(record["description"], str)
         results = record["results"]
         assert set(KEYS) <= set(results)
-        assert {len(values) for values in results.values()} == {4}
+        assert {len(values) for values in results.values()} == {3}
         assert all(isinstance(v, float | int) and math.isfinite(v) for values in results.values() for v in values)
         assert all(0 < v < 1 for v in results["ms-ssim-rgb"]), "linear, not in dB"
         for key in KEYS:
@@ -63,7 +71,7 @@ def test_json_is_in_compressai_s_schema(report):
 def test_rate_is_that_of_the_files(report):
     with (report[0] / "report" / "images.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * 2 * 4
+    assert len(rows) == 3 * 2 * 3
     for row in rows:
         expected = 8 * int(row["bytes"]) / (int(row["width"]) * int(row["height"]))
         assert float(row["bpp"]) == pytest.approx(expected, abs=1e-6)
@@ -80,7 +88,7 @@ def test_summary_says_what_bd_rates_rest_on(report):
     assert webp["percent"] < 0
     low, high = webp["overlap"]
     assert 15 < low < high < 50
-    assert (webp["points"], webp["anchor_points"]) == (4, 4)
+    assert (webp["points"], webp["anchor_points"]) == (3, 3)
 
 
 def test_command_reports_and_names_what_is_missing(report):
@@ -114,7 +122,7 @@ def test_nothing_is_measured_twice(report, monkeypatch):
     root, arguments, _ = report
     before = (root / "report" / "images.csv").read_bytes()
     again = run(*arguments, "-j", 1)
-    assert "24 of 24 measurements are there already" in again.stderr
+    assert "18 of 18 measurements are there already" in again.stderr
     assert not measured
     assert (root / "report" / "images.csv").read_bytes() == before
 
