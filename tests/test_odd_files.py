@@ -1,0 +1,56 @@
+"""Every odd file either comes back with its size, mode and metadata, or is refused in one clear line."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.odd_files import ODD_FILES, Odd, make_folder
+from vqcodec import metadata
+from vqcodec.batch import FolderOptions, Weights, encode_folder
+from vqcodec.errors import OutputExists, VqcError, VqcWarning
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd")
+    make_folder(folder)
+    return folder
+
+
+@pytest.mark.parametrize("odd", ODD_FILES, ids=lambda odd: odd.name)
+def test_odd_file(odd: Odd, folder, tiny_codec):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if odd.refused:
+            with pytest.raises(VqcError, match=odd.refused) as refusal:
+                tiny_codec.encode(folder / odd.name)
+            assert "\n" not in str(refusal.value)
+            return
+        data = tiny_codec.encode(folder / odd.name)
+    back = tiny_codec.decode(data)
+    assert (back.mode, back.size) == (odd.mode, odd.size)
+    lost = [str(w.message) for w in caught if w.category is VqcWarning]
+    assert len(lost) == bool(odd.loses) and all(odd.loses in text for text in lost)
+    with Image.open(folder / odd.name) as original:
+        for kind in odd.keeps:
+            kept = getattr(metadata.from_image(original), kind)
+            assert kept and kept == getattr(metadata.from_image(back), kind)
+
+
+def test_alpha_of_odd_files_is_lossless(folder, tiny_codec):
+    for name in ("alpha.png", "grey-alpha.png", "alpha.webp", "palette-clear.png"):
+        with Image.open(folder / name) as original:
+            expected = original.convert("RGBA").getchannel("A")
+        assert tiny_codec.decode(tiny_codec.encode(folder / name)).getchannel("A").tobytes() == expected.tobytes()
+
+
+def test_the_whole_folder_at_once(folder, tiny_weights, tmp_path):
+    how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
+    results = {Path(r.source).name: r for r in encode_folder(folder, tmp_path / "out", how=how)}
+    assert results.keys() == {odd.name for odd in ODD_FILES}
+    for odd in ODD_FILES:
+        error = results[odd.name].error
+        if not isinstance(error, OutputExists):  # palette.gif and palette.png would both be palette.vqc
+            assert bool(error) == bool(odd.refused), odd.name
