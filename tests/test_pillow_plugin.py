@@ -66,7 +66,7 @@ def test_opening_decodes_nothing_and_reads_little(pixels, monkeypatch, tiny_code
 
     with Image.open(Counting(data)) as image:
         assert image.size == (128, 96) and image.info["xmp"] == b"<x/>"
-    assert sum(read) < 200 < len(data)
+    assert sum(read) < 1000 < len(data) / 2  # other plugins may have looked at the beginning first
 
 
 def test_metadata_come_and_go(pixels):
