@@ -190,7 +190,7 @@ class Codec:
 
         return (
             Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
-            for o in in_groups(images, read, size, work, torch.get_num_threads())
+            for o in in_groups(images, read, size, work)
         )
 
     def decode_batch(self, streams: Iterable[StreamSource], *, max_pixels: int = MAX_PIXELS) -> Iterator[Decoded]:
@@ -209,10 +209,7 @@ class Codec:
                 return [self._for(stream).decode_streams([stream], max_pixels=0)[0] for stream in streams]
             return self._for(streams[0]).decode_streams(streams, max_pixels=0)
 
-        return (
-            Decoded(o.index, o.result, o.error, o.seconds)
-            for o in in_groups(streams, read, size, work, torch.get_num_threads())
-        )
+        return (Decoded(o.index, o.result, o.error, o.seconds) for o in in_groups(streams, read, size, work))
 
     def encode_to_goal(
         self, image: Source, goal: Goal, *, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_IS

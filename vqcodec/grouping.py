@@ -6,7 +6,6 @@ group is the caller's business; here are its size, the order of the results, and
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -40,7 +39,6 @@ def in_groups(
     prepare: Callable[[Item], Prepared],
     size: Callable[[Prepared], tuple[int, int]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
-    threads: int = 1,
 ) -> Iterator[Outcome[Prepared, Result]]:
     """Prepare each item and work on them group by group; the outcomes come in the order of the items.
 
@@ -49,7 +47,6 @@ def in_groups(
         prepare: reads one item.
         size: height and width in pixels of a prepared item.
         work: turns a group into results; where it fails, it is called again for each member alone.
-        threads: how many groups are worked on at the same time.
     """
     window: list[Outcome[Prepared, Result]] = []
     pixels = 0
@@ -64,27 +61,21 @@ def in_groups(
             window.append(Outcome(index, prepared, seconds=time.perf_counter() - start))
             pixels += height * width
         if pixels >= WINDOW_PIXELS or len(window) == WINDOW_ITEMS:
-            yield from _finish(window, size, work, threads)
+            yield from _finish(window, size, work)
             window, pixels = [], 0
-    yield from _finish(window, size, work, threads)
+    yield from _finish(window, size, work)
 
 
 def _finish(
     window: list[Outcome[Prepared, Result]],
     size: Callable[[Prepared], tuple[int, int]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
-    threads: int,
 ) -> Iterator[Outcome[Prepared, Result]]:
     waiting = {i: o.prepared for i, o in enumerate(window) if o.prepared is not None}
     done: dict[int, Outcome[Prepared, Result]] = {i: o for i, o in enumerate(window) if i not in waiting}
     places = list(waiting)
-    groups = [
-        [(places[i], window[places[i]]) for i in group]
-        for group in form_groups([size(waiting[i]) for i in places], threads)
-    ]
-    with ThreadPoolExecutor(min(threads, max(1, len(groups)))) as pool:
-        for outcomes in pool.map(lambda group: _work(group, work), groups):
-            done |= outcomes
+    for group in form_groups([size(waiting[i]) for i in places]):
+        done |= _work([(places[i], window[places[i]]) for i in group], work)
     for i in range(len(window)):
         yield done.pop(i)
 
@@ -112,20 +103,18 @@ def _work(
     }
 
 
-def form_groups(sizes: Sequence[tuple[int, int]], threads: int = 1) -> list[list[int]]:
+def form_groups(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Heights and widths in pixels -> groups of their numbers, each of similar widths and not too large.
 
-    There is a group for every thread, if there are enough pictures.  A walk lays its pictures on a strip as wide as the
-    widest; at most half of it may be waste.
+    A walk lays its pictures on a strip as wide as the widest; at most half of it may be waste.
     """
     cells = [(-(-height // _CELL), -(-width // _CELL)) for height, width in sizes]
-    limit = min(GROUP_PIXELS // _CELL**2, -(-sum(height * width for height, width in cells) // threads))
     groups: list[list[int]] = []
     rows = area = 0
     for i in sorted(range(len(cells)), key=lambda i: cells[i][::-1]):
         height, width = cells[i]
         rows, area = rows + height, area + height * width
-        if not groups or area > limit or rows * width > 2 * area:
+        if not groups or area * _CELL**2 > GROUP_PIXELS or rows * width > 2 * area:
             groups.append([])
             rows, area = height, height * width
         groups[-1].append(i)

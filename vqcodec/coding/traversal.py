@@ -6,8 +6,9 @@ because it chose them (encoding), read them (decoding) or knew them (measuring).
 directions, so that the two sides cannot disagree.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -28,12 +29,14 @@ class Wave:
     items: NDArray[np.intp]
     """(N,) which grid of the batch each position belongs to."""
 
-    def parts(self) -> Iterator[tuple[int, slice]]:
+    @cached_property
+    def parts(self) -> list[tuple[int, slice]]:
         """Each item that is present, with its stretch of the wave."""
         present, starts = np.unique(self.items, return_index=True)
-        ends = [*starts[1:], len(self.items)]
-        for item, start, end in zip(present.tolist(), starts.tolist(), ends, strict=True):
-            yield item, slice(start, int(end))
+        ends = [*starts.tolist()[1:], len(self.items)]
+        return [
+            (item, slice(start, end)) for item, start, end in zip(present.tolist(), starts.tolist(), ends, strict=True)
+        ]
 
 
 class Canvas:
