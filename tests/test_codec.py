@@ -118,6 +118,18 @@ def test_tiles_are_coded_on_their_own(tiny_codec, monkeypatch):
     assert [g.shape for g in indices_of(tiny_codec, data)] == [g.shape for g in whole]
 
 
+def test_tiles_are_walked_some_at_a_time(tiny_codec, monkeypatch):
+    monkeypatch.setattr(codec_module, "TILE_LOG2", 6)
+    data = tiny_codec.encode(picture(80, 200), 50)
+    walks = []
+    original = codec_module.walk
+    monkeypatch.setattr(codec_module, "walk", lambda *args: walks.append(len(args[1].shapes)) or original(*args))
+    monkeypatch.setattr(codec_module, "GROUP_PIXELS", 3 * 64 * 64)
+    assert tiny_codec.encode(picture(80, 200), 50) == data
+    assert tiny_codec.decode(data).size == (200, 80)
+    assert walks == [3, 5, 3, 5] * 2  # the second row's tiles are lower, and the last column's narrower
+
+
 def test_grey_stays_grey(tiny_codec):
     grey = picture(30, 40)[:, :, 0]
     assert tiny_codec.decode(tiny_codec.encode(grey)).mode == "L"

@@ -73,5 +73,18 @@ def test_large_items_end_a_window(monkeypatch):
     assert groups == [[0, 3], [0, 3]]
 
 
+def test_results_come_as_soon_as_it_is_their_turn(monkeypatch):
+    monkeypatch.setattr(grouping, "GROUP_PIXELS", 16 * 16)
+    worked = []
+
+    def work(numbers):
+        worked.extend(numbers)
+        return numbers
+
+    outcomes = in_groups("000", int, size, work)
+    next(outcomes)
+    assert len(worked) == 1
+
+
 def test_nothing_comes_of_nothing():
     assert list(in_groups([], int, size, double)) == []

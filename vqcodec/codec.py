@@ -26,7 +26,7 @@ from vqcodec.coding.traversal import Canvas, Indices, walk
 from vqcodec.config import QUALITY_STEPS
 from vqcodec.errors import DeviceUnavailable, InvalidQuality, MalformedStream, ModelMismatch, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, picture_format, read_bytes, save_image_atomically, write_atomically
-from vqcodec.grouping import in_groups
+from vqcodec.grouping import GROUP_PIXELS, in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
 from vqcodec.metadata import read_metadata, write_metadata
 from vqcodec.model.transform import Message
@@ -259,18 +259,23 @@ class Codec:
         messages: list[Message | None] = [None] * len(pictures)
         sections: list[list[Section]] = [[] for _ in pictures]
         result: list[list[Indices]] = [[] for _ in pictures]
-        coarse = None
+        coarse: list[Indices] | None = None
         for level, prior in enumerate(self.model.priors):
             latents = [
                 vqvae.latents(level, pyramid, message, quality)[0].cpu().numpy()
                 for pyramid, message, quality in zip(pyramids, messages, qualities, strict=True)
             ]
             tiling = Tiling(headers, config.levels[level].stride, [z.shape[1:] for z in latents])
-            canvas = Canvas(prior, tiling.tile_shapes)
             codebooks = [q.codebook.cpu().numpy() for q in vqvae.quantizers[level]]
-            writer = Writer(len(canvas.shapes), Cheapest(canvas, tiling.split(latents), codebooks))
-            tiles = walk(prior, canvas, coarse, tiling.repeat(steps), writer)
-            for parts, payloads in zip(sections, tiling.group(writer.to_bytes()), strict=True):
+            split, qualities_of_tiles = tiling.split(latents), tiling.repeat(steps)
+            tiles: list[Indices] = []
+            coded: list[bytes] = []
+            for some in tiling.portions(GROUP_PIXELS):
+                canvas = Canvas(prior, tiling.tile_shapes[some])
+                writer = Writer(len(canvas.shapes), Cheapest(canvas, split[some], codebooks))
+                tiles += walk(prior, canvas, coarse and coarse[some], qualities_of_tiles[some], writer)
+                coded += writer.to_bytes()
+            for parts, payloads in zip(sections, tiling.group(coded), strict=True):
                 parts += [Section(_LEVELS[level], tile, payload) for tile, payload in enumerate(payloads)]
             for grids, grid in zip(result, tiling.join(tiles), strict=True):
                 grids.append(grid)
@@ -338,14 +343,18 @@ class Codec:
             self._check(stream, max_pixels)
         headers = [stream.header for stream in streams]
         result: list[list[Indices]] = [[] for _ in streams]
-        coarse = None
+        coarse: list[Indices] | None = None
         for level, prior in enumerate(self.model.priors[:levels]):
             shapes = [self.model.config.grid_shapes(header.height, header.width)[level] for header in headers]
             tiling = Tiling(headers, self.model.config.levels[level].stride, shapes)
-            canvas = Canvas(prior, tiling.tile_shapes)
-            reader = Reader([s.payload for stream in streams for s in stream.sections if s.kind is _LEVELS[level]])
-            tiles = walk(prior, canvas, coarse, tiling.repeat([header.quality for header in headers]), reader)
-            reader.finish()
+            payloads = [s.payload for stream in streams for s in stream.sections if s.kind is _LEVELS[level]]
+            steps = tiling.repeat([header.quality for header in headers])
+            tiles: list[Indices] = []
+            for some in tiling.portions(GROUP_PIXELS):
+                reader = Reader(payloads[some])
+                canvas = Canvas(prior, tiling.tile_shapes[some])
+                tiles += walk(prior, canvas, coarse and coarse[some], steps[some], reader)
+                reader.finish()
             for grids, grid in zip(result, tiling.join(tiles), strict=True):
                 grids.append(grid)
             coarse = tiles

@@ -74,9 +74,13 @@ def _finish(
     waiting = {i: o.prepared for i, o in enumerate(window) if o.prepared is not None}
     done: dict[int, Outcome[Prepared, Result]] = {i: o for i, o in enumerate(window) if i not in waiting}
     places = list(waiting)
+    following = 0
     for group in form_groups([size(waiting[i]) for i in places]):
         done |= _work([(places[i], window[places[i]]) for i in group], work)
-    for i in range(len(window)):
+        while following in done:  # nobody waits for a result whose turn it is
+            yield done.pop(following)
+            following += 1
+    for i in range(following, len(window)):
         yield done.pop(i)
 
 

@@ -5,6 +5,7 @@ Transforms see whole pictures; only the entropy coding is tiled.  Tiles are numb
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import TypeVar
 
@@ -85,7 +86,7 @@ class Tiling:
 
     def __init__(self, headers: Sequence[Header], stride: int, shapes: Sequence[tuple[int, int]]):
         """``shapes`` holds ``(rows, columns)`` of each picture's grid, ``stride`` the level's pixels per position."""
-        self._shapes = shapes
+        self._shapes, self._stride = shapes, stride
         self._edges = [max(1, (1 << header.tile_log2) // stride) for header in headers]
         self._counts = [tile_grid(header) for header in headers]
 
@@ -98,7 +99,7 @@ class Tiling:
             for j in range(columns)
         ]
 
-    @property
+    @cached_property
     def tile_shapes(self) -> list[tuple[int, int]]:
         """``(rows, columns)`` of every tile's grid."""
         result = []
@@ -106,6 +107,19 @@ class Tiling:
             for y, x in self._windows(picture):
                 result.append((min(y.stop, height) - y.start, min(x.stop, width) - x.start))
         return result
+
+    def portions(self, pixels: int) -> list[slice]:
+        """Stretches of the tiles that hold at most so many pixels each, or are a single tile."""
+        portions: list[slice] = []
+        held = 0
+        for i, (height, width) in enumerate(self.tile_shapes):
+            held += height * width * self._stride**2
+            if not portions or held > pixels:
+                portions.append(slice(i, i + 1))
+                held = height * width * self._stride**2
+            else:
+                portions[-1] = slice(portions[-1].start, i + 1)
+        return portions
 
     def repeat(self, per_picture: Sequence[T]) -> list[T]:
         """One value for each picture -> one for each tile."""
