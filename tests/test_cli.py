@@ -19,7 +19,7 @@ from PIL import Image
 
 import vqcodec
 from tests.fake_codec import FakeCodec
-from vqcodec import bitstream, cli, console, files, image
+from vqcodec import bitstream, cli, console, files, image, options
 from vqcodec.codec import DEFAULT_QUALITY
 from vqcodec.console import Console
 from vqcodec.image import ReadOptions
@@ -552,8 +552,8 @@ def test_module_and_command_are_one_program():
 
 
 def test_default_limit_is_that_of_the_image_module():
-    assert cli.MAX_PIXELS == image.MAX_PIXELS
+    assert options.MAX_PIXELS == image.MAX_PIXELS
 
 
 def test_default_quality_is_that_of_the_codec():
-    assert cli.DEFAULT_QUALITY == DEFAULT_QUALITY
+    assert options.DEFAULT_QUALITY == DEFAULT_QUALITY

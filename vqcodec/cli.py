@@ -8,178 +8,39 @@ Exit code 0: all done; 1: something failed; 2: wrong usage.
 """
 
 import dataclasses
-import functools
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import click
 
 from vqcodec.console import Console
 from vqcodec.errors import UnknownFormat, VqcError
-from vqcodec.plan import STANDARD, Existing, Gate, Job, Misuse, Naming, plan
+from vqcodec.options import (
+    Keeping,
+    Model,
+    Rate,
+    Transfer,
+    Weights,
+    keeping_options,
+    max_pixels_option,
+    model_options,
+    rate_options,
+    region_option,
+    reporting,
+    transfer_arguments,
+    transfer_options,
+    weights_options,
+)
+from vqcodec.plan import STANDARD, Gate, Job, Misuse, Naming, plan
 
-MAX_PIXELS = 89_478_485
-"""The default of ``vqcodec.image``, which is too heavy to import for a help text."""
-DEFAULT_QUALITY = 50.0
-
-_Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-T = TypeVar("T")
-
-
-# Options that commands share
-
-
-def _options(*options: _Decorator) -> _Decorator:
-    """Several options as one decorator."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def _packed(name: str, kind: type[Any], *options: _Decorator) -> _Decorator:
-    """Options whose values the command gets as one dataclass of that kind."""
-    fields = [field.name for field in dataclasses.fields(kind)]
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def wrapper(*positional: Any, **arguments: Any) -> Any:
-            arguments[name] = kind(**{field: arguments.pop(field) for field in fields})
-            return command(*positional, **arguments)
-
-        return _options(*options)(wrapper)
-
-    return decorate
-
-
-def _reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """The options on what is told; the command gets a :class:`Console` and leaves the exit code to it."""
-
-    @_options(
-        click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one line each."),
-        click.option("--quiet", is_flag=True, help="Print results and errors only."),
-        click.option("--no-progress", is_flag=True, help="Draw no progress bar."),
-        click.option("-v", "verbose", count=True, help="Tell more; -vv shows tracebacks."),
-    )
-    @functools.wraps(command)
-    def wrapper(as_json: bool, quiet: bool, no_progress: bool, verbose: int, **arguments: Any) -> None:
-        console = Console(verbose, quiet, as_json, not no_progress)
-        with console.guard(None):
-            command(console, **arguments)
-        click.get_current_context().exit(1 if console.failed else 0)
-
-    return wrapper
+# Files through a task
 
 
 def _summarise(console: Console, total: int) -> None:
     """Name the failures again, where they may have scrolled away."""
     if console.failed and total > 1:
         click.echo(f"vqcodec: {len(console.failed)} of {total} failed: {', '.join(console.failed)}", err=True)
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """Which weights to use, and where."""
-
-    model: str | None
-    model_path: str | None
-    device: str = "auto"
-
-    def check(self) -> None:
-        """Refuse what contradicts itself."""
-        if self.model and self.model_path:
-            raise click.UsageError("--model and --model-path exclude each other.")
-
-    def to_batch(self) -> Any:
-        """For the API."""
-        from vqcodec.batch import Weights
-
-        self.check()
-        return Weights(self.model, self.model_path, self.device)
-
-
-@dataclass(frozen=True)
-class _Model:
-    """Which weights to look at."""
-
-    model: str | None
-    model_path: str | None
-
-
-def _checked_device(context: click.Context, option: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-        raise click.BadParameter("must be auto, cpu, cuda or cuda:N")
-    return value
-
-
-_which_model = (
-    click.option("--model", metavar="ID", help="Weights to use, see 'vqcodec models'."),
-    click.option("--model-path", metavar="FILE", help="Weights file to use."),
-)
-_model_option = _packed("weights", _Model, *_which_model)
-_weights_options = _packed(
-    "weights",
-    _Weights,
-    *_which_model,
-    click.option(
-        "--device",
-        metavar="auto|cpu|cuda[:N]",
-        default="auto",
-        show_default=True,
-        callback=_checked_device,
-        help="Where the transforms run; the stream does not depend on it.",
-    ),
-)
-_max_pixels_option = click.option(
-    "--max-pixels",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=MAX_PIXELS,
-    show_default=True,
-    help="Refuse larger pictures; 0 lifts the limit.",
-)
-
-
-@dataclass(frozen=True)
-class _Transfer:
-    """How files are gone through."""
-
-    recursive: bool
-    force: bool
-    skip_existing: bool
-    jobs: int | None
-
-    @property
-    def existing(self) -> Existing:
-        """What to do about outputs that are there already."""
-        if self.force and self.skip_existing:
-            raise click.UsageError("--force and --skip-existing exclude each other.")
-        return "replace" if self.force else "skip" if self.skip_existing else "refuse"
-
-
-_transfer_options = _packed(
-    "transfer",
-    _Transfer,
-    click.option("-r", "--recursive", is_flag=True, help="Go through folders; DST gets the same tree."),
-    click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
-    click.option("--skip-existing", is_flag=True, help="Leave existing outputs as they are."),
-    click.option(
-        "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Processes; default: what suits cores and files."
-    ),
-)
-_transfer_arguments = _options(
-    click.argument("sources", metavar="SRC...", nargs=-1, required=True),
-    click.argument("target", metavar="DST"),
-)
-
-
-# Files through a task
 
 
 def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
@@ -192,7 +53,7 @@ def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
 def _run(
     console: Console,
     jobs: list[Job],
-    work: tuple[Any, _Transfer, _Weights],
+    work: tuple[Any, Transfer, Weights],
     tell: Callable[[Any], tuple[dict[str, Any], str]],
 ) -> None:
     """Do all jobs that can be done; ``work`` is the task and how it is to be done, ``tell`` describes a result."""
@@ -242,102 +103,6 @@ def main() -> None:
     """A neural image codec: pictures to small .vqc files and back."""
 
 
-@dataclass(frozen=True)
-class _Rate:
-    """What decides how large a stream becomes."""
-
-    quality: float | None
-    target_bpp: float | None
-    target_size: float | None
-    target_psnr: float | None
-
-    def decide(self) -> tuple[float, Any]:
-        """The quality and, in its place, the goal."""
-        goals = {"bpp": self.target_bpp, "size": self.target_size, "psnr": self.target_psnr}
-        given = {kind: value for kind, value in goals.items() if value is not None}
-        if len(given) + (self.quality is not None) > 1:
-            raise click.UsageError("--quality and the --target options exclude each other.")
-        quality = DEFAULT_QUALITY if self.quality is None else self.quality
-        if not given:
-            return quality, None
-        from vqcodec.search import Goal
-
-        ((kind, value),) = given.items()
-        return quality, Goal(kind, value)  # type: ignore[arg-type]
-
-
-class _Size(click.ParamType):
-    """A number of bytes; ``k`` and ``M`` stand for thousands and millions."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKM]?)[bB]?", str(value))
-        if match is None or float(match[1]) <= 0:
-            self.fail(f"{value!r} is not a size like 20000, 20k or 1.5M", param, context)
-        return float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]
-
-
-_POSITIVE = click.FloatRange(min=0, min_open=True)
-_rate_options = _packed(
-    "rate",
-    _Rate,
-    click.option(
-        "-q",
-        "--quality",
-        metavar="0..100",
-        type=click.FloatRange(0, 100),
-        help="Continuous; higher is better and larger.  [default: 50.0]",
-    ),
-    click.option("--target-bpp", metavar="F", type=_POSITIVE, help="The quality that gives so many bits per pixel."),
-    click.option("--target-size", metavar="BYTES", type=_Size(), help="... or a file of that size; 20k, 1.5M."),
-    click.option("--target-psnr", metavar="DB", type=_POSITIVE, help="... or that PSNR."),
-)
-
-
-@dataclass(frozen=True)
-class _Keeping:
-    """What is kept of a picture."""
-
-    alpha: str
-    background: str
-    metadata: str | None
-    strip: bool
-    auto_orient: bool
-    strict: bool
-
-    def to_options(self) -> Any:
-        """For the API."""
-        from vqcodec.image import ReadOptions
-        from vqcodec.metadata import ALL
-
-        if self.strip and self.metadata not in (None, "none"):
-            raise click.UsageError("--strip and --metadata contradict each other.")
-        wanted = "none" if self.strip else self.metadata or "all"
-        kinds = {"all": frozenset(ALL), "none": frozenset[str]()}.get(wanted, frozenset(wanted.split(",")))
-        try:
-            return ReadOptions(self.alpha, self.background, kinds, self.auto_orient, self.strict)  # type: ignore[arg-type]
-        except VqcError as error:
-            raise click.UsageError(f"{error}.") from None
-
-
-_keeping_options = _packed(
-    "keeping",
-    _Keeping,
-    click.option(
-        "--alpha",
-        type=click.Choice(["keep", "drop", "blend"]),
-        default="keep",
-        show_default=True,
-        help="Keep it without loss, drop it, or lay the picture over the background.",
-    ),
-    click.option("--background", metavar="COLOR", default="white", show_default=True, help="For --alpha blend."),
-    click.option("--metadata", metavar="all|none|exif,icc,xmp", help="What to keep.  [default: all]"),
-    click.option("--strip", is_flag=True, help="The same as --metadata none."),
-    click.option("--auto-orient", is_flag=True, help="Turn the pixels as EXIF says."),
-    click.option("--strict", is_flag=True, help="Fail where something would be lost, such as 16 bits per sample."),
-)
-
 _ENCODE_EXAMPLES = """\b
 Examples:
   vqcodec encode photo.png photo.vqc
@@ -347,28 +112,27 @@ Examples:
 
 
 @main.command(short_help="Pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
-@_transfer_arguments
-@_rate_options
-@_keeping_options
-@_max_pixels_option
-@_transfer_options
-@_weights_options
-@_reporting
+@transfer_arguments
+@rate_options
+@keeping_options
+@max_pixels_option
+@transfer_options
+@weights_options
+@reporting
 def encode(
     console: Console,
     sources: tuple[str, ...],
     target: str,
-    rate: _Rate,
-    keeping: _Keeping,
+    rate: Rate,
+    keeping: Keeping,
     max_pixels: int,
-    transfer: _Transfer,
-    weights: _Weights,
+    transfer: Transfer,
+    weights: Weights,
 ) -> None:
     """Encode pictures: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
-    quality, goal = rate.decide()
-    weights.check()
     from vqcodec import batch, files
 
+    quality, goal = rate.decide()
     task = batch.EncodeTask(quality, max_pixels, keeping.to_options(), goal)
     naming = Naming(".vqc", files.picture_suffixes() if transfer.recursive else None)
 
@@ -385,17 +149,6 @@ def encode(
     _run(console, _plan(sources, target, naming), (task, transfer, weights), tell)
 
 
-def _region(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", value)
-    if match is None or "0" in (match[3], match[4]):
-        raise click.BadParameter(f"{value!r} is not X,Y,WIDTH,HEIGHT in pixels")
-    from vqcodec.tiles import Box
-
-    return Box(*map(int, match.groups()))
-
-
 _DECODE_EXAMPLES = """\b
 Examples:
   vqcodec decode photo.vqc photo.png
@@ -405,14 +158,14 @@ Examples:
 
 
 @main.command(short_help=".vqc files to pictures.", epilog=_DECODE_EXAMPLES)
-@_transfer_arguments
+@transfer_arguments
 @click.option("--format", "format_name", metavar="NAME", help="Default: DST's suffix; PNG for '-' and folders.")
 @click.option("--preview", is_flag=True, help="A coarse picture of full size, fast: from the top grid alone.")
-@click.option("--region", metavar="X,Y,W,H", callback=_region, help="Only that rectangle.")
-@_max_pixels_option
-@_transfer_options
-@_weights_options
-@_reporting
+@region_option
+@max_pixels_option
+@transfer_options
+@weights_options
+@reporting
 def decode(
     console: Console,
     sources: tuple[str, ...],
@@ -421,13 +174,12 @@ def decode(
     preview: bool,
     region: Any,
     max_pixels: int,
-    transfer: _Transfer,
-    weights: _Weights,
+    transfer: Transfer,
+    weights: Weights,
 ) -> None:
     """Decode .vqc files: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
     if preview and region:
         raise click.UsageError("--preview and --region exclude each other.")
-    weights.check()
     from vqcodec import batch, files
 
     suffix = f".{(format_name or 'png').removeprefix('.').lower()}"
@@ -452,9 +204,9 @@ def _open(source: str) -> Any:
 
 @main.command(short_help="Size, quality, model and sections of .vqc files.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
-@_model_option
-@_reporting
-def info(console: Console, sources: tuple[str, ...], weights: _Model) -> None:
+@model_options
+@reporting
+def info(console: Console, sources: tuple[str, ...], weights: Model) -> None:
     """Tell size, quality, model and sections of .vqc files, without decoding them."""
     import vqcodec
 
@@ -485,10 +237,10 @@ def _describe_stream(source: str, told: Any) -> str:
 
 @main.command(short_help="Whether .vqc files are intact.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
-@_max_pixels_option
-@_weights_options
-@_reporting
-def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: _Weights) -> None:
+@max_pixels_option
+@weights_options
+@reporting
+def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: Weights) -> None:
     """Decode .vqc files in full, without writing anything; exit code 1 if any is damaged."""
     codec = _load(console, weights)
     with console.progress(len(sources)) as bar:
@@ -507,7 +259,7 @@ def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights:
     _summarise(console, len(sources))
 
 
-def _load(console: Console, weights: _Weights) -> Any:
+def _load(console: Console, weights: Weights) -> Any:
     """The codec; without its weights nothing can be done, so a failure ends the command."""
     with console.guard(weights.model_path):
         return weights.to_batch().load()
@@ -515,9 +267,9 @@ def _load(console: Console, weights: _Weights) -> Any:
 
 
 @main.command()
-@_model_option
-@_reporting
-def models(console: Console, weights: _Model) -> None:
+@model_options
+@reporting
+def models(console: Console, weights: Model) -> None:
     """List the models that are installed, or describe the one that is named."""
     import vqcodec
 
@@ -555,9 +307,9 @@ def _block(title: str, rows: Sequence[tuple[str, Any]]) -> str:
 
 @main.command(short_help="A sample photograph, beside JPEG at equal bytes.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
-@_weights_options
-@_reporting
-def demo(console: Console, force: bool, weights: _Weights) -> None:
+@weights_options
+@reporting
+def demo(console: Console, force: bool, weights: Weights) -> None:
     """Encode and decode a sample photograph; write out.vqc and, beside JPEG at equal bytes, demo.png."""
     from vqcodec import demo
 
