@@ -1,8 +1,6 @@
 """Folders of files, with a tiny model, in one process and in two."""
 
 import dataclasses
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ from PIL import Image
 from vqcodec import batch
 from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
 from vqcodec.errors import InvalidImage, MissingFile, OutputExists, UnreadableFile
-from vqcodec.plan import Job
 
 
 @pytest.fixture
@@ -85,11 +82,10 @@ def test_remarks_travel(how, tmp_path):
     assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
 
 
-def test_a_process_that_dies_costs_an_error_per_file():
-    future = Future()
-    future.set_exception(BrokenProcessPool("it was killed"))
-    results = list(batch._collect([Job("a.png", "a.vqc"), Job("b.png", "b.vqc")], future))
-    assert [(r.source, str(r.error)) for r in results] == [("a.png", "it was killed"), ("b.png", "it was killed")]
+def test_weights_that_no_process_can_load(pictures, tmp_path):
+    how = FolderOptions(weights=Weights(model_path=str(tmp_path / "absent"), device="cpu"), workers=2)
+    results = list(encode_folder(pictures, tmp_path / "streams", how=how))
+    assert len(results) == 6 and {type(r.error) for r in results} == {MissingFile}
 
 
 def test_sensible_workers(monkeypatch):

@@ -19,7 +19,7 @@ TIERS = (
     ("zoo", "image", "files", "plan", "console"),
     ("metadata", "modes", "alpha"),
     ("model", "coding", "bitstream", "tiles", "metrics", "search"),
-    ("config", "grids", "grouping", "arithmetic"),
+    ("config", "grids", "grouping", "arithmetic", "processes"),
     ("errors",),
 )
 """Top to bottom.  A unit is a module or a folder of the package; ``training`` stands beside the tower."""

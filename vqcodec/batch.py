@@ -7,11 +7,8 @@ process can be given, and how they are spread.
 import os
 import time
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from typing import Any, Protocol
 
 import vqcodec
@@ -21,6 +18,7 @@ from vqcodec.errors import MissingFile, UnreadableFile, VqcError, VqcWarning
 from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
 from vqcodec.modes import Remark
 from vqcodec.plan import Existing, Gate, Job, Naming, plan
+from vqcodec.processes import spread
 from vqcodec.search import Goal
 from vqcodec.tiles import Box
 
@@ -224,23 +222,8 @@ def run_in_processes(task: Task, jobs: Sequence[Job], weights: Weights, workers:
     turn = max(1, min(_FILES_PER_TURN, len(jobs) // workers))
     turns = (jobs[i : i + turn] for i in range(0, len(jobs), turn))
     threads = max(1, cores() // workers)
-    # Fresh processes: a copy of one that runs threads may hang.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker, (task, weights, threads)) as pool:
-        ahead: deque[tuple[Sequence[Job], Future[list[FileResult]]]] = deque()
-        for some in turns:
-            ahead.append((some, pool.submit(_run_in_worker, some)))
-            if len(ahead) > 2 * workers:
-                yield from _collect(*ahead.popleft())
-        while ahead:
-            yield from _collect(*ahead.popleft())
-
-
-def _collect(jobs: Sequence[Job], future: "Future[list[FileResult]]") -> Iterable[FileResult]:
-    """The results of a turn; if its process died, an error for each job."""
-    try:
-        return future.result()
-    except Exception as error:
-        return [FileResult(job.source, job.output, error) for job in jobs]
+    for job, done in spread(_run_in_worker, turns, workers, _set_up_worker, (task, weights, threads)):
+        yield FileResult(job.source, job.output, done) if isinstance(done, Exception) else done
 
 
 @dataclass(frozen=True)

@@ -105,5 +105,9 @@ class UnknownFormat(VqcError, ValueError):
     """A picture format, or a suffix, that Pillow does not write."""
 
 
+class WorkerDied(VqcError):
+    """A process that was given some of the work ended before it was done."""
+
+
 class OutputExists(VqcError, FileExistsError):
     """The output is already there and the caller did not ask to replace it."""

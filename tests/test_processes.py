@@ -1,0 +1,116 @@
+"""Turns spread over processes: in order, one error each, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vqcodec.errors import WorkerDied
+from vqcodec.processes import spread
+
+_offset = 0
+
+
+def prepare(offset: int = 0) -> None:
+    global _offset
+    _offset = offset
+
+
+def work(turn):
+    """Numbers -> numbers, except for some that mean trouble."""
+    for item in turn:
+        if item == "die":
+            os._exit(9)
+        if item == "raise":
+            raise ValueError("no")
+        if isinstance(item, Path):
+            sleep_at(item)
+    return [item + _offset for item in turn]
+
+
+def sleep_at(path: Path) -> None:
+    """Make a file, and take it away when interrupted."""
+    path.touch()
+    try:
+        time.sleep(600)
+    finally:
+        path.unlink()
+
+
+def wait_for(condition) -> None:
+    """At most a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_in_order_with_what_was_prepared():
+    turns = [[i, i + 1] for i in range(0, 20, 2)]
+    assert list(spread(work, turns, 2, prepare, (100,))) == [(i, 100 + i) for i in range(20)]
+
+
+def test_turns_are_taken_as_they_are_needed():
+    taken = []
+
+    def turns():
+        for i in range(100):
+            taken.append(i)
+            yield [i]
+
+    results = spread(work, turns(), 1, prepare)
+    assert next(results) == (0, 0) and len(taken) < 10
+    results.close()
+
+
+def test_an_error_belongs_to_its_turn():
+    results = list(spread(work, [[1], ["raise", 2], [3]], 2, prepare))
+    assert [str(result) for _, result in results] == ["1", "no", "no", "3"]
+
+
+def test_a_process_that_dies_costs_only_the_item_that_killed_it():
+    results = list(spread(work, [[1, 2], [3, "die", 4], [5], [6], [7], [8], [9]], 1, prepare))
+    assert [item for item, _ in results] == [1, 2, 3, "die", 4, 5, 6, 7, 8, 9]
+    assert all(result == item for item, result in results if item != "die")
+    assert isinstance(results[3][1], WorkerDied)
+
+
+def test_who_loses_interest_does_not_wait(tmp_path):
+    results = spread(work, [[1], [tmp_path / "a"]], 1, prepare)
+    assert next(results) == (1, 1)
+    wait_for((tmp_path / "a").exists)
+    start = time.monotonic()
+    results.close()
+    assert time.monotonic() - start < 60 and os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(
+    "number, all_of_them",
+    [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+)
+def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
+    """From the keyboard all processes hear them; SIGKILL the parent only, which cannot tell the others."""
+    program = (
+        "import signal\nfrom pathlib import Path\nfrom tests.test_processes import prepare, work\n"
+        "from vqcodec.processes import spread\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not have\n"
+        f"    list(spread(work, [[Path({str(tmp_path / 'a')!r})], [Path({str(tmp_path / 'b')!r})]], 2, prepare))\n"
+    )
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen(
+        [sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as parent:
+        wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)))
+        (os.killpg if all_of_them else os.kill)(parent.pid, number)
+        said = parent.communicate(timeout=60)[1]  # ends when no process has the pipe open any more
+    assert parent.returncode == -number
+    assert said.count("Traceback") == (number == signal.SIGINT)  # the parent's own, which here nobody catches
+    wait_for(lambda: os.listdir(tmp_path) == ["program.py"])
