@@ -1,10 +1,13 @@
 """The command line with a stand-in for the codec: arguments, outputs, messages, exit codes."""
 
+import dataclasses
 import importlib.metadata
 import io
 import json
+import math
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,8 +22,8 @@ from PIL import Image
 
 import vqcodec
 from tests.fake_codec import FakeCodec
-from vqcodec import bitstream, cli, console, files, image, options
-from vqcodec.codec import DEFAULT_QUALITY
+from vqcodec import batch, bitstream, cli, console, files, image, options
+from vqcodec.codec import DEFAULT_QUALITY, Reached
 from vqcodec.console import Console
 from vqcodec.image import ReadOptions
 
@@ -210,6 +213,25 @@ def test_json(run, photo):
     assert (record["output"], record["width"], record["height"]) == ("b.png", 8, 6)
 
 
+def test_json_tells_what_failed(run, photo):
+    Path("bad.png").write_bytes(b"not a picture")
+    result = run("encode", "--json", "bad.png", photo, "absent.png", "out")
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(r["source"], r.get("error")) for r in records] == [
+        ("bad.png", "not a picture in a format that Pillow can read"),
+        (photo, None),
+        ("absent.png", "No such file or directory"),
+    ]
+    assert json.loads(run("info", "--json", "absent.vqc").stdout)["error"] == "No such file or directory"
+
+
+def test_json_has_no_infinity(run, photo, monkeypatch):
+    monkeypatch.setattr(FakeCodec, "encode_to_goal", lambda *_, **__: Reached(b"", 33.3, math.inf, 4))
+    monkeypatch.setattr(batch, "_deliver_stream", lambda job, data, done: dataclasses.replace(done, width=1, height=1))
+    record = run("encode", "--json", "--target-psnr", "50", photo, "a.vqc").stdout
+    assert json.loads(record, parse_constant=pytest.fail)["psnr"] is None
+
+
 def test_quiet(run, photo):
     assert run("encode", "--quiet", photo, "a.vqc").output == ""
 
@@ -290,6 +312,10 @@ def test_weights_that_cannot_be_loaded(run, photo):
         1,
         "vqcodec: absent.safetensors: No such file or directory\n",
     )
+    Path("other.png").write_bytes(Path(photo).read_bytes())
+    result = run("encode", "--model", "nosuch", photo, "other.png", "out/")
+    assert result.stderr == "vqcodec: no model is called 'nosuch'\n"
+    assert run("info", "--model", "nosuch", photo).stderr == "vqcodec: no model 'nosuch' here, only vqc-1\n"
     assert not os.path.exists("out.vqc")
 
 
@@ -313,6 +339,12 @@ def test_tracebacks_on_request_only(run, width, cause):
         ["encode", "photo.png", "photo.png", "-"],
         ["encode", "-", "photo.png", "folder"],
         ["encode", "-q", "101", "photo.png", "out.vqc"],
+        ["encode", "-q", "-1", "photo.png", "out.vqc"],
+        ["encode", "-q", "nan", "photo.png", "out.vqc"],
+        ["encode", "--target-bpp", "inf", "photo.png", "out.vqc"],
+        ["encode", "--target-psnr", "nan", "photo.png", "out.vqc"],
+        ["encode", "--metadata", "", "photo.png", "out.vqc"],
+        ["info", "--model", "a", "--model-path", "b", "photo.vqc"],
         ["encode", "--device", "gpu", "photo.png", "out.vqc"],
         ["encode", "--model", "a", "--model-path", "b", "photo.png", "out.vqc"],
         ["encode", "--json", "photo.png", "-"],
@@ -394,6 +426,24 @@ def test_bar_of_a_single_file_that_takes_long(monkeypatch):
 
 def test_no_bar_where_nobody_looks(run, photo):
     assert "images/s" not in run("encode", photo, photo, "-f", "out").output
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupts(run, photo, monkeypatch, number):
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, usual)  # a job in the background has another
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), number))
+    try:
+        result = run("encode", photo, photo, "-f", "a.vqc/")
+        assert signal.getsignal(number) == usual
+    finally:
+        signal.signal(number, before)
+    assert (result.exit_code, result.stdout) == (128 + number, "")
+    assert result.stderr.splitlines()[-1] == "vqcodec: interrupted" and "Traceback" not in result.stderr
+    assert os.listdir("a.vqc") == []
 
 
 # Demo

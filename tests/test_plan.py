@@ -1,11 +1,12 @@
 """Sources and a target mean what they mean to ``cp``."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 
-from vqcodec.errors import MissingFile, OutputExists, UnreadableFile
+from vqcodec.errors import MissingFile, OutputExists, UnreadableFile, UnwritableFile, VqcError
 from vqcodec.plan import STANDARD, Gate, Job, Misuse, Naming, plan
 
 STREAMS = Naming(".vqc")
@@ -63,6 +64,41 @@ def test_gate():
     assert Gate("replace").admits(Job("a.png", "there.vqc"))
     assert not Gate("skip").admits(Job("a.png", "there.vqc"))
     assert Gate("skip").admits(Job("a.png", "new.vqc")) and Gate().admits(Job(STANDARD, STANDARD))
+
+
+@pytest.mark.parametrize("target", ["out", "./out", "out/", "a/../out"])
+def test_a_tree_and_a_file_never_share_an_output(target):
+    Path("tree/a.png").write_bytes(b"")
+    Path("a").mkdir()
+    gate = Gate("replace")
+    with pytest.raises(OutputExists, match=r"is the output of tree/a\.png already"):
+        assert all(gate.admits(job) for job in plan(["tree", "a.png"], target, TREES))
+
+
+def test_links_to_one_output():
+    Path("one.vqc").write_bytes(b"")
+    Path("other.vqc").symlink_to("one.vqc")
+    gate = Gate("replace")
+    assert gate.admits(Job("a.png", "one.vqc"))
+    with pytest.raises(OutputExists):
+        gate.admits(Job("tree/b.PNG", "other.vqc"))
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_closed_standard_streams(monkeypatch, stream):
+    monkeypatch.setattr(f"sys.{stream}", None)
+    job = Job(STANDARD, STANDARD)
+    with pytest.raises(VqcError, match="is closed"):
+        job.open() if stream == "stdin" else job.deliver(b"data")
+
+
+def test_a_pipe_that_nobody_reads_any_more(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as broken:
+        monkeypatch.setattr("sys.stdout", broken)
+        with pytest.raises(UnwritableFile, match="^Broken pipe$"):
+            Job("a.png", STANDARD).deliver(bytes(100_000))
 
 
 def test_standard_input_and_output(monkeypatch, capsysbinary):

@@ -8,6 +8,7 @@ Exit code 0: all done; 1: something failed; 2: wrong usage.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,12 @@ def _run(
         raise VqcError("no files to work on")
     workers = transfer.jobs or (batch.sensible_workers(len(jobs)) if weights.device in ("auto", "cpu") else 1)
     how = batch.FolderOptions(transfer.existing, weights.to_batch(), workers)
-    before = len(console.failed)
-    with console.guard(weights.model_path), console.progress(len(jobs)) as bar:
-        for result in batch.run(task, jobs, how):
-            _tell_result(console, result, tell)
-            if bar is not None:
-                bar.advance()
-    if len(console.failed) > before:
+    with console.guard(weights.model_path):
+        with console.progress(len(jobs)) as bar:
+            for result in batch.run(task, jobs, how):
+                _tell_result(console, result, tell)
+                if bar is not None:
+                    bar.advance()
         _summarise(console, len(jobs))
 
 
@@ -137,7 +137,7 @@ def encode(
     naming = Naming(".vqc", files.picture_suffixes() if transfer.recursive else None)
 
     def tell(result: Any) -> tuple[dict[str, Any], str]:
-        reached = {} if result.psnr is None else {"psnr": result.psnr}
+        reached = {} if result.psnr is None else {"psnr": result.psnr if math.isfinite(result.psnr) else None}
         record = {"width": result.width, "height": result.height, "quality": result.quality, **reached}
         found = "" if goal is None else f", quality {result.quality:.1f}"
         found += "" if result.psnr is None else f", {result.psnr:.2f} dB"
@@ -210,6 +210,10 @@ def info(console: Console, sources: tuple[str, ...], weights: Model) -> None:
     """Tell size, quality, model and sections of .vqc files, without decoding them."""
     import vqcodec
 
+    if weights.model:
+        from vqcodec import zoo
+
+        zoo.load_model(weights.model)  # each stream names its own; but a name that is given must be right
     known = {"model_path": weights.model_path} if weights.model_path else {}
     for source in sources:
         with console.guard(source):
@@ -251,9 +255,7 @@ def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights:
                 text = f"{source}: intact, {result.image.width}x{result.image.height}"
                 console.result({"source": source, "intact": True, **size}, text)
             else:
-                if console.as_json:
-                    console.result({"source": source, "intact": False, "error": str(result.error)}, "")
-                console.fail(result.error, source)
+                console.fail(result.error, source, intact=False)
             if bar is not None:
                 bar.advance()
     _summarise(console, len(sources))
@@ -272,15 +274,14 @@ def _load(console: Console, weights: Weights) -> Any:
 def models(console: Console, weights: Model) -> None:
     """List the models that are installed, or describe the one that is named."""
     import vqcodec
+    from vqcodec import zoo
 
     if weights.model_path:
-        from vqcodec import zoo
-
         listed = [zoo.describe(zoo.load_weights(weights.model_path))]
+    elif weights.model:
+        listed = [zoo.describe(zoo.load_model(weights.model))]
     else:
-        listed = [model for model in vqcodec.models() if weights.model in (None, model.id)]
-    if weights.model and not listed:
-        raise VqcError(f"no model {weights.model!r} here")
+        listed = vqcodec.models()
     text = "\n\n".join(_describe_model(model) for model in listed)
     console.result([dataclasses.asdict(model) for model in listed], text)
 

@@ -4,6 +4,7 @@ It knows nothing of pictures and imports nothing heavy.
 """
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -63,11 +64,18 @@ class Console:
         """Something is lost, but the work goes on."""
         self.message(f"vqcodec: {name}: warning: {text}")
 
-    def fail(self, error: Exception, source: str | None, output: str | None = None) -> None:
-        """One line that names the file that it is about, and the reason for exit code 1."""
+    def fail(self, error: Exception, source: str | None, output: str | None = None, **record: Any) -> None:
+        """One line that names the file that it is about, and the reason for exit code 1.
+
+        Machines get a result, too, of whatever ``record`` says besides.
+        """
         self._clear()
         if self.verbose >= 2:
             traceback.print_exception(error)
+        if self.as_json:
+            names = {"source": source, "output": output}
+            known = {key: name for key, name in names.items() if name is not None}
+            self.result({**known, **record, "error": cause(error)}, "")
         name = output if isinstance(error, OutputExists | UnwritableFile) else source
         click.echo(": ".join(filter(None, ("vqcodec", name, cause(error)))), err=True)
         self.failed.append(source or "")
@@ -151,6 +159,29 @@ class Bar:
         while not self._over.wait(0.5):
             if self._drawn is not None or time.monotonic() - self._start > _PATIENCE:
                 self._draw()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Work that Ctrl-C, SIGTERM and SIGHUP end alike: cleaned up, with one line, and with exit code 128 + the signal."""
+    caught = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it, and is right
+                caught[number] = signal.signal(number, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        click.echo("vqcodec: interrupted", err=True)
+        raise click.exceptions.Exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def cause(error: Exception) -> str:

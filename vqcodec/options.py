@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from vqcodec.console import Console
+from vqcodec.console import Console, interruptible
 from vqcodec.errors import VqcError
 from vqcodec.plan import Existing
 
@@ -63,7 +63,7 @@ def reporting(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(as_json: bool, quiet: bool, no_progress: bool, verbose: int, **arguments: Any) -> None:
         console = Console(verbose, quiet, as_json, not no_progress)
-        with console.guard(None):
+        with interruptible(), console.guard(None):
             command(console, **arguments)
         click.get_current_context().exit(1 if console.failed else 0)
 
@@ -185,7 +185,7 @@ class Rate:
         for kind in ("bpp", "size", "psnr"):
             value = getattr(self, f"target_{kind}")
             if value is not None:
-                return quality, Goal(kind, value)  # type: ignore[arg-type]
+                return quality, Goal(kind, value)
         return quality, None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from vqcodec.errors import MissingFile, OutputExists, UnreadableFile
+from vqcodec.errors import MissingFile, OutputExists, UnreadableFile, UnwritableFile
 
 STANDARD = "-"
 """As a source: standard input.  As a target: standard output."""
@@ -35,15 +35,24 @@ class Job:
 
     def open(self) -> str | BinaryIO:
         """What a codec takes as its source: a path, or all of standard input as a file."""
-        return io.BytesIO(sys.stdin.buffer.read()) if self.source == STANDARD else self.source
+        if self.source != STANDARD:
+            return self.source
+        if sys.stdin is None:
+            raise UnreadableFile("standard input is closed")
+        return io.BytesIO(sys.stdin.buffer.read())
 
     def deliver(self, data: bytes) -> None:
         """Write the output, whole or not at all."""
         from vqcodec import files  # imports Pillow, which a help text does not need
 
         if self.output == STANDARD:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            if sys.stdout is None:
+                raise UnwritableFile("standard output is closed")
+            try:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            except OSError as error:
+                raise UnwritableFile(error.strerror or str(error)) from error
             return
         if self.folder is not None:
             os.makedirs(self.folder, exist_ok=True)
@@ -80,7 +89,7 @@ def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
         if source in folders:
             jobs += _mirror(source, target, naming)
         else:
-            jobs.append(Job(source, os.path.join(target, Path(source).stem + naming.suffix), folder=target))
+            jobs.append(_into(target, source, naming))
     return jobs
 
 
@@ -89,12 +98,15 @@ def _mirror(source: str, target: str, naming: Naming) -> Iterator[Job]:
     assert naming.taken is not None
     for folder, below, names in os.walk(source):
         below.sort()
-        mirrored = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
+        inside = os.path.relpath(folder, source)
+        mirrored = target if inside == os.curdir else os.path.join(target, inside)
         for name in sorted(names):
             if Path(name).suffix.lower() in naming.taken:
-                yield Job(
-                    os.path.join(folder, name), os.path.join(mirrored, Path(name).stem + naming.suffix), folder=mirrored
-                )
+                yield _into(mirrored, os.path.join(folder, name), naming)
+
+
+def _into(folder: str, source: str, naming: Naming) -> Job:
+    return Job(source, os.path.join(folder, Path(source).stem + naming.suffix), folder)
 
 
 class Gate:
@@ -113,11 +125,12 @@ class Gate:
                 raise UnreadableFile("Is a directory; -r takes what is in it")
         if job.output == STANDARD:
             return True
-        if job.output in self._taken:
-            raise OutputExists(f"is the output of {self._taken[job.output]} already")
+        output = os.path.realpath(job.output)
+        if output in self._taken:
+            raise OutputExists(f"is the output of {self._taken[output]} already")
         if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
             raise OutputExists("is the source itself")
-        self._taken[job.output] = job.source
+        self._taken[output] = job.source
         if os.path.isfile(job.output):  # a device or a pipe is there to be written to
             if self._existing == "refuse":
                 raise OutputExists("exists already; -f replaces it")
