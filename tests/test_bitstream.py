@@ -1,6 +1,7 @@
 """The container: literal bytes, round trips, and that no damage passes unnoticed."""
 
 import dataclasses
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -178,6 +179,19 @@ def test_layouts():
     assert [layout.mode for layout in Layout] == ["L", "RGB", "LA", "RGBA"]
     for layout in Layout:
         assert Layout.of(layout.is_grey, layout.has_alpha) is layout
+
+
+def test_a_search_asks_for_no_more_than_the_file_has(tmp_path):
+    """A file object reserves what it is asked to read: four gigabytes for these 29 bytes."""
+    path = tmp_path / "absurd.vqc"
+    path.write_bytes(bitstream.write_header(HEADER) + b"\x90" + b"\xff\xff\xff\xff\x0f" + bytes(4))
+    tracemalloc.start()
+    try:
+        with open(path, "rb") as file:
+            assert bitstream.find_sections(file, {SectionKind.ICC}) == []
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("spelling", ["80808080 01", "8600", "00", "ffffffff 0f"])

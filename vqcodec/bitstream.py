@@ -7,6 +7,7 @@ writing gives back byte for byte (less the sections that may be skipped) or rais
 """
 
 import enum
+import os
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -182,6 +183,7 @@ def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Secti
 
     Only those sections are checked; where the file ends early, so does the search.
     """
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(MAX_HEADER_BYTES)
     at = read_header(head)[1]
@@ -195,12 +197,12 @@ def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Secti
             crc = _take(start, body, 4, "a section's checksum")
         except TruncatedStream:
             break
+        if at + body + 4 + length > size:  # before reading: a file object may reserve what it is asked for
+            break
         code, last = start[0] & ~_LAST, bool(start[0] & _LAST)
         if code in {kind.value for kind in kinds}:
             file.seek(at + body + 4)
             payload = file.read(length)
-            if len(payload) < length:
-                break
             if _checksum(head, start[:body], 0, payload) != crc:
                 raise CorruptStream(f"section {_name(code, None)} is damaged (checksum)")
             found.append(Section(SectionKind(code), 0, payload))
