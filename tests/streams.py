@@ -1,0 +1,77 @@
+"""Streams taken apart and put together without any check, so that tests can say whatever a hostile file might."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from vqcodec import bitstream
+from vqcodec.errors import VqcError
+
+GOLDEN = Path(__file__).parent / "golden"
+LAST = 0x40
+CHECKSUM_BYTES = 4
+
+Piece = tuple[int, bytes]
+"""A section as it stands in a file: its kind without the flag of the last, and its payload."""
+
+
+def golden(*names: str) -> list[bytes]:
+    """Golden streams of the default model by name."""
+    return [(GOLDEN / "vqc-1" / f"{name}.vqc").read_bytes() for name in names]
+
+
+def split_raw(data: bytes) -> tuple[bytes, list[bytes]]:
+    """Header and sections as they stand there, as far as they go, checksums unread; a header must be there."""
+    at = bitstream.read_header(data)[1]
+    head, pieces, last = data[:at], [], False
+    while at < len(data) and not last:
+        try:
+            length, body = bitstream._read_varint(data, at + 1, bitstream.MAX_PAYLOAD, "")
+        except VqcError:
+            break
+        last, end = bool(data[at] & LAST), body + CHECKSUM_BYTES + length
+        pieces.append(data[at:end])
+        at = end
+    return head, pieces
+
+
+def split(data: bytes) -> tuple[bytes, list[Piece]]:
+    """Header and sections, taken apart."""
+    head, pieces = split_raw(data)
+    return head, [(raw[0] & ~LAST, raw[_body(raw) :]) for raw in pieces]
+
+
+def _body(raw: bytes) -> int:
+    """Where a section's payload begins."""
+    return bitstream._read_varint(raw, 1, bitstream.MAX_PAYLOAD, "")[1] + CHECKSUM_BYTES
+
+
+def join(head: bytes, pieces: Sequence[Piece]) -> bytes:
+    """Inverse of :func:`split`: lengths, checksums and the flag of the last section right, and nothing else checked."""
+    seen: Counter[int] = Counter()
+    parts = [head]
+    for number, (kind, payload) in enumerate(pieces, 1):
+        flag = LAST if number == len(pieces) else 0
+        prefix = bytes([kind | flag]) + bitstream._write_varint(len(payload))
+        parts += [prefix, bitstream._checksum(head, prefix, seen[kind], payload), payload]
+        seen[kind] += 1
+    return b"".join(parts)
+
+
+def repair(data: bytes) -> bytes:
+    """The same bytes, with every checksum right that a reader would come to; noise stays as it is."""
+    try:
+        head, pieces = split_raw(data)
+    except VqcError:
+        return data
+    seen: Counter[int] = Counter()
+    parts = [head]
+    for raw in pieces:
+        body, kind = _body(raw), raw[0] & ~LAST
+        if body <= len(raw):
+            prefix = raw[: body - CHECKSUM_BYTES]
+            raw = prefix + bitstream._checksum(head, prefix, seen[kind], raw[body:]) + raw[body:]
+        seen[kind] += 1
+        parts.append(raw)
+    mended = b"".join(parts)
+    return mended + data[len(mended) :]

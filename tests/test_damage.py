@@ -1,0 +1,31 @@
+"""A short campaign of damage, and that a campaign would tell."""
+
+from tests import damage
+from tests.streams import repair
+from vqcodec import bitstream
+
+
+def test_no_damage_passes_or_escapes(tiny_codec):
+    report = damage.campaign(tiny_codec, 6_000, step=7)
+    assert not report.failures
+    assert len({kind for kind, _, _ in report.outcomes}) >= 18
+    assert sum(n for (_, _, outcome), n in report.outcomes.items() if outcome == "decoded") > 50
+
+
+def test_a_reader_that_believes_everything_is_found_out(tiny_codec, monkeypatch):
+    original = bitstream.read_stream
+    monkeypatch.setattr(bitstream, "read_stream", lambda data: original(repair(data)))
+    report = damage.campaign(tiny_codec, 200)
+    assert any("UNDETECTED" in failure for failure in report.failures)
+
+
+def test_a_panic_is_found_out(tiny_codec, monkeypatch):
+    class Panic(BaseException):
+        pass
+
+    def panic(*_, **__):
+        raise Panic
+
+    monkeypatch.setattr(tiny_codec, "decode", panic)
+    report = damage.campaign(tiny_codec, 2_000, step=7)
+    assert any("Panic" in failure for failure in report.failures)
