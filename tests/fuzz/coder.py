@@ -1,0 +1,80 @@
+"""Payloads of level sections -> indices, through the ports and rANS: one payload for each grid, and no other."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tests.independent_decoder import Rans
+from vqcodec.coding.frequencies import frequencies, shortfalls
+from vqcodec.coding.ports import Reader, Writer
+from vqcodec.coding.traversal import Wave
+from vqcodec.errors import CorruptStream
+
+ALLOWED = (CorruptStream,)
+GROUPS = 2
+HEAD = 6
+"""Bytes of an input before its payload."""
+
+
+def check(data: bytes) -> None:
+    """Whatever is decoded is encoded to the same payload, whatever is encoded is decoded to the same indices."""
+    if len(data) < HEAD:
+        return
+    size, count, cut, style, seed, length = data[:HEAD]
+    size, count = 2 + 2 * size, 1 + count % 64
+    logits = _logits(style, seed, (GROUPS, count, size))
+    wave = Wave(np.arange(count), np.sort(np.arange(count) < cut % count).astype(np.intp))
+    items = int(wave.items.max()) + 1
+    rest = data[HEAD:]
+    wanted = np.resize(np.frombuffer(rest + b"\0", np.uint8).astype(np.int32), (count, GROUPS)) % size
+    _there_and_back(logits, wave, wanted)
+    payloads = [rest[: 4 * length], rest[4 * length :]] if items == 2 else [rest]
+    try:
+        reader = Reader(payloads)
+        chosen = reader.exchange(0, wave, logits)
+        reader.finish()
+    except ALLOWED:
+        return
+    assert chosen.shape == (count, GROUPS) and chosen.min() >= 0 and chosen.max() < size
+    assert _encode(logits, wave, chosen) == payloads
+
+
+def _there_and_back(logits, wave, indices):
+    payloads = _encode(logits, wave, indices)
+    reader = Reader(payloads)
+    assert (reader.exchange(0, wave, logits) == indices).all()
+    reader.finish()
+    if logits.shape[2] > 32:  # the plain decoder takes its time
+        return
+    for item, part in wave.parts:
+        plain = Rans(payloads[item])
+        for group in range(GROUPS):
+            for place in range(part.start, part.stop):
+                row = frequencies(shortfalls(logits[group, place][None]))[0]
+                assert plain.symbol([int(f) for f in row]) == indices[place, group]
+        assert plain.state == 0 and not plain.words
+
+
+def _encode(logits, wave, indices):
+    writer = Writer(int(wave.items.max()) + 1, lambda *_: indices)
+    writer.exchange(0, wave, logits)
+    return writer.to_bytes()
+
+
+def _logits(style: int, seed: int, shape: tuple[int, int, int]):
+    """Integers in float32: of all sorts, from certainty to none at all."""
+    spread = (1, 16, 300, 2**23)[style % 4]
+    values = np.random.default_rng(seed).integers(-spread, spread, shape)
+    if style & 4:
+        values[..., seed % shape[2]] += 4096  # one symbol is nearly certain
+    if style & 8:
+        values[..., 0] += 4096
+    return values.astype(np.float32)
+
+
+def seeds() -> Iterator[bytes]:
+    """Payloads of nothing, of one word, of several; tables of several sorts."""
+    for style in range(0, 16, 3):
+        yield bytes([3, 20, 9, style, 1, 0])
+        yield bytes([15, 5, 0, style, 2, 1]) + b"\1\0\0\0"
+        yield bytes([255, 40, 30, style, 3, 2]) + bytes(range(1, 25))

@@ -1,0 +1,48 @@
+"""Bytes -> container: what is read is written back byte for byte, what cannot be read is refused by name."""
+
+import io
+from collections.abc import Iterator
+
+from tests.fuzz.mutation import mutate_stream as mutate
+from tests.streams import golden, repair, split
+from vqcodec import bitstream
+from vqcodec.bitstream import Header, Layout, Section, SectionKind
+from vqcodec.errors import (
+    CorruptStream,
+    MalformedStream,
+    NotAVqcFile,
+    TruncatedStream,
+    UnsupportedFeature,
+    UnsupportedVersion,
+)
+
+__all__ = ["ALLOWED", "check", "mutate", "seeds"]
+
+ALLOWED = (CorruptStream, MalformedStream, NotAVqcFile, TruncatedStream, UnsupportedFeature, UnsupportedVersion)
+BESIDE = frozenset(kind for kind in SectionKind if not kind.is_level)
+
+
+def check(data: bytes) -> None:
+    """Reading, writing and the search for single sections agree."""
+    found = None
+    try:
+        found = bitstream.find_sections(io.BytesIO(data), BESIDE)
+        stream = bitstream.read_stream(data)
+    except ALLOWED:
+        return
+    again = bitstream.write_stream(stream.header, stream.sections)
+    assert bitstream.read_stream(again) == stream
+    head, pieces = split(data)
+    if len(pieces) == len(stream.sections):  # otherwise some were skipped
+        assert again == data
+    assert bitstream.read_header(head) == (stream.header, len(head)) and bitstream.write_header(stream.header) == head
+    assert found == [section for section in stream.sections if section.kind in BESIDE]
+    assert repair(data) == data
+
+
+def seeds() -> Iterator[bytes]:
+    """Small golden files, and one with sections of every kind."""
+    yield from golden("flat-20", "grey-25", "tiles-5")
+    header = Header(bytes(8), 70, 1, Layout.RGBA, 7, 6)
+    levels = [Section(kind, tile, b"") for kind in SectionKind if kind.is_level for tile in (0, 1)]
+    yield bitstream.write_stream(header, [*levels, *(Section(kind, 0, b"?") for kind in SectionKind if kind in BESIDE)])

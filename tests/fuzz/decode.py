@@ -1,0 +1,144 @@
+"""Streams of a tiny model -> pictures, by every way that leads there: what one gives the others give, too."""
+
+import contextlib
+import functools
+import io
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import vqcodec
+from tests.fuzz.mutation import mutate_stream as mutate
+from tests.streams import golden
+from tests.tiny import tiny_network
+from vqcodec import bitstream, pillow_plugin
+from vqcodec.bitstream import SectionKind, Stream
+from vqcodec.coding.ports import Known, Writer
+from vqcodec.coding.traversal import Canvas, walk
+from vqcodec.errors import (
+    CorruptStream,
+    ImageTooLarge,
+    MalformedStream,
+    ModelMismatch,
+    NotAVqcFile,
+    TruncatedStream,
+    UnsupportedFeature,
+    UnsupportedVersion,
+)
+from vqcodec.tiles import Box, Tiling
+from vqcodec.training.export import export
+
+__all__ = ["ALLOWED", "check", "codec", "mutate", "seeds"]
+
+ALLOWED = (
+    CorruptStream,
+    ImageTooLarge,
+    MalformedStream,
+    ModelMismatch,
+    NotAVqcFile,
+    TruncatedStream,
+    UnsupportedFeature,
+    UnsupportedVersion,
+)
+FROM_PILLOW = (OSError, Image.DecompressionBombError)
+"""What Pillow promises for its own formats."""
+MAX_PIXELS = 1 << 13
+
+
+@functools.cache
+def codec() -> vqcodec.Codec:
+    """With the tiny model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.safetensors"
+        export(tiny_network(), path, {})
+        return vqcodec.Codec(model_path=path, device="cpu")
+
+
+def check(data: bytes) -> None:
+    """Decoding, its preview, a region and Pillow agree; the indices give the same payloads again."""
+    try:
+        stream = bitstream.read_stream(data)
+        image = codec().decode(data, max_pixels=MAX_PIXELS)
+    except ALLOWED:
+        _check_refusals(data)
+        return
+    header = stream.header
+    assert (image.size, image.mode) == ((header.width, header.height), header.layout.mode)
+    assert payloads_again(stream) == [s.payload for s in stream.sections if s.kind.is_level]
+    preview = codec().decode_preview(data, max_pixels=MAX_PIXELS)
+    assert (preview.size, preview.mode, preview.info) == (image.size, image.mode, image.info)
+    box = Box(header.width // 2, header.height // 3, -(-header.width // 3), -(-header.height // 3))
+    part = np.int16(codec().decode_region(data, box, max_pixels=MAX_PIXELS))
+    assert np.abs(part - np.int16(image)[box.top : box.bottom, box.left : box.right]).max() <= 1
+    with _opened(data) as lazy:
+        assert (lazy.size, lazy.mode, lazy.info) == (image.size, image.mode, image.info)
+        np.testing.assert_array_equal(np.asarray(lazy), np.asarray(image))
+
+
+def _check_refusals(data: bytes) -> None:
+    """Every other way may give a part, or refuses, too."""
+    for way in (
+        functools.partial(codec().decode_preview, max_pixels=MAX_PIXELS),
+        functools.partial(codec().decode_region, box=Box(0, 0, 9, 9), max_pixels=MAX_PIXELS),
+        vqcodec.info,
+    ):
+        try:
+            way(data)
+        except (*ALLOWED, vqcodec.errors.InvalidRegion):
+            pass
+    try:
+        with _opened(data) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return
+            image.load()
+    except FROM_PILLOW:
+        return
+    raise AssertionError("Pillow loads what decode refuses")
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    vqcodec.register_pillow(codec())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=[pillow_plugin.FORMAT])
+        with image:
+            yield image
+    finally:
+        vqcodec.register_pillow()
+
+
+def payloads_again(stream: Stream) -> list[bytes]:
+    """A decoded stream's indices, encoded once more: the payloads of all levels."""
+    model, header = codec().model, stream.header
+    (grids,) = codec().decode_grids([stream])
+    payloads: list[bytes] = []
+    coarse = None
+    for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
+        tiling = Tiling([header], model.config.levels[level].stride, [grid.shape[1:]])
+        tiles = tiling.split([grid])
+        canvas = Canvas(prior, tiling.tile_shapes)
+        writer = Writer(len(tiles), Known(canvas, tiles, [head.config.groups for head in prior.heads]))
+        walk(prior, canvas, coarse, tiling.repeat([header.quality]), writer)
+        payloads += writer.to_bytes()
+        coarse = tiles
+    return payloads
+
+
+def seeds() -> Iterator[bytes]:
+    """Small pictures of every layout, one of several tiles, and a stream of another model."""
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (9, 20, 4), np.uint8))
+    for mode in ("L", "LA", "RGB", "RGBA"):
+        yield codec().encode(picture.convert(mode), 40)
+    picture.info = {"xmp": b"<x/>", "exif": b"Exif\0\0MM", "icc_profile": b"profile"}
+    yield codec().encode(picture, 90)
+    header = bitstream.Header(codec().model.hash, 70, 20, bitstream.Layout.GREY, 200, 6)
+    kinds = (SectionKind.LEVEL_0, SectionKind.LEVEL_1)
+    yield bitstream.write_stream(header, [bitstream.Section(kind, tile, b"") for kind in kinds for tile in (0, 1)])
+    yield from golden("size-1x1")

@@ -1,0 +1,79 @@
+"""Picture files of every kind -> :class:`Picture`: whole and consistent, or refused."""
+
+import io
+import random
+import warnings
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from tests.fuzz.mutation import Change
+from tests.odd_files import ODD_FILES
+from vqcodec.alpha import read_alpha, write_alpha
+from vqcodec.errors import ImageTooLarge, InvalidImage
+from vqcodec.image import AS_IS, ReadOptions, read_picture, to_pil
+from vqcodec.metadata import NONE, read_metadata, write_metadata
+
+ALLOWED = (InvalidImage, ImageTooLarge)
+MAX_PIXELS = 1 << 14
+LARGEST_SEED = 4000
+OPTIONS = (
+    AS_IS,
+    ReadOptions(alpha="blend", background="#ff8000", metadata=frozenset(), auto_orient=True),
+    ReadOptions(alpha="drop", metadata=frozenset({"exif"})),
+    ReadOptions(strict=True, auto_orient=True),
+)
+
+
+def check(data: bytes) -> None:
+    """With each of some options; what is read can be written, and comes back."""
+    for options in OPTIONS:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                picture = read_picture(io.BytesIO(data), MAX_PIXELS, options)
+        except ALLOWED:
+            continue
+        pixels, alpha = picture.pixels, picture.alpha
+        height, width, channels = pixels.shape
+        assert channels == 3 and pixels.dtype == np.uint8 and pixels.flags.c_contiguous and pixels.flags.owndata
+        assert 0 < width * height <= MAX_PIXELS
+        assert picture.layout.has_alpha == (alpha is not None)
+        assert options.alpha == "keep" or alpha is None
+        assert all(not getattr(picture.metadata, kind) for kind in {"icc", "exif", "xmp"} - options.metadata)
+        assert not (options.strict and any(remark.loses for remark in picture.remarks))
+        if picture.layout.is_grey:
+            assert (pixels == pixels[:, :, :1]).all()
+        if alpha is not None:
+            assert alpha.shape == (height, width) and alpha.dtype == np.uint8
+            np.testing.assert_array_equal(read_alpha(write_alpha(alpha), width, height), alpha)
+        assert read_metadata(write_metadata(picture.metadata)) == picture.metadata
+        again = read_picture(to_pil(picture))
+        np.testing.assert_array_equal(again.pixels, pixels)
+        assert (again.layout, again.metadata) == (picture.layout, picture.metadata) or picture.metadata != NONE
+
+
+def seeds() -> Iterator[bytes]:
+    """The folder of odd files, as far as they are small."""
+    for odd in ODD_FILES:
+        data = odd.make()
+        if 0 < len(data) <= LARGEST_SEED:
+            yield data
+
+
+def mutate(data: bytes, change: Change, rng: random.Random) -> bytes:
+    """Bytes; a PNG's checksums are mostly made right, or nothing behind them would be reached."""
+    data = change(data)
+    return _repair_png(data) if rng.random() < 0.9 else data
+
+
+def _repair_png(data: bytes) -> bytes:
+    out, at = bytearray(data), 8
+    while data.startswith(b"\x89PNG") and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 > len(data):
+            break
+        out[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(out)

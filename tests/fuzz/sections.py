@@ -1,0 +1,71 @@
+"""Payloads of the sections beside the levels: an alpha plane of the right size or a refusal, metadata or a refusal."""
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from vqcodec.alpha import read_alpha, write_alpha
+from vqcodec.bitstream import Section, SectionKind
+from vqcodec.errors import MalformedStream
+from vqcodec.metadata import ALL, MAX_BYTES, Metadata, read_metadata, write_metadata
+
+ALLOWED = (MalformedStream,)
+KINDS = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP)
+
+
+def check(data: bytes) -> None:
+    """The first byte says which, two more the size of the plane."""
+    if len(data) < 3:
+        return
+    which, width, height = data[0], 1 + data[1] % 32, 1 + data[2] % 32
+    payload = data[3:]
+    if which % 4 == 3:
+        _check_alpha(payload, width, height)
+    else:
+        _check_metadata(payload, which % 4)
+
+
+def _check_alpha(payload: bytes, width: int, height: int) -> None:
+    plane = np.resize(np.frombuffer(payload + b"\0", np.uint8), (height, width))
+    np.testing.assert_array_equal(read_alpha(write_alpha(plane), width, height), plane)
+    try:
+        plane = read_alpha(payload, width, height)
+    except ALLOWED:
+        return
+    assert plane.shape == (height, width) and plane.dtype == np.uint8
+    np.testing.assert_array_equal(read_alpha(write_alpha(plane), width, height), plane)
+
+
+def _check_metadata(payload: bytes, kind: int) -> None:
+    written = Metadata(**{ALL[kind]: payload})
+    assert read_metadata(write_metadata(written)) == written
+    try:
+        found = read_metadata([Section(KINDS[kind], 0, payload)])
+    except ALLOWED:
+        return
+    content = getattr(found, ALL[kind])
+    assert len(content) <= MAX_BYTES and zlib.decompress(payload, -zlib.MAX_WBITS) == content
+    assert found == Metadata(**{ALL[kind]: content})
+
+
+def seeds() -> Iterator[bytes]:
+    """Planes by every coder, metadata of every kind."""
+    rng = np.random.default_rng(0)
+    flat, noise = np.full((5, 7), 9, np.uint8), rng.integers(0, 256, (5, 7), np.uint8)
+    for plane in (flat, noise, np.repeat(noise, 3, 1)):
+        yield bytes([3, plane.shape[1] - 1, plane.shape[0] - 1]) + write_alpha(plane)
+    yield bytes([3, 6, 4]) + b"\1" + _png(noise)
+    for kind, name in enumerate(ALL):
+        for content in (b"x", b"<x:xmpmeta>" * 30, bytes(100_000)):
+            yield bytes([kind, 0, 0]) + write_metadata(Metadata(**{name: content}))[0].payload
+
+
+def _png(plane) -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(plane).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,34 @@
+"""The fuzzer's targets without the fuzzer: their seeds, a few changes to each, and everything that was ever found."""
+
+import random
+
+import pytest
+
+from tests.fuzz import TARGETS, load
+
+ROUNDS = {"decode": 12, "commandline": 25, "picture": 60}
+
+
+def change(rng: random.Random, data: bytes) -> bytes:
+    """A byte changed, taken out or put in, some times over."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        at = rng.randrange(len(out) + 1)
+        out[at : at + rng.randrange(2)] = rng.randbytes(rng.randrange(3))
+    return bytes(out)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_targets_hold(name):
+    target, rng = load(name), random.Random(0)
+    seeds = list(target.seeds())
+    assert seeds
+    for seed in seeds:
+        target.check(seed)
+    for _ in range(ROUNDS.get(name, 150)):
+        data = rng.choice(seeds)
+        if hasattr(target, "mutate") and rng.random() < 0.7:
+            data = target.mutate(data, lambda part: change(rng, part), rng)
+        else:
+            data = change(rng, data)
+        target.check(data)
