@@ -6,9 +6,9 @@ import numpy as np
 
 from vqcodec import bitstream, files
 from vqcodec.bitstream import Header, Section, SectionKind
-from vqcodec.codec import Decoded, Encoded, Reached
 from vqcodec.errors import GoalOutOfReach, ModelMismatch, UnknownModel, VqcError
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, read_picture, to_pil
+from vqcodec.results import Decoded, Encoded, Reached
 
 
 class FakeCodec:

@@ -23,9 +23,10 @@ from PIL import Image
 import vqcodec
 from tests.fake_codec import FakeCodec
 from vqcodec import batch, bitstream, cli, console, files, image, options
-from vqcodec.codec import DEFAULT_QUALITY, Reached
+from vqcodec.codec import DEFAULT_QUALITY
 from vqcodec.console import Console
 from vqcodec.image import ReadOptions
+from vqcodec.results import Reached
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 

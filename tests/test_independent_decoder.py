@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tests.independent_decoder import decode_indices
-from vqcodec import codec as codec_module
+from vqcodec import encoder
 from vqcodec.bitstream import read_stream
 
 
 @pytest.mark.parametrize(("size", "quality"), [((1, 1), 0), ((40, 50), 60), ((33, 130), 100)])
 def test_an_independent_decoder_agrees(tiny_codec, tiny_weights, monkeypatch, size, quality):
-    monkeypatch.setattr(codec_module, "TILE_LOG2", 6)  # the widest picture has three tiles
+    monkeypatch.setattr(encoder, "TILE_LOG2", 6)  # the widest picture has three tiles
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     pixels[:, : size[1] // 2] //= 4
     data = tiny_codec.encode(pixels, quality)

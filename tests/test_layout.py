@@ -14,9 +14,12 @@ TIERS = (
     ("options",),
     ("demo", "batch", "pillow_plugin"),
     ("vqcodec",),  # the package itself: the public names
+    ("api",),
     ("codec",),
-    ("painting",),
+    ("encoder", "decoder"),
+    ("analysing", "painting"),
     ("zoo", "image", "files", "plan", "console"),
+    ("results",),
     ("metadata", "modes", "alpha"),
     ("model", "coding", "bitstream", "tiles", "metrics", "search"),
     ("config", "grids", "grouping", "arithmetic", "processes"),

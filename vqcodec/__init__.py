@@ -8,7 +8,8 @@
                    on the way back   costs the least    gives every index                  checked
                    synthesis         error and bits     its frequencies                    sections
 
-``codec.py`` composes the arrows, in both directions; ``zoo.py`` finds the weights.  The names below are the
+``encoder.py`` and ``decoder.py`` compose the arrows, ``codec.py`` is the object that applications hold, ``zoo.py``
+finds the weights.  The names below are the
 public interface.  They load on first use, so that importing this package does not import torch.
 """
 
@@ -19,11 +20,11 @@ from vqcodec.errors import VqcError
 
 _HOME = {
     "Codec": "vqcodec.codec",
-    "decode": "vqcodec.codec",
-    "decode_file": "vqcodec.codec",
-    "encode": "vqcodec.codec",
-    "encode_file": "vqcodec.codec",
-    "info": "vqcodec.codec",
+    "decode": "vqcodec.api",
+    "decode_file": "vqcodec.api",
+    "encode": "vqcodec.api",
+    "encode_file": "vqcodec.api",
+    "info": "vqcodec.api",
     "models": "vqcodec.zoo",
     "register_pillow": "vqcodec.pillow_plugin",
     "ReadOptions": "vqcodec.image",

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import vqcodec
 from vqcodec import bitstream, files, metrics
-from vqcodec.codec import Decoded
 from vqcodec.errors import MissingFile, UnreadableFile, VqcError, VqcWarning
 from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
 from vqcodec.modes import Remark
 from vqcodec.plan import Existing, Gate, Job, Naming, plan
 from vqcodec.processes import spread
+from vqcodec.results import Decoded
 from vqcodec.search import Goal
 from vqcodec.tiles import Box
 

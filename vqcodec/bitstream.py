@@ -96,6 +96,11 @@ class SectionKind(enum.Enum):
     EXIF = 0x91
     XMP = 0x92
 
+    @classmethod
+    def level(cls, number: int) -> "SectionKind":
+        """The kind of a level's sections; 0 is the coarsest."""
+        return (cls.LEVEL_0, cls.LEVEL_1, cls.LEVEL_2, cls.LEVEL_3)[number]
+
     @property
     def is_level(self) -> bool:
         """Whether this is a grid of indices, stored once per tile."""

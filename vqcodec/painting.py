@@ -1,7 +1,7 @@
 """Indices -> pixels: all of a picture, a rectangle of it, or a preview.
 
 The synthesis is a function of finite reach, so a rectangle needs the indices around it and no others, and a picture of
-any size can be painted window by window.
+any size can be painted window by window.  The way there is ``analysing.py``.
 """
 
 from collections.abc import Sequence
@@ -65,16 +65,11 @@ class Painter:
         window = self.window(header, box)
         parts = []
         for level, grid in zip(self._vqvae.config.levels, grids, strict=True):
-            rows = slice(window.top // level.stride, self._padded(window.bottom) // level.stride)
-            columns = slice(window.left // level.stride, self._padded(window.right) // level.stride)
+            rows, columns = window.positions(level.stride, self._stride)
             parts.append(self.to_indices(grid[:, rows, columns]))
         pixels = _to_pixels(self._vqvae.decode(Grids(tuple(parts)), self.quality(header.quality)))
         inside = box.moved(window.left, window.top)
         return pixels[inside.top : inside.bottom, inside.left : inside.right]
-
-    def _padded(self, edge: int) -> int:
-        """A right or bottom edge of a window, where that of the picture is padded to whole positions."""
-        return -(-edge // self._stride) * self._stride
 
 
 def _to_pixels(x: Tensor) -> Pixels:

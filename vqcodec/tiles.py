@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.bitstream import Header, Stream, tile_grid
+from vqcodec.config import ModelConfig
 from vqcodec.errors import InvalidRegion
 
 T = TypeVar("T")
@@ -59,6 +60,14 @@ class Box:
         """The same rectangle, counted from another origin."""
         return replace(self, left=self.left - left, top=self.top - top)
 
+    def positions(self, stride: int, unit: int) -> tuple[slice, slice]:
+        """Rows and columns of a grid that lie on it, ``stride`` pixels each; its far edges count up to whole ``unit``s.
+
+        ``unit`` is the coarsest stride, which pictures are padded to: only a picture's own edges are not multiples.
+        """
+        bottom, right = (-(-edge // unit) * unit for edge in (self.bottom, self.right))
+        return slice(self.top // stride, bottom // stride), slice(self.left // stride, right // stride)
+
 
 def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
     """A stream of only those tiles that the box touches, and the box as it lies in that stream's picture.
@@ -90,23 +99,25 @@ class Tiling:
         self._edges = [max(1, (1 << header.tile_log2) // stride) for header in headers]
         self._counts = [tile_grid(header) for header in headers]
 
-    def _windows(self, picture: int) -> list[tuple[slice, slice]]:
-        rows, columns = self._counts[picture]
-        edge = self._edges[picture]
-        return [
-            (slice(i * edge, (i + 1) * edge), slice(j * edge, (j + 1) * edge))
-            for i in range(rows)
-            for j in range(columns)
-        ]
+    @classmethod
+    def of_level(cls, headers: Sequence[Header], config: ModelConfig, level: int) -> "Tiling":
+        """The tiles of a model's level."""
+        shapes = [config.grid_shapes(header.height, header.width)[level] for header in headers]
+        return cls(headers, config.levels[level].stride, shapes)
+
+    @cached_property
+    def windows(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of every tile in its picture's grid."""
+        result = []
+        for (height, width), (rows, columns), edge in zip(self._shapes, self._counts, self._edges, strict=True):
+            for top, left in product(range(0, rows * edge, edge), range(0, columns * edge, edge)):
+                result.append((slice(top, min(top + edge, height)), slice(left, min(left + edge, width))))
+        return result
 
     @cached_property
     def tile_shapes(self) -> list[tuple[int, int]]:
         """``(rows, columns)`` of every tile's grid."""
-        result = []
-        for picture, (height, width) in enumerate(self._shapes):
-            for y, x in self._windows(picture):
-                result.append((min(y.stop, height) - y.start, min(x.stop, width) - x.start))
-        return result
+        return [(y.stop - y.start, x.stop - x.start) for y, x in self.windows]
 
     def portions(self, pixels: int) -> list[slice]:
         """Stretches of the tiles that hold at most so many pixels each, or are a single tile."""
@@ -134,16 +145,13 @@ class Tiling:
         left = iter(per_tile)
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
-    def split(self, grids: Sequence[NDArray[Number]]) -> list[NDArray[Number]]:
-        """Grids (C, H, W) of pictures -> of tiles."""
-        return [grid[:, y, x] for picture, grid in enumerate(grids) for y, x in self._windows(picture)]
-
     def join(self, tiles: Sequence[NDArray[Number]]) -> list[NDArray[Number]]:
-        """Inverse of :meth:`split`."""
+        """Grids (C, H, W) of tiles -> of pictures."""
         grids = []
-        for picture, parts in enumerate(self.group(tiles)):
-            grid = np.empty((parts[0].shape[0], *self._shapes[picture]), parts[0].dtype)
-            for part, (y, x) in zip(parts, self._windows(picture), strict=True):
+        windows = self.group(self.windows)
+        for shape, parts, places in zip(self._shapes, self.group(tiles), windows, strict=True):
+            grid = np.empty((parts[0].shape[0], *shape), parts[0].dtype)
+            for part, (y, x) in zip(parts, places, strict=True):
                 grid[:, y, x] = part
             grids.append(grid)
         return grids

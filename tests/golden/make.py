@@ -14,8 +14,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from vqcodec import Codec
-from vqcodec import codec as codec_module
+from vqcodec import Codec, encoder
 from vqcodec.bitstream import read_stream
 
 FOLDER = Path(__file__).parent
@@ -64,7 +63,7 @@ def main(model=None):
     folder.mkdir()
     expected = {}
     for name, pixels, quality, tile_log2 in cases():
-        codec_module.TILE_LOG2 = tile_log2
+        encoder.TILE_LOG2 = tile_log2
         data = codec.encode(np.ascontiguousarray(pixels), quality)
         (folder / f"{name}.vqc").write_bytes(data)
         codec.decode(data).save(folder / f"{name}.png", optimize=True)

@@ -65,12 +65,25 @@ class Analysis(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         pixel, finest, knots = config.pixel_channels, config.finest, config.knots
-        patch = finest.stride // 2
-        self.stem = nn.Sequential(nn.PixelUnshuffle(patch), conv(3 * patch * patch, pixel))
+        self.patch = finest.stride // 2
+        self.stem = nn.Sequential(nn.PixelUnshuffle(self.patch), conv(3 * self.patch**2, pixel))
         self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
         widths = [pixel, *(level.channels for level in reversed(config.levels))]
         self.down = Parts(conv(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
         self.blocks = Parts(Blocks(1, width, knots) for width in widths[1:])
+
+    @property
+    def reach(self) -> list[int]:
+        """How many pixels away a pixel still matters for each level's features, coarse to fine."""
+        stride = self.patch
+        pixels = (1 + 2 * len(self.pixel_blocks)) * stride
+        reach = []
+        for blocks in self.blocks:
+            pixels += stride  # the convolution that halves
+            stride *= 2
+            pixels += 2 * len(blocks) * stride
+            reach.append(pixels)
+        return reach[::-1]
 
     def forward(self, x: Tensor, quality: Tensor) -> list[Tensor]:
         """``x`` (B, 3, H, W), centred at 0 -> features (B, C, H / stride, W / stride), coarse to fine."""
@@ -91,6 +104,11 @@ class Project(nn.Module):
         self.join = nn.Conv2d(level.channels + heard, level.channels, 1)
         self.blocks = Blocks(level.analysis_blocks, level.channels, knots)
         self.out = zeroed(nn.Conv2d(level.channels, level.latents, 1))
+
+    @property
+    def reach(self) -> int:
+        """How many positions away a feature still matters."""
+        return 2 * len(self.blocks)
 
     def forward(self, features: Tensor, message: Message | None, quality: Tensor) -> Tensor:
         """-> (B, D, H, W)."""

@@ -124,6 +124,18 @@ class VQVAE(nn.Module):
             reach += synthesis.reach * level.stride
         return -(-reach // self.config.stride) * self.config.stride
 
+    @property
+    def analysis_reach(self) -> int:
+        """How many pixels away a pixel still matters for a latent, a multiple of the coarsest stride."""
+        reach = []
+        features = self.analysis.reach
+        message = 0
+        for i, (project, level) in enumerate(zip(self.project, self.config.levels, strict=True)):
+            reach.append(project.reach * level.stride + max(features[i], message))
+            if i < len(self.synthesis):
+                message += self.synthesis[i].reach * level.stride
+        return -(-max(reach) // self.config.stride) * self.config.stride
+
     @staticmethod
     def _add_predicted(latents: Tensor, message: Message, sign: int) -> Tensor:
         known = message.predicted.shape[1]

@@ -1,0 +1,67 @@
+"""One-shot functions: a picture, a stream or a file at a time, with the shipped models, on the CPU."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from vqcodec import zoo
+from vqcodec.bitstream import read_stream
+from vqcodec.codec import DEFAULT_QUALITY, Codec, StreamSource, codec_of, quality_of, read_source
+from vqcodec.files import AnyPath, picture_format, save_image_atomically, write_atomically
+from vqcodec.image import Source
+from vqcodec.results import StreamInfo
+
+
+def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None = None) -> bytes:
+    """A picture -> the bytes of a stream, on the CPU; see :meth:`Codec.encode`."""
+    return Codec(model, device="cpu").encode(image, quality)
+
+
+def decode(data: StreamSource) -> Image.Image:
+    """The bytes of a stream, or a path or binary file that holds them -> a PIL image; see :meth:`Codec.decode`."""
+    stream = read_stream(read_source(data))
+    return codec_of(stream).decode_streams([stream])[0]
+
+
+def encode_file(
+    source: AnyPath, target: AnyPath, quality: float = DEFAULT_QUALITY, *, model: str | None = None
+) -> None:
+    """Encode a picture file; ``target`` is replaced whole or not at all."""
+    write_atomically(target, encode(source, quality, model=model))
+
+
+def decode_file(source: AnyPath, target: AnyPath) -> None:
+    """Decode to a picture file whose format follows the suffix of ``target``."""
+    save_image_atomically(decode(source), target, picture_format(Path(target).suffix))
+
+
+def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo:
+    """What a stream says of itself.  Its checksums are verified, nothing is decoded.
+
+    ``model_path`` names a weights file that is to be known beside the shipped ones.
+    """
+    content = read_source(data)
+    stream = read_stream(content)
+    header = stream.header
+    name = zoo.find_model(header.model_hash)
+    model = zoo.load_model(name) if name else None
+    if model_path is not None and (other := zoo.load_weights(model_path)).hash == header.model_hash:
+        name, model = other.id, other
+    grids = model.config.grid_shapes(header.height, header.width) if model else []
+    return StreamInfo(
+        version=header.version,
+        model=name,
+        model_hash=header.model_hash.hex(),
+        width=header.width,
+        height=header.height,
+        layout=header.layout.label,
+        quality=quality_of(header.quality),
+        tile=1 << header.tile_log2,
+        grids=[list(shape) for shape in grids],
+        sections=[
+            {"name": s.kind.label, "tile": s.tile, "bytes": len(s.payload), "bits": 8 * len(s.payload)}
+            for s in stream.sections
+        ],
+        bytes=len(content),
+        bpp=8 * len(content) / (header.width * header.height),
+    )

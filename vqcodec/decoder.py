@@ -1,0 +1,103 @@
+"""Streams -> pictures: entropy decoding level by level, then synthesis.  The way there is ``encoder.py``.
+
+A walk through the prior's wavefronts serves all streams of a call, and all tiles of each, at once.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+
+from vqcodec.alpha import read_alpha
+from vqcodec.bitstream import SectionKind, Stream
+from vqcodec.coding.ports import Reader
+from vqcodec.coding.traversal import Canvas, Indices, walk
+from vqcodec.errors import MalformedStream, ModelMismatch
+from vqcodec.grouping import GROUP_PIXELS
+from vqcodec.image import Picture, Pixels, check_size, to_pil
+from vqcodec.metadata import read_metadata
+from vqcodec.model.vqvae import VQVAE
+from vqcodec.painting import Painter
+from vqcodec.tiles import Box, Tiling, cut
+from vqcodec.zoo import Model
+
+
+class Decoder:
+    """A model's way from streams to pictures, with transforms on a device."""
+
+    def __init__(self, model: Model, vqvae: VQVAE, device: torch.device):
+        self._model = model
+        self.painter = Painter(vqvae, device)
+
+    def check(self, stream: Stream, max_pixels: int) -> None:
+        """That this model can decode a stream, before anything of the picture's size is allocated.
+
+        Raises:
+            ModelMismatch, ImageTooLarge, MalformedStream.
+        """
+        header, config = stream.header, self._model.config
+        if header.model_hash != self._model.hash:
+            raise ModelMismatch(f"made with model {header.model_hash.hex()}, not {self._model.id}")
+        check_size(header.width, header.height, max_pixels)
+        levels = {section.kind for section in stream.sections if section.kind.is_level}
+        if len(levels) != len(config.levels):
+            raise MalformedStream(f"{len(levels)} levels, model {self._model.id} has {len(config.levels)}")
+        if 1 << header.tile_log2 < config.stride:
+            raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
+
+    def decode(self, streams: Sequence[Stream]) -> list[Image.Image]:
+        """Streams -> images; they are taken to be checked."""
+        every = self.grids(streams)
+        return [
+            _image(stream, self.painter.paint(stream.header, grids))
+            for stream, grids in zip(streams, every, strict=True)
+        ]
+
+    def preview(self, stream: Stream) -> Image.Image:
+        """The coarsest level alone -> a coarse image of full size."""
+        (grids,) = self.grids([stream], levels=1)
+        return _image(stream, self.painter.preview(stream.header, grids[0]))
+
+    def region(self, stream: Stream, box: Box) -> Image.Image:
+        """Only the tiles that a rectangle needs -> its pixels."""
+        header = stream.header
+        window = self.painter.window(header, box)
+        part, inside = cut(stream, window)
+        (grids,) = self.grids([part])
+        pixels = self.painter.paint(part.header, grids, box.moved(window.left - inside.left, window.top - inside.top))
+        alpha = _alpha(stream)
+        if alpha is not None:
+            alpha = alpha[box.top : box.bottom, box.left : box.right]
+        return to_pil(Picture(pixels, header.layout, alpha, read_metadata(stream.sections)))
+
+    def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Indices]]:
+        """Streams -> indices (G, H, W) of all levels, or of the first ``levels``."""
+        headers = [stream.header for stream in streams]
+        result: list[list[Indices]] = [[] for _ in streams]
+        coarse: list[Indices] = []
+        for level, prior in enumerate(self._model.priors[:levels]):
+            tiling = Tiling.of_level(headers, self._model.config, level)
+            payloads = [s.payload for stream in streams for s in stream.sections if s.kind is SectionKind.level(level)]
+            steps = tiling.repeat([header.quality for header in headers])
+            tiles: list[Indices] = []
+            for some in tiling.portions(GROUP_PIXELS):
+                reader = Reader(payloads[some])
+                tiles += walk(prior, Canvas(prior, tiling.tile_shapes[some]), coarse[some] or None, steps[some], reader)
+                reader.finish()
+            for grids, grid in zip(result, tiling.join(tiles), strict=True):
+                grids.append(grid)
+            coarse = tiles
+        return result
+
+
+def _image(stream: Stream, pixels: Pixels) -> Image.Image:
+    """Decoded pixels (H, W, 3) with what else the stream holds."""
+    return to_pil(Picture(pixels, stream.header.layout, _alpha(stream), read_metadata(stream.sections)))
+
+
+def _alpha(stream: Stream) -> Pixels | None:
+    """The alpha plane (H, W), if there is one."""
+    for section in stream.sections:
+        if section.kind is SectionKind.ALPHA:
+            return read_alpha(section.payload, stream.header.width, stream.header.height)
+    return None

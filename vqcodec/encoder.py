@@ -1,0 +1,85 @@
+"""Pictures -> streams: analysis, choice of indices and entropy coding, level by level.  The way back is ``decoder.py``.
+
+All pictures of a call, and all tiles of each, go through the prior's wavefronts together.  What one picture becomes
+does not depend on its company.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vqcodec.alpha import write_alpha
+from vqcodec.analysing import Subject
+from vqcodec.bitstream import Header, Section, SectionKind, write_stream
+from vqcodec.coding.ports import Cheapest, Writer
+from vqcodec.coding.traversal import Canvas, Indices, walk
+from vqcodec.grouping import GROUP_PIXELS
+from vqcodec.image import Picture
+from vqcodec.metadata import write_metadata
+from vqcodec.model.vqvae import VQVAE
+from vqcodec.tiles import Tiling
+from vqcodec.zoo import Model
+
+TILE_LOG2 = 10
+"""Tiles of 1024 pixels: pictures up to that size are one tile and pay nothing."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A stream and the indices (G, H, W) per level that it holds."""
+
+    header: Header
+    data: bytes
+    grids: list[Indices]
+
+
+class Encoder:
+    """A model's way from pictures to streams, with transforms on a device."""
+
+    def __init__(self, model: Model, vqvae: VQVAE, device: torch.device):
+        self._model, self._vqvae, self._device = model, vqvae, device
+        self._codebooks = [[q.codebook.cpu().numpy() for q in quantizers] for quantizers in vqvae.quantizers]
+
+    def encode(self, pictures: Sequence[Picture], steps: Sequence[int], beside: Sequence[list[Section]]) -> list[Coded]:
+        """Pictures with their quality steps, and the sections that follow the levels, -> streams."""
+        headers = [
+            Header(self._model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
+            for p, step in zip(pictures, steps, strict=True)
+        ]
+        subjects = [
+            Subject(self._vqvae, self._device, picture.pixels, step)
+            for picture, step in zip(pictures, steps, strict=True)
+        ]
+        sections: list[list[Section]] = [[] for _ in pictures]
+        grids: list[list[Indices]] = [[] for _ in pictures]
+        coarse: list[Indices] = []
+        for level, prior in enumerate(self._model.priors):
+            tiling = Tiling.of_level(headers, self._model.config, level)
+            owners, qualities = tiling.repeat(range(len(pictures))), tiling.repeat(steps)
+            tiles: list[Indices] = []
+            payloads: list[bytes] = []
+            for some in tiling.portions(GROUP_PIXELS):
+                latents = [
+                    subjects[owner].latents(level, grids[owner], *window)
+                    for owner, window in zip(owners[some], tiling.windows[some], strict=True)
+                ]
+                canvas = Canvas(prior, tiling.tile_shapes[some])
+                writer = Writer(len(latents), Cheapest(canvas, latents, self._codebooks[level]))
+                tiles += walk(prior, canvas, coarse[some] or None, qualities[some], writer)
+                payloads += writer.to_bytes()
+            for parts, own in zip(sections, tiling.group(payloads), strict=True):
+                parts += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(own)]
+            for known, grid in zip(grids, tiling.join(tiles), strict=True):
+                known.append(grid)
+            coarse = tiles
+        return [
+            Coded(header, write_stream(header, levels + others), known)
+            for header, levels, others, known in zip(headers, sections, beside, grids, strict=True)
+        ]
+
+
+def sections_beside(picture: Picture) -> list[Section]:
+    """What follows the levels in a picture's stream: its alpha plane and metadata."""
+    alpha = [] if picture.alpha is None else [Section(SectionKind.ALPHA, 0, write_alpha(picture.alpha))]
+    return alpha + write_metadata(picture.metadata)
