@@ -48,17 +48,17 @@ class FakeCodec:
             raise GoalOutOfReach(f"{goal} are out of reach")
         return Reached(self.encode(image, 50.0, max_pixels, options), 33.3, goal.value, 4)
 
-    def decode_batch(self, streams, *, max_pixels=MAX_PIXELS):
+    def decode_batch(self, streams, *, max_pixels=MAX_PIXELS, partial=False):
         for index, data in enumerate(streams):
             try:
                 yield Decoded(index, self.decode(data, max_pixels))
             except Exception as error:
                 yield Decoded(index, error=error)
 
-    def decode_preview(self, data, *, max_pixels=MAX_PIXELS):
+    def decode_preview(self, data, *, max_pixels=MAX_PIXELS, partial=False):
         return self.decode(data, max_pixels).convert("L").convert("RGB")
 
-    def decode_region(self, data, box, *, max_pixels=MAX_PIXELS):
+    def decode_region(self, data, box, *, max_pixels=MAX_PIXELS, partial=False):
         image = self.decode(data, max_pixels)
         box.check_inside(*image.size)
         return image.crop((box.left, box.top, box.right, box.bottom))

@@ -140,6 +140,19 @@ def test_preview_and_region(run, photo):
     assert result.stderr == "vqcodec: a.vqc: region 5,0,4,1 reaches beyond the picture of 8x6\n"
 
 
+@pytest.mark.parametrize("how", [[], ["--preview"], ["--region", "0,0,30,20"]])
+def test_partial_decoding_says_what_is_missing(tiny_codec, tiny_weights, tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    data = tiny_codec.encode(np.tile(PIXELS, (5, 6, 1)))
+    Path("short.vqc").write_bytes(data[:-1])
+    command = ["decode", *how, "--model-path", str(tiny_weights), "short.vqc", "a.png"]
+    result = CliRunner().invoke(cli.main, command, prog_name="vqcodec")
+    assert result.exit_code == 1 and result.stderr.startswith("vqcodec: short.vqc: truncated: section 'bottom' needs")
+    result = CliRunner().invoke(cli.main, [*command, "--allow-partial"], prog_name="vqcodec")
+    assert result.exit_code == 0 and pixels_of("a.png").shape == ((20, 30, 3) if "--region" in how else (30, 48, 3))
+    assert result.stderr.startswith("vqcodec: short.vqc: warning: incomplete: truncated: section 'bottom' needs")
+
+
 def test_what_is_lost_is_said(run):
     Image.new("I;16", (4, 4)).save("deep.png")
     assert run("encode", "deep.png", "a.vqc").stderr.startswith(
@@ -316,7 +329,10 @@ def test_weights_that_cannot_be_loaded(run, photo):
     Path("other.png").write_bytes(Path(photo).read_bytes())
     result = run("encode", "--model", "nosuch", photo, "other.png", "out/")
     assert result.stderr == "vqcodec: no model is called 'nosuch'\n"
-    assert run("info", "--model", "nosuch", photo).stderr == "vqcodec: no model 'nosuch' here, only vqc-1\n"
+    for command in ("info", photo), ("models",):
+        assert run(*command, "--model", "nosuch").stderr == "vqcodec: no model 'nosuch' here, only vqc-1\n"
+        result = run(*command, "--model-path", photo)
+        assert result.exit_code == 1 and result.stderr.startswith("vqcodec: photo.png: cannot be read as weights")
     assert not os.path.exists("out.vqc")
 
 
@@ -423,6 +439,12 @@ def test_bar_of_a_single_file_that_takes_long(monkeypatch):
     with Console().progress(1):
         time.sleep(0.8)
     assert "0/1" in sys.stderr.getvalue()
+
+
+def test_no_bar_where_there_is_no_stderr(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with Console().progress(3) as bar:
+        assert bar is None
 
 
 def test_no_bar_where_nobody_looks(run, photo):

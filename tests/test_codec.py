@@ -282,7 +282,7 @@ def test_a_region_needs_its_tiles_only(tiny_codec, monkeypatch):
     monkeypatch.setattr(encoder, "TILE_LOG2", 7)
     data = tiny_codec.encode(picture(20, 1500), 70)
     seen = []
-    monkeypatch.setattr(decoder, "Reader", lambda payloads: seen.append(len(payloads)) or Reader(payloads))
+    monkeypatch.setattr(decoder, "Reader", lambda *given: seen.append(len(given[0])) or Reader(*given))
     tiny_codec.decode_region(data, Box(700, 3, 50, 10))
     assert max(seen) <= 4  # of 12
 
@@ -343,3 +343,64 @@ def test_goals(tiny_codec, kind, factor):
 def test_a_goal_out_of_reach(tiny_codec):
     with pytest.raises(errors.GoalOutOfReach, match="90.00 dB are out of reach: quality"):
         tiny_codec.encode_to_goal(picture(64, 96), Goal("psnr", 90))
+
+
+# Damaged streams
+
+
+def damaged(stream, *lost):
+    """The bytes of a stream with the payloads of some of its sections, by their number, changed."""
+    data = bytearray(write_stream(stream.header, stream.sections))
+    for number in lost:
+        at = data.index(stream.sections[number].payload)
+        data[at] ^= 1
+    return bytes(data)
+
+
+def test_what_is_intact_of_a_damaged_stream_is_decoded_and_the_rest_told(tiny_codec, monkeypatch):
+    monkeypatch.setattr(encoder, "TILE_LOG2", 6)
+    data = tiny_codec.encode(picture(64, 192), 70)
+    stream = read_stream(data)
+    whole = indices_of(tiny_codec, data)
+    broken = damaged(stream, 1, 5)  # the top of the second tile, the bottom of the third
+    with pytest.raises(errors.CorruptStream, match="'top' of tile 1"):
+        tiny_codec.decode(broken)
+    with pytest.warns(errors.VqcWarning) as told:
+        image = tiny_codec.decode(broken, partial=True)
+    assert image.size == (192, 64)
+    assert [str(w.message) for w in told] == [
+        "incomplete: section 'top' of tile 1 is damaged (checksum)",
+        "incomplete: section 'bottom' of tile 2 is damaged (checksum)",
+    ]
+    (grids,) = tiny_codec.decode_grids([read_stream(broken, partial=True)])
+    for level, (found, expected) in enumerate(zip(grids, whole, strict=True)):
+        tile = found.shape[2] // 3
+        np.testing.assert_array_equal(found[:, :, :tile], expected[:, :, :tile])
+        assert not found[:, :, tile : 2 * tile].any()  # without its top, a bottom cannot be decoded
+        assert found[:, :, 2 * tile :].any() == (level == 0)
+    (result,) = tiny_codec.decode_batch([broken], partial=True)
+    assert len(result.remarks) == 2 and result.image.tobytes() == image.tobytes()
+
+
+def test_a_stream_that_ends_after_its_top_gives_the_preview(tiny_codec):
+    data = tiny_codec.encode(picture(50, 70), 70)
+    short = data[: data.index(read_stream(data).sections[1].payload)]
+    with pytest.raises(errors.TruncatedStream):
+        tiny_codec.decode(short)
+    with pytest.warns(errors.VqcWarning, match="incomplete: truncated: section 'bottom' needs"):
+        image = tiny_codec.decode(short, partial=True)
+    assert image.tobytes() == tiny_codec.decode_preview(data).tobytes()
+
+
+def test_without_any_top_nothing_is_left_to_decode(tiny_codec):
+    data = tiny_codec.encode(picture(50, 70), 70)
+    for broken in (damaged(read_stream(data), 0), data[:25]):
+        with pytest.raises((errors.CorruptStream, errors.TruncatedStream)):
+            tiny_codec.decode(broken, partial=True)
+
+
+def test_a_lost_alpha_plane_leaves_the_colours(tiny_codec):
+    image = Image.fromarray(np.dstack([picture(50, 60), picture(50, 60, 1)[:, :, 0]]))
+    stream = read_stream(tiny_codec.encode(image))
+    with pytest.warns(errors.VqcWarning, match="'alpha' is damaged"):
+        assert tiny_codec.decode(damaged(stream, 2), partial=True).mode == "RGB"

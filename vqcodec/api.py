@@ -17,10 +17,10 @@ def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None
     return Codec(model, device="cpu").encode(image, quality)
 
 
-def decode(data: StreamSource) -> Image.Image:
+def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
     """The bytes of a stream, or a path or binary file that holds them -> a PIL image; see :meth:`Codec.decode`."""
-    stream = read_stream(read_source(data))
-    return codec_of(stream).decode_streams([stream])[0]
+    content = read_source(data)
+    return codec_of(read_stream(content, partial=partial)).decode(content, partial=partial)
 
 
 def encode_file(

@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -121,29 +122,34 @@ class DecodeTask:
     """Coarse pictures, from the top grids alone."""
     region: Box | None = None
     """Only this rectangle of each picture."""
+    partial: bool = False
+    """Make do with the intact sections of damaged streams."""
 
     def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
         for job, result in zip(jobs, self._decode(codec, jobs), strict=True):
-            done = FileResult(job.source, job.output, result.error, seconds=result.seconds)
+            done = FileResult(job.source, job.output, result.error, remarks=result.remarks, seconds=result.seconds)
             yield done if result.image is None else _deliver_image(job, result.image, self.format, done)
 
     def _decode(self, codec: Any, jobs: Sequence[Job]) -> Iterator[Decoded]:
         sources = (job.open() for job in jobs)
         if not self.preview and self.region is None:
-            yield from codec.decode_batch(sources, max_pixels=self.max_pixels)
+            yield from codec.decode_batch(sources, max_pixels=self.max_pixels, partial=self.partial)
             return
         for index, source in enumerate(sources):
             start = time.perf_counter()
-            try:
-                if self.region is None:
-                    image = codec.decode_preview(source, max_pixels=self.max_pixels)
+            limits = {"max_pixels": self.max_pixels, "partial": self.partial}
+            with _listening() as remarks:
+                try:
+                    if self.region is None:
+                        image = codec.decode_preview(source, **limits)
+                    else:
+                        image = codec.decode_region(source, self.region, **limits)
+                except Exception as error:
+                    result = Decoded(index, error=error)
                 else:
-                    image = codec.decode_region(source, self.region, max_pixels=self.max_pixels)
-            except Exception as error:
-                yield Decoded(index, error=error)
-            else:
-                yield Decoded(index, image, seconds=time.perf_counter() - start)
+                    result = Decoded(index, image, seconds=time.perf_counter() - start)
+            yield replace(result, remarks=tuple(remarks))
 
 
 def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:
@@ -157,17 +163,26 @@ def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:
 
 def _deliver_image(job: Job, image: Any, format: str, done: FileResult) -> FileResult:
     start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with _listening() as remarks:
         try:
             data = files.image_bytes(image, format)
             job.deliver(data)
         except Exception as error:
             return replace(done, error=error)
-    remarks = tuple(Remark(str(w.message)) for w in caught if issubclass(w.category, VqcWarning))
     seconds = done.seconds + time.perf_counter() - start
     width, height = image.size
-    return replace(done, remarks=remarks, width=width, height=height, bytes=len(data), seconds=seconds)
+    said = (*done.remarks, *remarks)
+    return replace(done, remarks=said, width=width, height=height, bytes=len(data), seconds=seconds)
+
+
+@contextmanager
+def _listening() -> Iterator[list[Remark]]:
+    """Collect what is warned of, filled in at the end."""
+    remarks: list[Remark] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield remarks
+    remarks += [Remark(str(w.message)) for w in caught if issubclass(w.category, VqcWarning)]
 
 
 @dataclass

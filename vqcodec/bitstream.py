@@ -22,6 +22,7 @@ from vqcodec.errors import (
     TruncatedStream,
     UnsupportedFeature,
     UnsupportedVersion,
+    VqcError,
 )
 
 MAGIC = b"\x8fVQC"
@@ -113,6 +114,9 @@ class SectionKind(enum.Enum):
         return names.get(self, self.name.lower().replace("_", " "))
 
 
+_KNOWN = frozenset(kind.value for kind in SectionKind)
+
+
 @dataclass(frozen=True)
 class Header:
     """What must be known before the first section; refuses what the format cannot say."""
@@ -151,10 +155,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Stream:
-    """A whole file, every checksum and the order of its sections verified."""
+    """A file, every checksum and the order of its sections verified."""
 
     header: Header
     sections: tuple[Section, ...]
+    damage: tuple[VqcError, ...] = ()
+    """What is wrong with the sections that are missing here; without damage, none are."""
+
+    def tiles(self, kind: SectionKind) -> list[bytes | None]:
+        """The payload of every tile of a kind, None where it is missing."""
+        rows, columns = tile_grid(self.header)
+        found = {s.tile: s.payload for s in self.sections if s.kind is kind}
+        return [found.get(tile) for tile in range(rows * columns)]
 
 
 def tile_grid(header: Header) -> tuple[int, int]:
@@ -175,12 +187,21 @@ def write_stream(header: Header, sections: Sequence[Section]) -> bytes:
     return b"".join(parts)
 
 
-def read_stream(data: bytes) -> Stream:
-    """Inverse of :func:`write_stream`.  Sections of unknown kinds that may be skipped are left out."""
+def read_stream(data: bytes, *, partial: bool = False) -> Stream:
+    """Inverse of :func:`write_stream`.  Sections of unknown kinds that may be skipped are left out.
+
+    With ``partial``, sections that are damaged or missing are left out too and told of in the stream's ``damage``, as
+    long as some of the coarsest level is intact.
+    """
     header, start = read_header(data)
-    sections = tuple(_read_sections(data, header, start))
-    _check_order(header, sections)
-    return Stream(header, sections)
+    found = list(_scan(data, header, start))
+    sections = tuple(s for s in found if isinstance(s, Section))
+    damage = tuple(d for d in found if not isinstance(d, Section))
+    if not damage:
+        _check_order(header, sections)
+    elif not partial or not any(s.kind is SectionKind.LEVEL_0 for s in sections):
+        raise damage[0]
+    return Stream(header, sections, damage)
 
 
 def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Section]:
@@ -250,8 +271,16 @@ def read_header(data: bytes) -> tuple[Header, int]:
     return Header(model_hash, width, height, layout, quality, tile_log2=shape & 0x0F), at
 
 
-def _read_sections(data: bytes, header: Header, start: int) -> Iterator[Section]:
-    """Every section that this program knows, checked one by one up to the last."""
+def _scan(data: bytes, header: Header, start: int) -> Iterator[Section | VqcError]:
+    """Every section that this program knows, or what is wrong with it, up to where none can follow."""
+    try:
+        yield from _sections(data, header, start)
+    except VqcError as error:
+        yield error
+
+
+def _sections(data: bytes, header: Header, start: int) -> Iterator[Section | VqcError]:
+    """Every section that this program knows, or what is wrong with its content; raises where a next cannot be found."""
     head = data[:start]
     rows, columns = tile_grid(header)
     seen: Counter[int] = Counter()
@@ -268,13 +297,12 @@ def _read_sections(data: bytes, header: Header, start: int) -> Iterator[Section]
         crc = _take(data, body, 4, f"the checksum of section {name}")
         payload = _take(data, body + 4, length, f"section {name}")
         if _checksum(head, prefix, tile, payload) != crc:
-            raise CorruptStream(f"{'header or ' if at == start else ''}section {name} is damaged (checksum)")
-        at = body + 4 + length
-        try:
+            yield CorruptStream(f"{'header or ' if at == start else ''}section {name} is damaged (checksum)")
+        elif code in _KNOWN:
             yield Section(SectionKind(code), tile, payload)
-        except ValueError:
-            if not code & _SKIPPABLE:
-                raise UnsupportedFeature(f"section {name} is not known to this program") from None
+        elif not code & _SKIPPABLE:
+            yield UnsupportedFeature(f"section {name} is not known to this program")
+        at = body + 4 + length
     if at != len(data):
         raise MalformedStream(f"{_bytes(len(data) - at)} after the last section")
 

@@ -162,6 +162,7 @@ Examples:
 @click.option("--format", "format_name", metavar="NAME", help="Default: DST's suffix; PNG for '-' and folders.")
 @click.option("--preview", is_flag=True, help="A coarse picture of full size, fast: from the top grid alone.")
 @region_option
+@click.option("--allow-partial", is_flag=True, help="Of damaged files, decode what is intact.")
 @max_pixels_option
 @transfer_options
 @weights_options
@@ -173,6 +174,7 @@ def decode(
     format_name: str | None,
     preview: bool,
     region: Any,
+    allow_partial: bool,
     max_pixels: int,
     transfer: Transfer,
     weights: Weights,
@@ -187,7 +189,8 @@ def decode(
     if jobs:
         suffix = ".png" if target == STANDARD else Path(jobs[0].output).suffix
     try:
-        task = batch.DecodeTask(files.picture_format(format_name or suffix), max_pixels, preview, region)
+        form = files.picture_format(format_name or suffix)
+        task = batch.DecodeTask(form, max_pixels, preview, region, allow_partial)
     except UnknownFormat as error:
         raise click.UsageError(f"{error}.") from None
 

@@ -23,6 +23,7 @@ from vqcodec.errors import DeviceUnavailable, InvalidQuality, UnknownModel, VqcW
 from vqcodec.files import AnyPath, read_bytes
 from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
+from vqcodec.modes import Remark
 from vqcodec.results import Decoded, Encoded, Reached
 from vqcodec.search import Goal, search
 from vqcodec.tiles import Box
@@ -73,22 +74,23 @@ class Codec:
         """
         step = quality_step(quality)
         picture = read_picture(image, max_pixels, options)
-        for remark in picture.remarks:
-            if remark.loses:
-                warnings.warn(remark.text, VqcWarning, stacklevel=2)
+        _warn(picture.remarks)
         return self.encode_pictures([picture], [step])[0]
 
-    def decode(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    def decode(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS, partial: bool = False) -> Image.Image:
         """The bytes of a stream, or a path or binary file that holds them -> a PIL image.
 
         Its mode is L, LA, RGB or RGBA; ``info`` has what the stream holds of ``icc_profile``, ``exif`` and ``xmp``.
+        With ``partial``, a damaged stream gives what its intact sections hold, and a :class:`VqcWarning` for each
+        defect: where the bottom is missing the picture is coarse, where the top is missing too it is grey.
 
         Raises:
             NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream, CorruptStream, MalformedStream,
             UnknownModel, ModelMismatch, ImageTooLarge.
         """
-        stream = read_stream(read_source(data))
-        return self._for(stream).decode_streams([stream], max_pixels=max_pixels)[0]
+        stream, decoder = self._open(data, max_pixels, partial)
+        _warn(defects(stream))
+        return decoder.decode([stream])[0]
 
     def encode_batch(
         self,
@@ -122,23 +124,26 @@ class Codec:
             for o in in_groups(images, read, size, work)
         )
 
-    def decode_batch(self, streams: Iterable[StreamSource], *, max_pixels: int = MAX_PIXELS) -> Iterator[Decoded]:
+    def decode_batch(
+        self, streams: Iterable[StreamSource], *, max_pixels: int = MAX_PIXELS, partial: bool = False
+    ) -> Iterator[Decoded]:
         """Like :meth:`decode` for many streams, in their order; one that fails has its ``error`` and ends nothing."""
 
         def read(data: StreamSource) -> Stream:
-            stream = read_stream(read_source(data))
-            self._for(stream)._decoder.check(stream, max_pixels)
-            return stream
+            return self._open(data, max_pixels, partial)[0]
 
         def size(stream: Stream) -> tuple[int, int]:
             return stream.header.height, stream.header.width
 
         def work(streams: Sequence[Stream]) -> list[Image.Image]:
             if len({stream.header.model_hash for stream in streams}) > 1:
-                return [self._for(stream).decode_streams([stream], max_pixels=0)[0] for stream in streams]
-            return self._for(streams[0]).decode_streams(streams, max_pixels=0)
+                return [self._for(stream)._decoder.decode([stream])[0] for stream in streams]
+            return self._for(streams[0])._decoder.decode(streams)
 
-        return (Decoded(o.index, o.result, o.error, o.seconds) for o in in_groups(streams, read, size, work))
+        return (
+            Decoded(o.index, o.result, o.error, defects(o.prepared) if o.prepared else (), o.seconds)
+            for o in in_groups(streams, read, size, work)
+        )
 
     def encode_to_goal(
         self, image: Source, goal: Goal, *, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_IS
@@ -172,14 +177,15 @@ class Codec:
         """Pictures with their quality steps -> streams."""
         return [coded.data for coded in self._encoder.encode(pictures, steps, [sections_beside(p) for p in pictures])]
 
-    def decode_preview(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    def decode_preview(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS, partial: bool = False) -> Image.Image:
         """A coarse picture at full size, from the top grid alone; alpha and metadata as :meth:`decode` gives them."""
-        stream = read_stream(read_source(data))
-        decoder = self._for(stream)._decoder
-        decoder.check(stream, max_pixels)
+        stream, decoder = self._open(data, max_pixels, partial)
+        _warn(defects(stream))
         return decoder.preview(stream)
 
-    def decode_region(self, data: StreamSource, box: Box, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    def decode_region(
+        self, data: StreamSource, box: Box, *, max_pixels: int = MAX_PIXELS, partial: bool = False
+    ) -> Image.Image:
         """Only a rectangle: the crop of what :meth:`decode` gives, up to one level of rounding.
 
         Of a large picture only the tiles that it needs are decoded.  ``max_pixels`` is about the rectangle.
@@ -187,11 +193,13 @@ class Codec:
         Raises:
             InvalidRegion, and what :meth:`decode` raises.
         """
-        stream = read_stream(read_source(data))
-        header, decoder = stream.header, self._for(stream)._decoder
-        decoder.check(stream, max_pixels if header.layout.has_alpha else 0)  # an alpha plane is not tiled
+        stream, decoder = self._open(data, 0, partial)
+        header = stream.header
         box.check_inside(header.width, header.height)
         check_size(box.width, box.height, max_pixels)
+        if header.layout.has_alpha:  # that plane is not tiled
+            check_size(header.width, header.height, max_pixels)
+        _warn(defects(stream))
         return decoder.region(stream, box)
 
     def decode_streams(self, streams: Sequence[Stream], *, max_pixels: int = MAX_PIXELS) -> list[Image.Image]:
@@ -211,11 +219,30 @@ class Codec:
         pixels = self._decoder.painter.paint(coded.header, coded.grids)
         return np.asarray(to_pil(Picture(pixels, coded.header.layout.opaque)).convert("RGB"))
 
+    def _open(self, data: StreamSource, max_pixels: int, partial: bool) -> tuple[Stream, Decoder]:
+        """A stream, checked, and who decodes it."""
+        stream = read_stream(read_source(data), partial=partial)
+        decoder = self._for(stream)._decoder
+        decoder.check(stream, max_pixels)
+        return stream, decoder
+
     def _for(self, stream: Stream) -> "Codec":
         """The codec that decodes a stream: this one, or that of the shipped model which the stream names."""
         if self._chosen or stream.header.model_hash == self.model.hash:
             return self
         return Codec(_model_of(stream.header), device=str(self.device))
+
+
+def defects(stream: Stream) -> tuple[Remark, ...]:
+    """What is missing of a damaged stream, for people."""
+    return tuple(Remark(f"incomplete: {error}") for error in stream.damage)
+
+
+def _warn(remarks: Sequence[Remark]) -> None:
+    """Tell the caller of a public method what is lost."""
+    for remark in remarks:
+        if remark.loses:
+            warnings.warn(remark.text, VqcWarning, stacklevel=3)
 
 
 def quality_step(quality: float) -> int:

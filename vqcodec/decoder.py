@@ -12,7 +12,7 @@ from vqcodec.alpha import read_alpha
 from vqcodec.bitstream import SectionKind, Stream
 from vqcodec.coding.ports import Reader
 from vqcodec.coding.traversal import Canvas, Indices, walk
-from vqcodec.errors import MalformedStream, ModelMismatch
+from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.grouping import GROUP_PIXELS
 from vqcodec.image import Picture, Pixels, check_size, to_pil
 from vqcodec.metadata import read_metadata
@@ -20,6 +20,9 @@ from vqcodec.model.vqvae import VQVAE
 from vqcodec.painting import Painter
 from vqcodec.tiles import Box, Tiling, cut
 from vqcodec.zoo import Model
+
+MAX_TILE_PIXELS = 1 << 22
+"""Larger tiles are refused: a tile is decoded at once, so this bounds memory, however large the picture may be."""
 
 
 class Decoder:
@@ -40,23 +43,32 @@ class Decoder:
             raise ModelMismatch(f"made with model {header.model_hash.hex()}, not {self._model.id}")
         check_size(header.width, header.height, max_pixels)
         levels = {section.kind for section in stream.sections if section.kind.is_level}
-        if len(levels) != len(config.levels):
+        if len(levels) != len(config.levels) and not stream.damage:
             raise MalformedStream(f"{len(levels)} levels, model {self._model.id} has {len(config.levels)}")
         if 1 << header.tile_log2 < config.stride:
             raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
+        width, height = (min(1 << header.tile_log2, edge) for edge in (header.width, header.height))
+        if width * height > MAX_TILE_PIXELS:
+            raise ImageTooLarge(f"tiles of {width}x{height} pixels, this program decodes up to {MAX_TILE_PIXELS}")
 
     def decode(self, streams: Sequence[Stream]) -> list[Image.Image]:
-        """Streams -> images; they are taken to be checked."""
+        """Streams -> images; they are taken to be checked.  One of which only the top is left becomes its preview."""
         every = self.grids(streams)
         return [
-            _image(stream, self.painter.paint(stream.header, grids))
+            _image(stream, self._paint(stream, grids), _alpha(stream))
             for stream, grids in zip(streams, every, strict=True)
         ]
+
+    def _paint(self, stream: Stream, grids: Sequence[Indices]) -> Pixels:
+        finer = any(s.kind.is_level and s.kind is not SectionKind.LEVEL_0 for s in stream.sections)
+        if stream.damage and not finer:
+            return self.painter.preview(stream.header, grids[0])
+        return self.painter.paint(stream.header, grids)
 
     def preview(self, stream: Stream) -> Image.Image:
         """The coarsest level alone -> a coarse image of full size."""
         (grids,) = self.grids([stream], levels=1)
-        return _image(stream, self.painter.preview(stream.header, grids[0]))
+        return _image(stream, self.painter.preview(stream.header, grids[0]), _alpha(stream))
 
     def region(self, stream: Stream, box: Box) -> Image.Image:
         """Only the tiles that a rectangle needs -> its pixels."""
@@ -68,31 +80,40 @@ class Decoder:
         alpha = _alpha(stream)
         if alpha is not None:
             alpha = alpha[box.top : box.bottom, box.left : box.right]
-        return to_pil(Picture(pixels, header.layout, alpha, read_metadata(stream.sections)))
+        return _image(stream, pixels, alpha)
 
     def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Indices]]:
-        """Streams -> indices (G, H, W) of all levels, or of the first ``levels``."""
+        """Streams -> indices (G, H, W) of all levels, or of the first ``levels``.
+
+        Where a tile of a damaged stream is missing, or the tile of a coarser level that it needs, indices are zero:
+        the codewords that add nothing.
+        """
         headers = [stream.header for stream in streams]
         result: list[list[Indices]] = [[] for _ in streams]
-        coarse: list[Indices] = []
+        coarse: dict[int, Indices] = {}
         for level, prior in enumerate(self._model.priors[:levels]):
             tiling = Tiling.of_level(headers, self._model.config, level)
-            payloads = [s.payload for stream in streams for s in stream.sections if s.kind is SectionKind.level(level)]
+            found = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
+            payloads = {i: payload for i, payload in found if payload is not None and (level == 0 or i in coarse)}
             steps = tiling.repeat([header.quality for header in headers])
-            tiles: list[Indices] = []
-            for some in tiling.portions(GROUP_PIXELS):
-                reader = Reader(payloads[some])
-                tiles += walk(prior, Canvas(prior, tiling.tile_shapes[some]), coarse[some] or None, steps[some], reader)
+            tiles: dict[int, Indices] = {}
+            for some in tiling.portions(GROUP_PIXELS, payloads):
+                shapes = [tiling.tile_shapes[i] for i in some]
+                reader = Reader([payloads[i] for i in some], shapes)
+                canvas = Canvas(prior, shapes)
+                above = [coarse[i] for i in some] if level else None
+                tiles |= zip(some, walk(prior, canvas, above, [steps[i] for i in some], reader), strict=True)
                 reader.finish()
-            for grids, grid in zip(result, tiling.join(tiles), strict=True):
+            for grids, grid in zip(result, tiling.join(tiles, self._model.config.levels[level].groups), strict=True):
                 grids.append(grid)
             coarse = tiles
         return result
 
 
-def _image(stream: Stream, pixels: Pixels) -> Image.Image:
-    """Decoded pixels (H, W, 3) with what else the stream holds."""
-    return to_pil(Picture(pixels, stream.header.layout, _alpha(stream), read_metadata(stream.sections)))
+def _image(stream: Stream, pixels: Pixels, alpha: Pixels | None) -> Image.Image:
+    """Decoded pixels (H, W, 3) and alpha (H, W), with what else the stream holds."""
+    layout = stream.header.layout
+    return to_pil(Picture(pixels, layout.opaque if alpha is None else layout, alpha, read_metadata(stream.sections)))
 
 
 def _alpha(stream: Stream) -> Pixels | None:

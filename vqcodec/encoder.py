@@ -53,24 +53,22 @@ class Encoder:
         ]
         sections: list[list[Section]] = [[] for _ in pictures]
         grids: list[list[Indices]] = [[] for _ in pictures]
-        coarse: list[Indices] = []
+        coarse: dict[int, Indices] = {}
         for level, prior in enumerate(self._model.priors):
             tiling = Tiling.of_level(headers, self._model.config, level)
             owners, qualities = tiling.repeat(range(len(pictures))), tiling.repeat(steps)
-            tiles: list[Indices] = []
+            tiles: dict[int, Indices] = {}
             payloads: list[bytes] = []
             for some in tiling.portions(GROUP_PIXELS):
-                latents = [
-                    subjects[owner].latents(level, grids[owner], *window)
-                    for owner, window in zip(owners[some], tiling.windows[some], strict=True)
-                ]
-                canvas = Canvas(prior, tiling.tile_shapes[some])
-                writer = Writer(len(latents), Cheapest(canvas, latents, self._codebooks[level]))
-                tiles += walk(prior, canvas, coarse[some] or None, qualities[some], writer)
+                latents = [subjects[owners[i]].latents(level, grids[owners[i]], *tiling.windows[i]) for i in some]
+                canvas = Canvas(prior, [tiling.tile_shapes[i] for i in some])
+                writer = Writer(canvas.shapes, Cheapest(canvas, latents, self._codebooks[level]))
+                above = [coarse[i] for i in some] if level else None
+                tiles |= zip(some, walk(prior, canvas, above, [qualities[i] for i in some], writer), strict=True)
                 payloads += writer.to_bytes()
             for parts, own in zip(sections, tiling.group(payloads), strict=True):
                 parts += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(own)]
-            for known, grid in zip(grids, tiling.join(tiles), strict=True):
+            for known, grid in zip(grids, tiling.join(tiles, self._model.config.levels[level].groups), strict=True):
                 known.append(grid)
             coarse = tiles
         return [

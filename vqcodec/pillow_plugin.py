@@ -104,10 +104,11 @@ class VqcImageFile(ImageFile.ImageFile):
     def _decode(self, data: bytes) -> Image.Image:
         from vqcodec.codec import codec_of
 
-        codec = _codec or codec_of(bitstream.read_stream(data))
+        partial = ImageFile.LOAD_TRUNCATED_IMAGES
+        codec = _codec or codec_of(bitstream.read_stream(data, partial=partial))
         if self._scale == 1:
-            return codec.decode(data, max_pixels=0)
-        return codec.decode_preview(data, max_pixels=0).reduce(self._scale)
+            return codec.decode(data, max_pixels=0, partial=partial)
+        return codec.decode_preview(data, max_pixels=0, partial=partial).reduce(self._scale)
 
     def _file(self) -> IO[bytes]:
         if self.fp is None:

@@ -46,6 +46,8 @@ class Decoded:
     index: int
     image: Image.Image | None = None
     error: Exception | None = None
+    remarks: tuple[Remark, ...] = ()
+    """What is missing of a damaged picture."""
     seconds: float = 0.0
     """Its share of the time."""
 

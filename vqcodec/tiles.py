@@ -3,7 +3,7 @@
 Transforms see whole pictures; only the entropy coding is tiled.  Tiles are numbered in raster order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -17,7 +17,6 @@ from vqcodec.config import ModelConfig
 from vqcodec.errors import InvalidRegion
 
 T = TypeVar("T")
-Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
         height=min(rows.stop * edge, header.height) - top,
     )
     sections = [replace(s, tile=numbers[s.tile]) for s in stream.sections if s.kind.is_level and s.tile in numbers]
-    return Stream(part, tuple(sections)), box.moved(left, top)
+    return Stream(part, tuple(sections), stream.damage), box.moved(left, top)
 
 
 class Tiling:
@@ -119,17 +118,17 @@ class Tiling:
         """``(rows, columns)`` of every tile's grid."""
         return [(y.stop - y.start, x.stop - x.start) for y, x in self.windows]
 
-    def portions(self, pixels: int) -> list[slice]:
-        """Stretches of the tiles that hold at most so many pixels each, or are a single tile."""
-        portions: list[slice] = []
+    def portions(self, pixels: int, among: Iterable[int] | None = None) -> list[list[int]]:
+        """The tiles, or some ``among`` them, in portions of at most so many pixels or of a single tile."""
+        portions: list[list[int]] = []
         held = 0
-        for i, (height, width) in enumerate(self.tile_shapes):
+        for i in range(len(self.tile_shapes)) if among is None else among:
+            height, width = self.tile_shapes[i]
             held += height * width * self._stride**2
             if not portions or held > pixels:
-                portions.append(slice(i, i + 1))
+                portions.append([])
                 held = height * width * self._stride**2
-            else:
-                portions[-1] = slice(portions[-1].start, i + 1)
+            portions[-1].append(i)
         return portions
 
     def repeat(self, per_picture: Sequence[T]) -> list[T]:
@@ -145,13 +144,14 @@ class Tiling:
         left = iter(per_tile)
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
-    def join(self, tiles: Sequence[NDArray[Number]]) -> list[NDArray[Number]]:
-        """Grids (C, H, W) of tiles -> of pictures."""
+    def join(self, tiles: Mapping[int, NDArray[np.int32]], groups: int) -> list[NDArray[np.int32]]:
+        """Indices (G, H, W) of tiles, by their number -> of pictures; zero where a tile is missing."""
         grids = []
-        windows = self.group(self.windows)
-        for shape, parts, places in zip(self._shapes, self.group(tiles), windows, strict=True):
-            grid = np.empty((parts[0].shape[0], *shape), parts[0].dtype)
-            for part, (y, x) in zip(parts, places, strict=True):
-                grid[:, y, x] = part
+        numbers = self.group(range(len(self.windows)))
+        for shape, own in zip(self._shapes, numbers, strict=True):
+            grid = np.zeros((groups, *shape), np.int32)
+            for number in own:
+                if number in tiles:
+                    grid[:, *self.windows[number]] = tiles[number]
             grids.append(grid)
         return grids

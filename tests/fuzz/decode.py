@@ -120,10 +120,10 @@ def payloads_again(stream: Stream) -> list[bytes]:
     payloads: list[bytes] = []
     coarse = None
     for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
-        tiling = Tiling([header], model.config.levels[level].stride, [grid.shape[1:]])
-        tiles = tiling.split([grid])
+        tiling = Tiling.of_level([header], model.config, level)
+        tiles = [grid[:, rows, columns] for rows, columns in tiling.windows]
         canvas = Canvas(prior, tiling.tile_shapes)
-        writer = Writer(len(tiles), Known(canvas, tiles, [head.config.groups for head in prior.heads]))
+        writer = Writer(canvas.shapes, Known(canvas, tiles, [head.config.groups for head in prior.heads]))
         walk(prior, canvas, coarse, tiling.repeat([header.quality]), writer)
         payloads += writer.to_bytes()
         coarse = tiles
