@@ -68,8 +68,12 @@ def read_container(data):
 
 
 class Rans:
-    def __init__(self, payload):
+    def __init__(self, payload, least=0):
         self.words = list(struct.unpack(f"<{len(payload) // 4}I", payload))
+        assert len(self.words) >= least
+        while len(self.words) <= least and self.words and self.words[-1] == 0:
+            self.words.pop()
+        assert not self.words or self.words[-1]
         self.state = 0
         for _ in range(2):
             self.refill()
@@ -150,7 +154,7 @@ class Level:
 
     def decode(self, payload, shape, coarse, coarse_slices):
         rows, columns = shape
-        rans, slices = Rans(payload), self.config["slices"]
+        rans, slices = Rans(payload, rows * columns // 256), self.config["slices"]
         groups = sum(s["groups"] for s in slices)
         indices = np.zeros((groups, rows, columns), np.int64)
         width = len(self.embed("embedding", slices, indices[:, 0, 0]))

@@ -13,7 +13,7 @@ from vqcodec.coding.integer_prior import LevelPrior
 from vqcodec.coding.ports import Known, Reader, Writer
 from vqcodec.coding.rans import Popper, Pusher
 from vqcodec.coding.traversal import Canvas, walk
-from vqcodec.errors import CorruptStream, InvalidWeights
+from vqcodec.errors import CorruptStream, InvalidWeights, MalformedStream
 from vqcodec.training.export import integer_prior
 
 SHAPE = [(5, 7), (10, 14)]
@@ -33,13 +33,13 @@ def priors(network):
 
 def encode(prior, grids, coarse=None, quality=100):
     canvas = Canvas(prior, [g.shape[1:] for g in grids])
-    writer = Writer(len(grids), Known(canvas, grids, [h.config.groups for h in prior.heads]))
+    writer = Writer(canvas.shapes, Known(canvas, grids, [h.config.groups for h in prior.heads]))
     walk(prior, canvas, coarse, [quality] * len(grids), writer)
     return writer
 
 
 def decode(prior, payloads, shapes, coarse=None, quality=100):
-    reader = Reader(payloads)
+    reader = Reader(payloads, shapes)
     grids = walk(prior, Canvas(prior, shapes), coarse, [quality] * len(shapes), reader)
     reader.finish()
     return grids
@@ -107,7 +107,7 @@ def test_file_size_is_the_cross_entropy(priors):
 def test_batches_may_mix_qualities(priors):
     grids = [random_grids(SHAPE, seed)[0] for seed in (1, 2)]
     canvas = Canvas(priors[0], [SHAPE[0]] * 2)
-    writer = Writer(2, Known(canvas, grids, [h.config.groups for h in priors[0].heads]))
+    writer = Writer(canvas.shapes, Known(canvas, grids, [h.config.groups for h in priors[0].heads]))
     walk(priors[0], canvas, None, [10, 200], writer)
     assert writer.to_bytes() == [
         encode(priors[0], [grid], quality=q).to_bytes()[0] for grid, q in zip(grids, (10, 200), strict=True)
@@ -121,6 +121,20 @@ def test_leftover_or_missing_data_is_reported(priors):
         decode(priors[0], [b"\1\0\0\0" * 2 + payload], [SHAPE[0]])
     with pytest.raises(CorruptStream):
         decode(priors[0], [payload[:-1]], [SHAPE[0]])
+
+
+def test_a_grid_has_a_least_payload(priors):
+    """What costs nothing is filled up with zeros, at the end only, and to the least length only."""
+    shape = (24, 40)
+    empty = np.zeros((sum(s.groups for s in TINY.levels[0].slices), *shape), np.int32)
+    (payload,) = encode(priors[0], [empty]).to_bytes()
+    assert payload == bytes(12)
+    np.testing.assert_array_equal(decode(priors[0], [payload], [shape])[0], empty)
+    with pytest.raises(MalformedStream, match="8 bytes, at least 12 are needed"):
+        decode(priors[0], [payload[:-4]], [shape])
+    for wrong in (payload + bytes(4), bytes(12) + b"\1\0\0\0"):
+        with pytest.raises(CorruptStream):
+            decode(priors[0], [wrong], [shape])
 
 
 def test_weights_that_could_overflow_are_refused(network):
@@ -146,10 +160,11 @@ def test_rans_bytes_are_frozen():
     pusher = Pusher()
     pusher.push(np.array([1, 2, 0]), rows)
     data = pusher.to_bytes()
-    assert data.hex() == "a7aaaa02"
-    popper = Popper(data)
-    np.testing.assert_array_equal(popper.pop(rows), [1, 2, 0])
-    popper.finish()
+    assert data.hex() == "a7aaaa02" == pusher.to_bytes(1).hex()
+    assert pusher.to_bytes(3) == data + bytes(8)
+    for popper in (Popper(data), Popper(data, 1), Popper(data + bytes(8), 3)):
+        np.testing.assert_array_equal(popper.pop(rows), [1, 2, 0])
+        popper.finish()
 
 
 def test_configuration_survives_json():

@@ -1,5 +1,6 @@
 """Payloads of level sections -> indices, through the ports and rANS: one payload for each grid, and no other."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,11 +9,11 @@ from tests.independent_decoder import Rans
 from vqcodec.coding.frequencies import frequencies, shortfalls
 from vqcodec.coding.ports import Reader, Writer
 from vqcodec.coding.traversal import Wave
-from vqcodec.errors import CorruptStream
+from vqcodec.errors import CorruptStream, MalformedStream
 
-ALLOWED = (CorruptStream,)
+ALLOWED = (CorruptStream, MalformedStream)
 GROUPS = 2
-HEAD = 6
+HEAD = 7
 """Bytes of an input before its payload."""
 
 
@@ -20,34 +21,34 @@ def check(data: bytes) -> None:
     """Whatever is decoded is encoded to the same payload, whatever is encoded is decoded to the same indices."""
     if len(data) < HEAD:
         return
-    size, count, cut, style, seed, length = data[:HEAD]
+    size, count, cut, style, seed, length, room = data[:HEAD]
     size, count = 2 + 2 * size, 1 + count % 64
     logits = _logits(style, seed, (GROUPS, count, size))
     wave = Wave(np.arange(count), np.sort(np.arange(count) < cut % count).astype(np.intp))
-    items = int(wave.items.max()) + 1
+    shapes = [(8, room)] * (int(wave.items.max()) + 1)  # decides how short a payload may be
     rest = data[HEAD:]
     wanted = np.resize(np.frombuffer(rest + b"\0", np.uint8).astype(np.int32), (count, GROUPS)) % size
-    _there_and_back(logits, wave, wanted)
-    payloads = [rest[: 4 * length], rest[4 * length :]] if items == 2 else [rest]
+    _there_and_back(logits, wave, shapes, wanted)
+    payloads = [rest[: 4 * length], rest[4 * length :]] if len(shapes) == 2 else [rest]
     try:
-        reader = Reader(payloads)
+        reader = Reader(payloads, shapes)
         chosen = reader.exchange(0, wave, logits)
         reader.finish()
     except ALLOWED:
         return
     assert chosen.shape == (count, GROUPS) and chosen.min() >= 0 and chosen.max() < size
-    assert _encode(logits, wave, chosen) == payloads
+    assert _encode(logits, wave, shapes, chosen) == payloads
 
 
-def _there_and_back(logits, wave, indices):
-    payloads = _encode(logits, wave, indices)
-    reader = Reader(payloads)
+def _there_and_back(logits, wave, shapes, indices):
+    payloads = _encode(logits, wave, shapes, indices)
+    reader = Reader(payloads, shapes)
     assert (reader.exchange(0, wave, logits) == indices).all()
     reader.finish()
     if logits.shape[2] > 32:  # the plain decoder takes its time
         return
     for item, part in wave.parts:
-        plain = Rans(payloads[item])
+        plain = Rans(payloads[item], math.prod(shapes[item]) // 256)
         for group in range(GROUPS):
             for place in range(part.start, part.stop):
                 row = frequencies(shortfalls(logits[group, place][None]))[0]
@@ -55,8 +56,8 @@ def _there_and_back(logits, wave, indices):
         assert plain.state == 0 and not plain.words
 
 
-def _encode(logits, wave, indices):
-    writer = Writer(int(wave.items.max()) + 1, lambda *_: indices)
+def _encode(logits, wave, shapes, indices):
+    writer = Writer(shapes, lambda *_: indices)
     writer.exchange(0, wave, logits)
     return writer.to_bytes()
 
@@ -73,8 +74,8 @@ def _logits(style: int, seed: int, shape: tuple[int, int, int]):
 
 
 def seeds() -> Iterator[bytes]:
-    """Payloads of nothing, of one word, of several; tables of several sorts."""
+    """Payloads of nothing, of one word, of several, filled up and not; tables of several sorts."""
     for style in range(0, 16, 3):
-        yield bytes([3, 20, 9, style, 1, 0])
-        yield bytes([15, 5, 0, style, 2, 1]) + b"\1\0\0\0"
-        yield bytes([255, 40, 30, style, 3, 2]) + bytes(range(1, 25))
+        yield bytes([3, 20, 9, style, 1, 0, 0])
+        yield bytes([15, 5, 0, style, 2, 1, 64]) + b"\1\0\0\0" + bytes(4)
+        yield bytes([255, 40, 30, style, 3, 2, 3]) + bytes(range(1, 25))

@@ -13,12 +13,28 @@ from vqcodec.coding.rans import Popper, Pusher
 from vqcodec.coding.traversal import Canvas, Indices, Wave
 from vqcodec.config import BIT_PRICE
 
+POSITIONS_PER_WORD = 256
+"""A payload has at least a word for so many positions: an eighth of a bit each, about what the flattest content costs.
+
+Without it, zeros could be had for nothing, and a few bytes would make a decoder walk a grid of any size.
+"""
+
+
+def _least_words(shape: tuple[int, int]) -> int:
+    """Words of the shortest payload for a grid of that many rows and columns."""
+    return shape[0] * shape[1] // POSITIONS_PER_WORD
+
 
 class Reader:
     """Pops the indices of each item from its own bytes."""
 
-    def __init__(self, payloads: Sequence[bytes]):
-        self._poppers = [Popper(payload) for payload in payloads]
+    def __init__(self, payloads: Sequence[bytes], shapes: Sequence[tuple[int, int]]):
+        """``shapes`` holds ``(rows, columns)`` of each item's grid.
+
+        Raises :class:`~vqcodec.errors.MalformedStream` for a payload that is too short for its grid: to be made before
+        anything of the grid's size is.
+        """
+        self._poppers = [Popper(payload, _least_words(shape)) for payload, shape in zip(payloads, shapes, strict=True)]
 
     def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.Port`."""
@@ -90,8 +106,9 @@ class _Entry:
 class Writer:
     """Lets a selector choose and remembers what it takes to encode the choice."""
 
-    def __init__(self, items: int, select: Selector):
-        self._items, self._select = items, select
+    def __init__(self, shapes: Sequence[tuple[int, int]], select: Selector):
+        """``shapes`` holds ``(rows, columns)`` of each item's grid."""
+        self._shapes, self._select = shapes, select
         self._entries: list[_Entry] = []
 
     def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
@@ -105,10 +122,10 @@ class Writer:
 
     def to_bytes(self) -> list[bytes]:
         """The payload of each item."""
-        pushers = [Pusher() for _ in range(self._items)]
+        pushers = [Pusher() for _ in self._shapes]
         for entry in reversed(self._entries):
             pushers[entry.item].push(entry.symbols, frequencies(entry.short))
-        return [pusher.to_bytes() for pusher in pushers]
+        return [pusher.to_bytes(_least_words(shape)) for pusher, shape in zip(pushers, self._shapes, strict=True)]
 
     def ideal_bits(self) -> float:
         """Cross-entropy of the choice under the prior's frequencies, all items together."""

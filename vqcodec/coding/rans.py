@@ -12,10 +12,12 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.errors import CorruptStream
+from vqcodec.errors import CorruptStream, MalformedStream
 
 # Not the "perfect" model: that one is 200 times slower and its optimisation is not a fixed function of the input.
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
+
+WORD_BYTES = 4
 
 
 class Pusher:
@@ -29,18 +31,23 @@ class Pusher:
         rows = np.ascontiguousarray(frequencies)
         self._coder.encode_reverse(np.ascontiguousarray(symbols, dtype=np.int32), _FAMILY, rows)
 
-    def to_bytes(self) -> bytes:
-        """Everything pushed so far, as little-endian 32-bit words."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+    def to_bytes(self, least: int = 0) -> bytes:
+        """Everything pushed so far, as little-endian 32-bit words; zeros fill them up to ``least`` words."""
+        return self._coder.get_compressed().astype("<u4").tobytes().ljust(WORD_BYTES * least, b"\0")
 
 
 class Popper:
     """Unpacks what a :class:`Pusher` packed."""
 
-    def __init__(self, data: bytes):
-        if len(data) % 4:
+    def __init__(self, data: bytes, least: int = 0):
+        """``least`` is what the :class:`Pusher` was told."""
+        if len(data) % WORD_BYTES:
             raise CorruptStream(f"entropy-coded data of {len(data)} bytes is not a whole number of words")
         words = np.frombuffer(data, "<u4").astype(np.uint32)
+        if len(words) < least:
+            raise MalformedStream(f"entropy-coded data of {len(data)} bytes, at least {WORD_BYTES * least} are needed")
+        if len(words) == least:
+            words = np.trim_zeros(words, "b")
         if len(words) and words[-1] == 0:
             raise CorruptStream("entropy-coded data ends in an empty word")
         self._coder = constriction.stream.stack.AnsCoder(words)
