@@ -91,7 +91,13 @@ def test_who_loses_interest_does_not_wait(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(
     "number, all_of_them",
-    [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+    [
+        (signal.SIGINT, True),
+        (signal.SIGINT, False),
+        (signal.SIGHUP, True),
+        (signal.SIGTERM, True),
+        (signal.SIGKILL, False),
+    ],
 )
 def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
     """From the keyboard all processes hear them; SIGKILL the parent only, which cannot tell the others."""

@@ -69,7 +69,9 @@ class _Crew(Generic[Item, Result]):
     def __enter__(self) -> "_Crew[Item, Result]":
         return self
 
-    def __exit__(self, *reason: object) -> None:
+    def __exit__(self, reason: object, *_: object) -> None:
+        if self._pool is not None and reason is None:
+            self._pool.shutdown()  # there is nothing left to do
         self._dismiss()
 
     def submit(self, turn: Sequence[Item]) -> "Future[Sequence[Result]]":
@@ -92,7 +94,8 @@ class _Crew(Generic[Item, Result]):
         context = get_context("spawn")  # fresh processes: a copy of one that runs threads may hang
         self._lifeline, self._held = context.Pipe(duplex=False)
         initial = (self._lifeline, self._prepare, self._arguments)
-        self._pool = ProcessPoolExecutor(self._workers, context, _start, initial)
+        with _deaf_children():  # the pool may start one that looks after its semaphores
+            self._pool = ProcessPoolExecutor(self._workers, context, _start, initial)
 
     def _dismiss(self) -> None:
         """End the processes, whatever they are doing."""
@@ -129,11 +132,11 @@ def _result_of(item: Item, alone: _Crew[Item, Result]) -> Result | Exception:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes started inside never hear of an interrupt from the keyboard, which is their parent's to handle."""
+    """Processes started inside never hear what a terminal tells all of them, which is their parent's to handle."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -141,6 +144,9 @@ def _deaf_children() -> Iterator[None]:
 
 
 # In the processes
+
+
+_working = False
 
 
 def _start(lifeline: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -156,11 +162,17 @@ def _watch(lifeline: Connection) -> None:
 
 
 def _stop(number: int, frame: object) -> None:
-    raise SystemExit  # so that half-written files are removed on the way out
+    if _working:
+        raise SystemExit  # so that half-written files are removed on the way out
+    os._exit(1)  # not by way of the pool's own code, which would leave half a message to the others
 
 
 def _unless_stopped(function: Callable[..., Any], *arguments: Any) -> Any:
+    global _working
+    _working = True
     try:
         return function(*arguments)
     except SystemExit:  # the pool would take it for a result and go on
         os._exit(1)
+    finally:
+        _working = False
