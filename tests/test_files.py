@@ -3,12 +3,14 @@
 import io
 import os
 import stat
+import warnings
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec import files
-from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError
+from vqcodec import files, metrics
+from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError, VqcWarning
 
 
 def test_writes_and_replaces(tmp_path):
@@ -97,7 +99,7 @@ def test_formats_by_suffix_and_by_name():
     assert {name: files.picture_format(name) for name in names} == names
     with pytest.raises(UnknownFormat, match="no suffix names a picture format"):
         files.picture_format("")
-    for name in ("xyz", ".vqc", "svg"):
+    for name in ("xyz", ".vqc", "svg", "ico", ".icns"):
         with pytest.raises(UnknownFormat, match=f"no picture format is called '{name.removeprefix('.')}'"):
             files.picture_format(name)
 
@@ -108,7 +110,25 @@ def test_picture_that_the_format_cannot_hold(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_jpeg_adds_little_loss():
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "AVIF", "PDF"])
+def test_lossy_formats_add_little_loss(format, photo):
+    """Their writers' defaults would lose several times as much; inside a PDF is the same JPEG."""
+    data = files.image_bytes(photo, format)
+    if format == "PDF":
+        data = data[data.index(b"\xff\xd8") :]
+    with Image.open(io.BytesIO(data)) as back:
+        assert metrics.psnr(np.asarray(photo), np.asarray(back)) > 43
+
+
+def test_gif_says_what_it_loses():
+    with pytest.warns(VqcWarning, match="256 colours"):
+        files.image_bytes(Image.new("RGB", (4, 4)), "GIF")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VqcWarning)
+        files.image_bytes(Image.new("L", (4, 4)), "GIF")
+
+
+def test_jpeg_keeps_colour_at_full_resolution():
     image = Image.linear_gradient("L").convert("RGB")
     with Image.open(io.BytesIO(files.image_bytes(image, "JPEG"))) as back:
         assert back.layer[0][1:3] == (1, 1)  # no chroma subsampling

@@ -41,7 +41,14 @@ def test_folders_are_mirrored():
 
 @pytest.mark.parametrize(
     "sources, target",
-    [(["a.png", "a.png"], STANDARD), (["tree"], STANDARD), (["tree"], "a.png"), ([STANDARD, "a.png"], "out")],
+    [
+        ([""], "x.vqc"),
+        (["a.png"], ""),
+        (["a.png", "a.png"], STANDARD),
+        (["tree"], STANDARD),
+        (["tree"], "a.png"),
+        ([STANDARD, "a.png"], "out"),
+    ],
 )
 def test_what_makes_no_sense(sources, target):
     with pytest.raises(Misuse):

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -34,6 +34,9 @@ from vqcodec.options import (
     weights_options,
 )
 from vqcodec.plan import STANDARD, Gate, Job, Misuse, Naming, plan
+
+T = TypeVar("T")
+
 
 # Files through a task
 
@@ -213,10 +216,8 @@ def info(console: Console, sources: tuple[str, ...], weights: Model) -> None:
     """Tell size, quality, model and sections of .vqc files, without decoding them."""
     import vqcodec
 
-    if weights.model:
-        from vqcodec import zoo
-
-        zoo.load_model(weights.model)  # each stream names its own; but a name that is given must be right
+    if weights.model or weights.model_path:
+        _need(console, weights, weights.load)  # each stream names its own; but what is given must be there
     known = {"model_path": weights.model_path} if weights.model_path else {}
     for source in sources:
         with console.guard(source):
@@ -249,7 +250,7 @@ def _describe_stream(source: str, told: Any) -> str:
 @reporting
 def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: Weights) -> None:
     """Decode .vqc files in full, without writing anything; exit code 1 if any is damaged."""
-    codec = _load(console, weights)
+    codec = _codec(console, weights)
     with console.progress(len(sources)) as bar:
         results: Iterable[Any] = codec.decode_batch((_open(s) for s in sources), max_pixels=max_pixels)
         for source, result in zip(sources, results, strict=True):
@@ -264,10 +265,15 @@ def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights:
     _summarise(console, len(sources))
 
 
-def _load(console: Console, weights: Weights) -> Any:
-    """The codec; without its weights nothing can be done, so a failure ends the command."""
+def _codec(console: Console, weights: Weights) -> Any:
+    """The codec that these weights make."""
+    return _need(console, weights, lambda: weights.to_batch().load())
+
+
+def _need(console: Console, weights: Model, load: Callable[[], T]) -> T:
+    """What is loaded; without its weights nothing can be done, so a failure ends the command."""
     with console.guard(weights.model_path):
-        return weights.to_batch().load()
+        return load()
     raise click.exceptions.Exit(1)
 
 
@@ -277,12 +283,11 @@ def _load(console: Console, weights: Weights) -> Any:
 def models(console: Console, weights: Model) -> None:
     """List the models that are installed, or describe the one that is named."""
     import vqcodec
-    from vqcodec import zoo
 
-    if weights.model_path:
-        listed = [zoo.describe(zoo.load_weights(weights.model_path))]
-    elif weights.model:
-        listed = [zoo.describe(zoo.load_model(weights.model))]
+    if weights.model or weights.model_path:
+        from vqcodec import zoo
+
+        listed = [zoo.describe(_need(console, weights, weights.load))]
     else:
         listed = vqcodec.models()
     text = "\n\n".join(_describe_model(model) for model in listed)
@@ -323,7 +328,7 @@ def demo(console: Console, force: bool, weights: Weights) -> None:
             gate.admits(Job(STANDARD, output))
     if console.failed:
         return
-    shown = demo.run(_load(console, weights), Path())
+    shown = demo.run(_codec(console, weights), Path())
     times = {"encode_seconds": shown.encode_seconds, "decode_seconds": shown.decode_seconds}
     figures = {
         version.name.lower(): {"bytes": version.bytes, "bpp": version.bpp, "psnr": version.psnr}

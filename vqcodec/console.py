@@ -93,7 +93,7 @@ class Console:
     @contextmanager
     def progress(self, total: int) -> Iterator["Bar | None"]:
         """A bar over so many files, if there is a terminal for it."""
-        if not (self._progress and total and sys.stderr.isatty()):
+        if not (self._progress and total and sys.stderr and sys.stderr.isatty()):
             yield None
             return
         with Bar(total) as self._bar:
@@ -163,7 +163,7 @@ class Bar:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Work that Ctrl-C, SIGTERM and SIGHUP end alike: cleaned up, with one line, and with exit code 128 + the signal."""
+    """Work that Ctrl-C, SIGTERM and SIGHUP end alike: cleaned up, told in one line, exit code 128 + the signal."""
     caught = {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):

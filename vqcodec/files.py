@@ -22,9 +22,13 @@ _OURS = "VQC"
 """The name of our own format where the plugin has told Pillow of it: neither a picture to encode nor to decode to."""
 _NOT_PICTURES = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF", _OURS})
 """Formats that Pillow recognises only to hand them on."""
+_ICONS = frozenset({"ICO", "ICNS"})
+"""Formats whose writers make pictures of other sizes."""
 _WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"})
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},  # Pillow's 75 would add more loss than our stream did
+    # Pillow's 75 would add more loss than our stream did
+    **{format: {"quality": 95, "subsampling": 0} for format in ("JPEG", "MPO", "PDF")},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
     "WEBP": {"lossless": True},
 }
 
@@ -74,7 +78,7 @@ def picture_format(name: str) -> str:
     """Pillow's name of the format that a suffix or a name means: ``.jpg`` and ``jpeg`` are ``JPEG``."""
     bare = name.removeprefix(".")
     format = Image.registered_extensions().get(f".{bare.lower()}", bare.upper())
-    if format not in Image.SAVE or format == _OURS:
+    if format not in Image.SAVE.keys() - _ICONS or format == _OURS:
         raise UnknownFormat(f"no picture format is called '{bare}'" if bare else "no suffix names a picture format")
     return format
 
@@ -100,6 +104,8 @@ def image_bytes(image: Image.Image, format: str) -> bytes:
         if image.getchannel("A").getextrema() != (255, 255):
             warnings.warn(f"{format} holds no alpha: the picture is put on white", VqcWarning, stacklevel=2)
         image = _on_white(image)
+    if format == "GIF" and image.mode == "RGB":
+        warnings.warn("GIF holds 256 colours only", VqcWarning, stacklevel=2)
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata.save_options(image, format))

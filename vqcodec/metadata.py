@@ -24,6 +24,8 @@ _JPEG_SEGMENT = 65_000
 """A little less than what a JPEG's segment holds, so that the names before the data fit, too."""
 _EXIF_PREFIX = b"Exif\0\0"
 _KINDS = {"icc": SectionKind.ICC, "exif": SectionKind.EXIF, "xmp": SectionKind.XMP}
+_SPOKEN = {"icc_profile": "ICC profile", "exif": "EXIF data", "xmp": "XMP data"}
+"""Names in ``image.info`` -> what people call it."""
 _RAW_DEFLATE = -zlib.MAX_WBITS  # no header and no checksum: sections have their own
 _ABOUT_A_TIFFS_PIXELS = frozenset(
     {*range(254, 260), 262, 263, 266, 273, 274, *range(277, 282), 284, *range(288, 294), 297, 301, 317}
@@ -77,15 +79,17 @@ def attach(image: Image.Image, metadata: Metadata) -> None:
 def save_options(image: Image.Image, format: str) -> dict[str, Any]:
     """What to pass to ``image.save`` so that a file of this Pillow format holds the image's metadata.
 
-    Formats that hold none get none; what is too long for JPEG is left out with a :class:`VqcWarning`.
+    What a format does not hold, or what is too long for JPEG, is left out with a :class:`VqcWarning`.
     """
     info, options = dict(image.info), dict[str, Any]()
     if format not in _HOLDERS:
+        if lost := ", ".join(spoken for name, spoken in _SPOKEN.items() if info.get(name)):
+            warnings.warn(f"{format} holds no {lost}", VqcWarning, stacklevel=3)
         return options
     if format == "JPEG":
         for name in ("exif", "xmp"):
             if len(info.get(name, b"")) > _JPEG_SEGMENT:
-                warnings.warn(f"JPEG holds no {name.upper()} data of that length", VqcWarning, stacklevel=3)
+                warnings.warn(f"JPEG holds no {_SPOKEN[name]} of that length", VqcWarning, stacklevel=3)
                 del info[name]
     exif, xmp = info.get("exif", b""), info.get("xmp", b"")
     if "icc_profile" in info:

@@ -81,6 +81,12 @@ class Model:
         if self.model is not None and self.model_path is not None:
             raise click.UsageError("--model and --model-path exclude each other.")
 
+    def load(self) -> Any:
+        """The :class:`vqcodec.zoo.Model`."""
+        from vqcodec import zoo
+
+        return zoo.load_weights(self.model_path) if self.model_path else zoo.load_model(self.model)
+
 
 @dataclass(frozen=True)
 class Weights(Model):

@@ -73,6 +73,8 @@ def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
 
     Raises :class:`Misuse`.
     """
+    if "" in (*sources, target):
+        raise Misuse("an empty name is no file's.")
     folders = [s for s in sources if naming.taken is not None and os.path.isdir(s)]
     if target == STANDARD:
         if len(sources) > 1 or folders:
