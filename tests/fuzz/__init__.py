@@ -20,6 +20,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "decode": (
         "vqcodec.bitstream",
         "vqcodec.codec",
+        "vqcodec.decoder",
         "vqcodec.coding",
         "vqcodec.metadata",
         "vqcodec.alpha",
@@ -27,7 +28,15 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "vqcodec.pillow_plugin",
     ),
     "picture": ("vqcodec.image", "vqcodec.modes", "vqcodec.metadata", "vqcodec.alpha", "PIL"),
-    "commandline": ("vqcodec.cli", "vqcodec.plan", "vqcodec.console", "vqcodec.files", "vqcodec.batch", "click"),
+    "commandline": (
+        "vqcodec.cli",
+        "vqcodec.options",
+        "vqcodec.plan",
+        "vqcodec.console",
+        "vqcodec.files",
+        "vqcodec.batch",
+        "click",
+    ),
 }
 """Name of each target, and the modules whose branches guide the fuzzer."""
 

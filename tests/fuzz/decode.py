@@ -28,6 +28,7 @@ from vqcodec.errors import (
     TruncatedStream,
     UnsupportedFeature,
     UnsupportedVersion,
+    VqcWarning,
 )
 from vqcodec.tiles import Box, Tiling
 from vqcodec.training.export import export
@@ -68,6 +69,7 @@ def check(data: bytes) -> None:
         return
     header = stream.header
     assert (image.size, image.mode) == ((header.width, header.height), header.layout.mode)
+    assert codec().decode(data, max_pixels=MAX_PIXELS, partial=True) == image
     assert payloads_again(stream) == [s.payload for s in stream.sections if s.kind.is_level]
     preview = codec().decode_preview(data, max_pixels=MAX_PIXELS)
     assert (preview.size, preview.mode, preview.info) == (image.size, image.mode, image.info)
@@ -80,7 +82,19 @@ def check(data: bytes) -> None:
 
 
 def _check_refusals(data: bytes) -> None:
-    """Every other way may give a part, or refuses, too."""
+    """Every other way may give a part, or refuses, too; what is left of a damaged stream has the size of the whole."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VqcWarning)
+            image = codec().decode(data, max_pixels=MAX_PIXELS, partial=True)
+    except ALLOWED:
+        pass
+    else:
+        header, _ = bitstream.read_header(data)
+        assert image.size == (header.width, header.height) and image.mode in (
+            header.layout.mode,
+            header.layout.opaque.mode,
+        )
     for way in (
         functools.partial(codec().decode_preview, max_pixels=MAX_PIXELS),
         functools.partial(codec().decode_region, box=Box(0, 0, 9, 9), max_pixels=MAX_PIXELS),
