@@ -1,5 +1,6 @@
 """Pillow opens, loads, drafts, verifies and saves our files as it does its own."""
 
+import copy
 import io
 import subprocess
 import sys
@@ -45,6 +46,17 @@ def test_there_and_back(pixels, tiny_codec, tmp_path, mode):
         assert back.get_format_mimetype() == "image/x-vqc"
         back.load()
     np.testing.assert_array_equal(np.asarray(back), np.asarray(tiny_codec.decode(tmp_path / "a.vqc")))
+
+
+def test_copies_that_travel(pixels):
+    """The way to another process goes by the same methods."""
+    for loaded in (False, True):
+        image = Image.open(saved(Image.fromarray(pixels)))
+        if loaded:
+            image.load()
+        again = copy.deepcopy(image)
+        assert again.size == (128, 96) and again.tobytes() == image.tobytes()
+        assert again.copy().resize((8, 6)).size == (8, 6)
 
 
 def test_default_quality_and_others(pixels, tiny_codec):

@@ -82,6 +82,21 @@ def test_a_tree_and_a_file_never_share_an_output(target):
         assert all(gate.admits(job) for job in plan(["tree", "a.png"], target, TREES))
 
 
+def test_folders_that_cannot_be_looked_into(monkeypatch):
+    look = os.scandir
+
+    def scandir(folder):
+        if folder == "tree/sub":
+            raise PermissionError(13, "Permission denied", folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    jobs = plan(["tree"], "out", TREES)
+    assert [job.source for job in jobs] == ["tree/b.PNG", "tree/d.tar.png", "tree/sub"]
+    with pytest.raises(UnreadableFile, match="^Permission denied$"):
+        Gate().admits(jobs[-1])
+
+
 def test_links_to_one_output():
     Path("one.vqc").write_bytes(b"")
     Path("other.vqc").symlink_to("one.vqc")

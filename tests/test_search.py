@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec.errors import GoalOutOfReach
+from vqcodec.errors import GoalOutOfReach, InvalidQuality
 from vqcodec.search import MAX_TRIALS, Goal, search
 
 
@@ -35,6 +35,12 @@ def test_psnr_within_a_tenth(low, high, bend, share):
 def test_out_of_reach(value, said):
     with pytest.raises(GoalOutOfReach, match=said):
         search(Goal("size", value), curve(100, 1000, 1))
+
+
+@pytest.mark.parametrize("kind, value", [("psnr", math.nan), ("bpp", math.inf), ("bytes", 1000)])
+def test_goals_that_make_no_sense(kind, value):
+    with pytest.raises(InvalidQuality, match="no goal"):
+        Goal(kind, value)
 
 
 def test_leaps_give_the_nearest():

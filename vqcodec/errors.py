@@ -71,7 +71,7 @@ class ImageTooLarge(VqcError):
 
 
 class InvalidQuality(VqcError, ValueError):
-    """A quality outside of 0 to 100."""
+    """A quality outside of 0 to 100, or a goal that no picture could have."""
 
 
 class GoalOutOfReach(VqcError):

@@ -46,6 +46,8 @@ class VqcImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "vqcodec image"
+    _pending = False
+    """Whether the pixels are still to be decoded.  Those of an unpickled image are not."""
 
     def _open(self) -> None:
         fp = self._file()

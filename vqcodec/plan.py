@@ -96,19 +96,30 @@ def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
 
 
 def _mirror(source: str, target: str, naming: Naming) -> Iterator[Job]:
-    """A job for every file below ``source`` that is taken."""
+    """A job for every file below ``source`` that is taken, and for every folder there that cannot be looked into."""
     assert naming.taken is not None
-    for folder, below, names in os.walk(source):
+    closed: list[str] = []
+    for folder, below, names in os.walk(source, onerror=lambda error: closed.append(error.filename)):
         below.sort()
         inside = os.path.relpath(folder, source)
         mirrored = target if inside == os.curdir else os.path.join(target, inside)
         for name in sorted(names):
             if Path(name).suffix.lower() in naming.taken:
                 yield _into(mirrored, os.path.join(folder, name), naming)
+    yield from (_into(target, folder, naming) for folder in closed)
 
 
 def _into(folder: str, source: str, naming: Naming) -> Job:
     return Job(source, os.path.join(folder, Path(source).stem + naming.suffix), folder)
+
+
+def _why_closed(folder: str) -> str | None:
+    """Why a folder cannot be looked into, if that is so."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 class Gate:
@@ -124,7 +135,7 @@ class Gate:
             if not os.path.exists(job.source):
                 raise MissingFile("No such file or directory")
             if os.path.isdir(job.source):
-                raise UnreadableFile("Is a directory; -r takes what is in it")
+                raise UnreadableFile(_why_closed(job.source) or "Is a directory; -r takes what is in it")
         if job.output == STANDARD:
             return True
         output = os.path.realpath(job.output)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vqcodec.config import QUALITY_STEPS
-from vqcodec.errors import GoalOutOfReach
+from vqcodec.errors import GoalOutOfReach, InvalidQuality
 
 MAX_TRIALS = 8
 _LAST = QUALITY_STEPS - 1
@@ -20,6 +20,10 @@ class Goal:
 
     kind: Literal["bpp", "size", "psnr"]
     value: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("bpp", "size", "psnr") or not math.isfinite(self.value):
+            raise InvalidQuality(f"no goal is called {self.kind!r} with a value of {self.value}")
 
     def __str__(self) -> str:
         return self.say(self.value)
