@@ -66,14 +66,29 @@ def test_there_and_back(run, photo):
 
 def test_options_reach_the_codec(run, photo):
     run("encode", photo, "a.vqc")
-    run("encode", "-q", "12.5", "--max-pixels", "0", "--device", "cuda:1", "--strip", "--auto-orient", photo, "b.vqc")
+    run(
+        "encode",
+        "-q",
+        "12.5",
+        "--effort",
+        "3",
+        "--max-pixels",
+        "0",
+        "--device",
+        "cuda:1",
+        "--strip",
+        "--auto-orient",
+        photo,
+        "b.vqc",
+    )
     keep = ("--metadata", "icc,xmp", "--alpha", "blend", "--background", "#123", "--strict")
     run("encode", *keep, photo, "c.vqc")
-    most = {"quality": 50.0, "max_pixels": image.MAX_PIXELS, "device": "auto"}
+    most = {"quality": 50.0, "effort": 1, "max_pixels": image.MAX_PIXELS, "device": "auto"}
     assert FakeCodec.calls == [
         {**most, "options": ReadOptions()},
         {
             "quality": 12.5,
+            "effort": 3,
             "max_pixels": 0,
             "device": "cuda:1",
             "options": ReadOptions(metadata=frozenset(), auto_orient=True),

@@ -310,6 +310,34 @@ def test_large_pictures_are_analysed_in_windows(tiny_codec, monkeypatch):
         assert np.mean(one != other) < 0.001
 
 
+@pytest.mark.parametrize("effort", [1, 3])
+def test_effort_works_window_by_window(tiny_codec, monkeypatch, effort):
+    """Corrections are made and applied where they belong: windows change only what their margin does not cover."""
+    monkeypatch.setattr(encoder, "TILE_LOG2", 6)
+    pixels = picture(130, 300)
+    plain = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=0))
+    whole = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=effort))
+    for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64)):
+        monkeypatch.setattr(analysing, name, value)
+    parts = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=effort))
+    for a, b, c in zip(plain, whole, parts, strict=True):
+        assert np.mean(b != c) < 0.2 * np.mean(a != b)
+
+
+def test_efforts_that_do_not_exist(tiny_codec):
+    for wrong in (-1, 4):
+        with pytest.raises(errors.InvalidEffort):
+            tiny_codec.encode(picture(16, 16), effort=wrong)
+        with pytest.raises(errors.InvalidEffort):
+            tiny_codec.encode_batch([], effort=wrong)
+
+
+def test_encoding_inside_inference_mode(tiny_codec):
+    with torch.inference_mode():
+        inside = tiny_codec.encode(picture(40, 40))
+    assert inside == tiny_codec.encode(picture(40, 40))
+
+
 def test_large_pictures_are_painted_in_windows(tiny_codec, monkeypatch):
     data = tiny_codec.encode(picture(200, 300), 70)
     whole = np.int16(tiny_codec.decode(data))

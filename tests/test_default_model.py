@@ -67,3 +67,16 @@ def test_what_the_zoo_tells(codec):
     assert told.id == "vqc-1" and told.hash == codec.model.sha256
     assert told.kmac_per_pixel["decoder"] <= 42 and told.kmac_per_pixel["encoder"] <= 60
     assert told.kmac_per_pixel["prior"] <= 25
+
+
+@pytest.mark.parametrize("quality", [20, 60])
+def test_effort_pays(codec, picture, quality):
+    """In what the encoder minimises, ``lambda * 255^2 * MSE + bpp``; the decoder knows nothing of it."""
+    config = codec.model.config
+    lam = config.lambda_at(quality / 100)
+    costs = []
+    for effort in (0, 1, 2):
+        data = codec.encode(picture, quality, effort=effort)
+        error = np.asarray(codec.decode(data)).astype(float) - np.asarray(picture)
+        costs.append(lam * np.mean(error**2) + metrics.bits_per_pixel(len(data), *picture.size))
+    assert costs[2] < costs[1] < 0.995 * costs[0]

@@ -4,7 +4,8 @@ The networks are functions of finite reach, so latents need the pixels around th
 size can be analysed in constant memory.  The way back is ``painting.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from vqcodec.coding.traversal import Indices
 from vqcodec.image import Pixels
+from vqcodec.model.refinement import corrections, first_choice
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 from vqcodec.tiles import Box
@@ -24,14 +26,29 @@ WHOLE_PIXELS = 1 << 22
 """A picture up to this size is one window."""
 
 
+@dataclass(frozen=True)
+class _View:
+    """What analysis knows of a window and its margin."""
+
+    around: Box
+    x: Tensor
+    """(1, 3, H, W), padded."""
+    pyramid: Pyramid
+    corrections: list[Tensor]
+    """What refinement adds to each level's latents, (1, D, H, W); empty without."""
+
+
 class Subject:
     """One picture at one quality."""
 
-    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int):
+    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, refine: bool):
         """``pixels`` (H, W, 3); ``step`` is the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], device=device)
-        self._seen: tuple[Box, Pyramid] | None = None
+        self._refine = refine and vqvae.config.entropy_constrained
+        self._learned: list[NDArray[np.float16]] = []
+        """Corrections (D, H, W) of each level for the whole picture, once it was coded and looked at again."""
+        self._view: _View | None = None
         self._last: tuple[int, Box, Tensor] | None = None
 
     def latents(self, level: int, coarser: Sequence[Indices], rows: slice, columns: slice) -> NDArray[np.float32]:
@@ -43,10 +60,38 @@ class Subject:
         stride = self._vqvae.config.levels[level].stride
         box = self._window(rows.start * stride, columns.start * stride)
         if self._last is None or self._last[:2] != (level, box):
-            self._last = level, box, self._analyse(level, coarser, box)
+            view = self._look(box)
+            self._last = level, box, self._analyse(view, level, coarser)[0][0][:, *self._inside(view, box, level)]
         top, left = rows.start - box.top // stride, columns.start - box.left // stride
         part = self._last[2][:, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
         return part.cpu().numpy()
+
+    def learn(self, grids: Sequence[Indices]) -> None:
+        """Improve the latents after all levels were coded as ``grids`` (G, H, W) from those that there are now."""
+        if not self._refine:
+            return
+        levels = list(zip(self._vqvae.config.levels, grids, strict=True))
+        learned = [np.zeros((level.latents, *grid.shape[1:]), np.float16) for level, grid in levels]
+        for box in self._windows():
+            view = self._look(box)
+            seen = [self._analyse(view, level, grids[:level]) for level in range(len(grids))]
+            codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
+            better = self._correct(view, [z for z, _ in seen], codewords)
+            for level, ((_, added), more) in enumerate(zip(seen, better, strict=True)):
+                part = (more + added)[0][:, *self._inside(view, box, level)]
+                learned[level][:, *self._positions(box, level)] = part.cpu().numpy()
+        self._learned, self._last = learned, None
+
+    def _windows(self) -> Iterator[Box]:
+        """All windows, in raster order."""
+        height, width = self._pixels.shape[:2]
+        top = 0
+        while top < height:
+            left = 0
+            while left < width:
+                yield (box := self._window(top, left))
+                left = box.right
+            top = box.bottom
 
     def _window(self, top: int, left: int) -> Box:
         """The window, without margin, that a pixel is in."""
@@ -56,23 +101,50 @@ class Subject:
         left, top = left // WINDOW_WIDTH * WINDOW_WIDTH, top // WINDOW_HEIGHT * WINDOW_HEIGHT
         return Box(left, top, min(WINDOW_WIDTH, width - left), min(WINDOW_HEIGHT, height - top))
 
-    @torch.inference_mode()
-    def _analyse(self, level: int, coarser: Sequence[Indices], box: Box) -> Tensor:
-        """A level's latents in a box: (D, H, W)."""
+    @torch.no_grad()
+    def _look(self, box: Box) -> _View:
+        """Analyse a window, unless it was the last one."""
         height, width = self._pixels.shape[:2]
-        config = self._vqvae.config
-        around = box.grown(self._vqvae.analysis_reach, config.stride, width, height)
-        if self._seen is None or self._seen[0] != around:
-            x = self._pixels[around.top : around.bottom, around.left : around.right]
-            self._seen = around, self._vqvae.analyse(self._to_tensor(x), self._quality)
+        around = box.grown(self._vqvae.analysis_reach, self._vqvae.config.stride, width, height)
+        if self._view is None or self._view.around != around:
+            x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
+            view = _View(around, x, self._vqvae.analyse(x, self._quality), [])
+            if self._refine and not self._learned:
+                better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
+                view = _View(around, x, view.pyramid, better)
+            self._view = view
+        return self._view
+
+    @torch.no_grad()
+    def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> tuple[Tensor, Tensor]:
+        """A level's latents in a view, and the part of them that is correction: (1, D, H, W)."""
         message: Message | None = None
         for i, grid in enumerate(coarser):
-            rows, columns = around.positions(config.levels[i].stride, config.stride)
-            indices = torch.from_numpy(grid[:, rows, columns])[None].long().to(self._device)
-            message = self._vqvae.advance(i, self._vqvae.dequantize(i, indices), message, self._quality)
-        latents = self._vqvae.latents(level, self._seen[1], message, self._quality)[0]
-        rows, columns = box.moved(around.left, around.top).positions(config.levels[level].stride, config.stride)
-        return latents[:, rows, columns]
+            message = self._vqvae.advance(i, self._codewords(view, i, grid), message, self._quality)
+        plain = self._vqvae.latents(level, view.pyramid, message, self._quality)
+        if self._learned:
+            part = self._learned[level][:, *self._positions(view.around, level)]
+            added = torch.from_numpy(part).to(self._device).float()[None]
+        else:
+            added = view.corrections[level] if view.corrections else torch.zeros_like(plain)
+        return plain + added, added
+
+    def _correct(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> list[Tensor]:
+        size = view.around.height, view.around.width
+        return corrections(self._vqvae, view.x, latents, codewords, self._quality, size)
+
+    def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
+        """What the indices (G, H, W) of a level mean in a view: (1, D, H, W)."""
+        part = np.ascontiguousarray(grid[:, *self._positions(view.around, level)])
+        return self._vqvae.dequantize(level, torch.from_numpy(part)[None].long().to(self._device))
+
+    def _positions(self, box: Box, level: int) -> tuple[slice, slice]:
+        config = self._vqvae.config
+        return box.positions(config.levels[level].stride, config.stride)
+
+    def _inside(self, view: _View, box: Box, level: int) -> tuple[slice, slice]:
+        """Where a box's positions are among those of the view."""
+        return self._positions(box.moved(view.around.left, view.around.top), level)
 
     def _to_tensor(self, pixels: Pixels) -> Tensor:
         """(H, W, 3) -> (1, 3, H, W) in [0, 1], the last row and column repeated up to whole positions."""

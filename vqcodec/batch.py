@@ -84,6 +84,7 @@ class EncodeTask:
     options: ReadOptions = AS_IS
     goal: Goal | None = None
     """Takes the place of the quality."""
+    effort: int = 1
 
     def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
@@ -92,18 +93,23 @@ class EncodeTask:
                 yield self._run_to_goal(codec, job, self.goal)
             return
         sources = (job.open() for job in jobs)
-        results = codec.encode_batch(sources, self.quality, max_pixels=self.max_pixels, options=self.options)
+        results = codec.encode_batch(sources, self.quality, **self._common)
         for job, result in zip(jobs, results, strict=True):
             done = FileResult(job.source, job.output, result.error, remarks=result.remarks, seconds=result.seconds)
             yield (
                 done if result.data is None else _deliver_stream(job, result.data, replace(done, quality=self.quality))
             )
 
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What encoding takes besides pictures and a quality."""
+        return {"effort": self.effort, "max_pixels": self.max_pixels, "options": self.options}
+
     def _run_to_goal(self, codec: Any, job: Job, goal: Goal) -> FileResult:
         start = time.perf_counter()
         done = FileResult(job.source, job.output)
         try:
-            found = codec.encode_to_goal(job.open(), goal, max_pixels=self.max_pixels, options=self.options)
+            found = codec.encode_to_goal(job.open(), goal, **self._common)
         except Exception as error:
             return replace(done, error=error)
         psnr = found.value if goal.kind == "psnr" else None
@@ -260,6 +266,7 @@ def encode_folder(
     target: files.AnyPath,
     quality: float = 50.0,
     *,
+    effort: int = 1,
     max_pixels: int = MAX_PIXELS,
     options: ReadOptions = AS_IS,
     how: FolderOptions = DEFAULT,
@@ -269,7 +276,7 @@ def encode_folder(
     Args:
         source: a folder; files whose suffix no picture format has are passed over.
         target: a folder, made if missing.
-        quality, max_pixels, options: as for :meth:`vqcodec.Codec.encode`.
+        quality, effort, max_pixels, options: as for :meth:`vqcodec.Codec.encode`.
         how: what to do about existing files, which weights, how many processes.
 
     Returns:
@@ -279,7 +286,7 @@ def encode_folder(
     Raises:
         MissingFile, UnreadableFile: if ``source`` is not a folder.
     """
-    task = EncodeTask(quality, max_pixels, options)
+    task = EncodeTask(quality, max_pixels, options, effort=effort)
     return _run_folder(source, target, Naming(".vqc", files.picture_suffixes()), task, how)
 
 

@@ -23,6 +23,7 @@ from vqcodec.options import (
     Rate,
     Transfer,
     Weights,
+    effort_option,
     keeping_options,
     max_pixels_option,
     model_options,
@@ -117,6 +118,7 @@ Examples:
 @main.command(short_help="Pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
 @transfer_arguments
 @rate_options
+@effort_option
 @keeping_options
 @max_pixels_option
 @transfer_options
@@ -127,6 +129,7 @@ def encode(
     sources: tuple[str, ...],
     target: str,
     rate: Rate,
+    effort: int,
     keeping: Keeping,
     max_pixels: int,
     transfer: Transfer,
@@ -136,7 +139,7 @@ def encode(
     from vqcodec import batch, files
 
     quality, goal = rate.decide()
-    task = batch.EncodeTask(quality, max_pixels, keeping.to_options(), goal)
+    task = batch.EncodeTask(quality, max_pixels, keeping.to_options(), goal, effort)
     naming = Naming(".vqc", files.picture_suffixes() if transfer.recursive else None)
 
     def tell(result: Any) -> tuple[dict[str, Any], str]:

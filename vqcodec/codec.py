@@ -18,8 +18,8 @@ from vqcodec.bitstream import Header, Stream, read_stream
 from vqcodec.coding.traversal import Indices
 from vqcodec.config import QUALITY_STEPS
 from vqcodec.decoder import Decoder
-from vqcodec.encoder import Coded, Encoder, sections_beside
-from vqcodec.errors import DeviceUnavailable, InvalidQuality, UnknownModel, VqcWarning
+from vqcodec.encoder import EFFORTS, Coded, Encoder, sections_beside
+from vqcodec.errors import DeviceUnavailable, InvalidEffort, InvalidQuality, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, read_bytes
 from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
@@ -29,6 +29,7 @@ from vqcodec.search import Goal, search
 from vqcodec.tiles import Box
 
 DEFAULT_QUALITY = 50.0
+DEFAULT_EFFORT = 1
 
 StreamSource = bytes | AnyPath | BinaryIO
 
@@ -58,6 +59,7 @@ class Codec:
         image: Source,
         quality: float = DEFAULT_QUALITY,
         *,
+        effort: int = DEFAULT_EFFORT,
         max_pixels: int = MAX_PIXELS,
         options: ReadOptions = AS_IS,
     ) -> bytes:
@@ -66,16 +68,18 @@ class Codec:
         Args:
             image: the picture.
             quality: 0 to 100, continuous; higher is better and larger.
+            effort: 0 to 3; higher is slower to encode and smaller.  Decoding is the same.
             max_pixels: larger pictures are refused; 0 lifts the limit.
             options: what is kept of alpha and metadata.
 
         Raises:
-            InvalidImage, ImageTooLarge, InvalidQuality.  Of what is lost on the way a :class:`VqcWarning` tells.
+            InvalidImage, ImageTooLarge, InvalidQuality, InvalidEffort.  Of what is lost a :class:`VqcWarning` tells.
         """
         step = quality_step(quality)
+        check_effort(effort)
         picture = read_picture(image, max_pixels, options)
         _warn(picture.remarks)
-        return self.encode_pictures([picture], [step])[0]
+        return self.encode_pictures([picture], [step], effort)[0]
 
     def decode(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS, partial: bool = False) -> Image.Image:
         """The bytes of a stream, or a path or binary file that holds them -> a PIL image.
@@ -97,6 +101,7 @@ class Codec:
         images: Iterable[Source],
         quality: float = DEFAULT_QUALITY,
         *,
+        effort: int = DEFAULT_EFFORT,
         max_pixels: int = MAX_PIXELS,
         options: ReadOptions = AS_IS,
     ) -> Iterator[Encoded]:
@@ -106,9 +111,10 @@ class Codec:
         time, so ``images`` may be a generator of any length.
 
         Raises:
-            InvalidQuality.
+            InvalidQuality, InvalidEffort.
         """
         step = quality_step(quality)
+        check_effort(effort)
 
         def read(image: Source) -> Picture:
             return read_picture(image, max_pixels, options)
@@ -117,7 +123,7 @@ class Codec:
             return picture.pixels.shape[:2]
 
         def work(pictures: Sequence[Picture]) -> list[bytes]:
-            return self.encode_pictures(pictures, [step] * len(pictures))
+            return self.encode_pictures(pictures, [step] * len(pictures), effort)
 
         return (
             Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
@@ -146,7 +152,13 @@ class Codec:
         )
 
     def encode_to_goal(
-        self, image: Source, goal: Goal, *, max_pixels: int = MAX_PIXELS, options: ReadOptions = AS_IS
+        self,
+        image: Source,
+        goal: Goal,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        max_pixels: int = MAX_PIXELS,
+        options: ReadOptions = AS_IS,
     ) -> Reached:
         """The picture at the quality that comes nearest to a size, a rate or a PSNR: within 2 % or 0.1 dB.
 
@@ -156,13 +168,14 @@ class Codec:
         Raises:
             GoalOutOfReach, and what :meth:`encode` raises.
         """
+        check_effort(effort)
         picture = read_picture(image, max_pixels, options)
         beside = sections_beside(picture)
         height, width = picture.pixels.shape[:2]
         streams: dict[int, bytes] = {}
 
         def measure(step: int) -> float:
-            (coded,) = self._encoder.encode([picture], [step], [beside])
+            (coded,) = self._encoder.encode([picture], [step], [beside], effort)
             streams[step] = coded.data
             if goal.kind == "size":
                 return len(coded.data)
@@ -173,9 +186,12 @@ class Codec:
         found = search(goal, measure)
         return Reached(streams[found.step], quality_of(found.step), found.reached, found.trials, picture.remarks)
 
-    def encode_pictures(self, pictures: Sequence[Picture], steps: Sequence[int]) -> list[bytes]:
+    def encode_pictures(
+        self, pictures: Sequence[Picture], steps: Sequence[int], effort: int = DEFAULT_EFFORT
+    ) -> list[bytes]:
         """Pictures with their quality steps -> streams."""
-        return [coded.data for coded in self._encoder.encode(pictures, steps, [sections_beside(p) for p in pictures])]
+        beside = [sections_beside(picture) for picture in pictures]
+        return [coded.data for coded in self._encoder.encode(pictures, steps, beside, effort)]
 
     def decode_preview(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS, partial: bool = False) -> Image.Image:
         """A coarse picture at full size, from the top grid alone; alpha and metadata as :meth:`decode` gives them."""
@@ -250,6 +266,12 @@ def quality_step(quality: float) -> int:
     if not 0 <= quality <= 100:
         raise InvalidQuality(f"quality {quality:g} is not between 0 and 100")
     return round(quality * (QUALITY_STEPS - 1) / 100)
+
+
+def check_effort(effort: int) -> None:
+    """Raise :class:`InvalidEffort` unless the encoder knows it."""
+    if effort not in EFFORTS:
+        raise InvalidEffort(f"effort {effort} is not one of 0 to {max(EFFORTS)}")
 
 
 def quality_of(step: int) -> float:

@@ -23,6 +23,9 @@ from vqcodec.zoo import Model
 
 TILE_LOG2 = 10
 """Tiles of 1024 pixels: pictures up to that size are one tile and pay nothing."""
+EFFORTS = range(4)
+_ROUNDS = (0, 0, 1, 3)
+"""How often each effort looks at what was coded and does better."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,43 @@ class Encoder:
         self._model, self._vqvae, self._device = model, vqvae, device
         self._codebooks = [[q.codebook.cpu().numpy() for q in quantizers] for quantizers in vqvae.quantizers]
 
-    def encode(self, pictures: Sequence[Picture], steps: Sequence[int], beside: Sequence[list[Section]]) -> list[Coded]:
-        """Pictures with their quality steps, and the sections that follow the levels, -> streams."""
+    @torch.inference_mode(False)  # refinement needs gradients, whatever mode the caller is in
+    def encode(
+        self, pictures: Sequence[Picture], steps: Sequence[int], beside: Sequence[list[Section]], effort: int
+    ) -> list[Coded]:
+        """Pictures with their quality steps, and the sections that follow the levels, -> streams.
+
+        ``effort`` 0 takes the latents as the analysis gives them, 1 refines them once, 2 and 3 code them and refine
+        them again, once and three times.
+        """
         headers = [
             Header(self._model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
             for p, step in zip(pictures, steps, strict=True)
         ]
         subjects = [
-            Subject(self._vqvae, self._device, picture.pixels, step)
+            Subject(self._vqvae, self._device, picture.pixels, step, refine=effort > 0)
             for picture, step in zip(pictures, steps, strict=True)
         ]
-        sections: list[list[Section]] = [[] for _ in pictures]
-        grids: list[list[Indices]] = [[] for _ in pictures]
+        grids, sections = self._code(headers, subjects)
+        for _ in range(_ROUNDS[effort]):
+            for subject, known in zip(subjects, grids, strict=True):
+                subject.learn(known)
+            grids, sections = self._code(headers, subjects)
+        return [
+            Coded(header, write_stream(header, levels + others), known)
+            for header, levels, others, known in zip(headers, sections, beside, grids, strict=True)
+        ]
+
+    def _code(
+        self, headers: Sequence[Header], subjects: Sequence[Subject]
+    ) -> tuple[list[list[Indices]], list[list[Section]]]:
+        """Choose indices and code them: for each picture the grids of its levels, and their sections."""
+        sections: list[list[Section]] = [[] for _ in headers]
+        grids: list[list[Indices]] = [[] for _ in headers]
         coarse: dict[int, Indices] = {}
         for level, prior in enumerate(self._model.priors):
             tiling = Tiling.of_level(headers, self._model.config, level)
-            owners, qualities = tiling.repeat(range(len(pictures))), tiling.repeat(steps)
+            owners, qualities = tiling.repeat(range(len(headers))), tiling.repeat([h.quality for h in headers])
             tiles: dict[int, Indices] = {}
             payloads: list[bytes] = []
             for some in tiling.portions(GROUP_PIXELS):
@@ -71,10 +95,7 @@ class Encoder:
             for known, grid in zip(grids, tiling.join(tiles, self._model.config.levels[level].groups), strict=True):
                 known.append(grid)
             coarse = tiles
-        return [
-            Coded(header, write_stream(header, levels + others), known)
-            for header, levels, others, known in zip(headers, sections, beside, grids, strict=True)
-        ]
+        return grids, sections
 
 
 def sections_beside(picture: Picture) -> list[Section]:

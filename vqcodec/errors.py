@@ -74,6 +74,10 @@ class InvalidQuality(VqcError, ValueError):
     """A quality outside of 0 to 100, or a goal that no picture could have."""
 
 
+class InvalidEffort(VqcError, ValueError):
+    """An effort that the encoder does not know."""
+
+
 class GoalOutOfReach(VqcError):
     """A size or a PSNR that no quality gives for this picture."""
 

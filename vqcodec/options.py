@@ -218,6 +218,24 @@ class _Size(click.ParamType):
 
 
 _POSITIVE = _Finite(min=0, min_open=True)
+_QUALITY = _Finite(0, 100)
+quality_option = click.option(
+    "-q",
+    "--quality",
+    metavar="0..100",
+    type=_QUALITY,
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="Continuous; higher is better and larger.",
+)
+effort_option = click.option(
+    "--effort",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    default=1,
+    show_default=True,
+    help="Higher is slower to encode and smaller.",
+)
 rate_options = _packed(
     "rate",
     Rate,
@@ -225,7 +243,7 @@ rate_options = _packed(
         "-q",
         "--quality",
         metavar="0..100",
-        type=_Finite(0, 100),
+        type=_QUALITY,
         help="Continuous; higher is better and larger.  [default: 50.0]",
     ),
     click.option("--target-bpp", metavar="F", type=_POSITIVE, help="The quality that gives so many bits per pixel."),

@@ -93,6 +93,16 @@ class ProductQuantizer(nn.Module):
         logits = self.frequencies.clamp_min(1e-6).log()[quality.round().long()].transpose(0, 1)
         return logits.repeat_interleave(positions, 1)
 
+    def usual_choice(self, z: Tensor, quality: Tensor) -> Tensor:
+        """Codewords for one picture's ``z`` (G, N, d) by distance and their usual price near ``quality`` (1,): (G, N).
+
+        One group after the other, so that its (N, K) costs stay in the cache.
+        """
+        prices = self.static_logits(quality, 1)[:, 0] * (BIT_PRICE / math.log(2))
+        offsets = self.codebook.square().sum(2) - prices
+        groups = zip(offsets, z, self.codebook, strict=True)
+        return torch.stack([torch.addmm(o, rows, words.T, alpha=-2).argmin(1) for o, rows, words in groups])
+
     def lookup(self, indices: Tensor) -> Tensor:
         """(G, N) -> codewords (G, N, d)."""
         return torch.gather(self.codebook, 1, indices[:, :, None].expand(-1, -1, self.config.dim))

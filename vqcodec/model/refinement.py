@@ -1,0 +1,76 @@
+"""Latents -> better latents: what the synthesis would rather be given, found by its own gradient.
+
+The analysis was trained on many pictures and one pass of it is a guess for this one.  At a choice of codewords, the
+gradient of the squared error says how each latent should differ; a part of a Newton step in that direction, before the
+next choice, saves bits at equal quality.  The decoder is not concerned.
+
+After Yang, Bamler & Mandt, "Improving Inference for Neural Image Compression", NeurIPS 2020, who take thousands of
+small steps; with the step size that the codebook's cells suggest, the first is most of what there is to gain.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqcodec.config import BIT_PRICE
+from vqcodec.model.transform import Message
+from vqcodec.model.vqvae import VQVAE, Pyramid
+
+_COARSE_STEP, _FINEST_STEP = 0.25, 0.5
+"""Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
+_CPU_KNOWS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+"""A gradient needs no precision; but where bfloat16 is emulated it is slower, not faster."""
+
+
+@torch.no_grad()
+def first_choice(model: VQVAE, pyramid: Pyramid, quality: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Scaled latents and codewords of each level, (1, D, H, W), chosen by distance and average bits."""
+    message: Message | None = None
+    latents, codewords = [], []
+    for level, quantizers in enumerate(model.quantizers):
+        z = model.latents(level, pyramid, message, quality)
+        parts = []
+        for quantizer, part in zip(quantizers, z.split([q.config.channels for q in quantizers], 1), strict=True):
+            chosen = quantizer.usual_choice(quantizer.split(part), quality)
+            parts.append(quantizer.join(quantizer.lookup(chosen), (1, *z.shape[2:])))
+        latents.append(z)
+        codewords.append(torch.cat(parts, 1))
+        if level + 1 < len(model.quantizers):
+            message = model.advance(level, codewords[-1], message, quality)
+    return latents, codewords
+
+
+@torch.enable_grad()
+def corrections(
+    model: VQVAE,
+    x: Tensor,
+    latents: Sequence[Tensor],
+    codewords: Sequence[Tensor],
+    quality: Tensor,
+    size: tuple[int, int],
+) -> list[Tensor]:
+    """What to add to the scaled latents of each level, (1, D, H, W).
+
+    Args:
+        model: one whose codewords are chosen by distance and bits.
+        x: a picture (1, 3, H, W) in [0, 1], padded; only ``size = (height, width)`` of it counts.
+        latents: of each level, (1, D, H, W).
+        codewords: what was chosen for them.
+        quality: (1,) among the knots.
+    """
+    leaves = [chosen.detach().requires_grad_() for chosen in codewords]
+    message: Message | None = None
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda or _CPU_KNOWS_BFLOAT16):
+        for level, chosen in enumerate(leaves[:-1]):
+            message = model.advance(level, chosen, message, quality)
+        pixels = model.pixels(leaves[-1], message, quality)
+    height, width = size
+    error = (pixels - x)[:, :, :height, :width].square().sum()
+    lam = model.config.lambda_at(float(quality) / (model.config.knots - 1))
+    gradients = torch.autograd.grad(error * (lam * 255**2 / 3), leaves)  # in bits per cell
+    steps = [_COARSE_STEP] * (len(latents) - 1) + [_FINEST_STEP]
+    return [
+        step * (chosen - gradient * (BIT_PRICE / 2) - z)
+        for step, z, chosen, gradient in zip(steps, latents, codewords, gradients, strict=True)
+    ]
