@@ -3,6 +3,7 @@
 Python integers, numpy int64 for the tables, zlib for the checksum; no torch, no constriction, nothing of ``vqcodec``.
 """
 
+import hashlib
 import json
 import math
 import struct
@@ -82,7 +83,7 @@ class Rans:
         if self.words:
             self.state = self.state << 32 | self.words.pop()
 
-    def symbol(self, frequencies):
+    def symbol(self, frequencies, place):
         size, total = len(frequencies), sum(frequencies)
         scale = float(2**24 - size) / float(total)
         counts, below = [], 0
@@ -96,6 +97,23 @@ class Rans:
         if self.state < 2**32:
             self.refill()
         return chosen
+
+    def finish(self):
+        assert self.state == 0 and not self.words
+
+
+class Fixed:
+    """In the place of a coder: indices that are known, and a hash of the frequencies."""
+
+    def __init__(self, indices):
+        self.indices, self.hash = indices, hashlib.sha256()
+
+    def symbol(self, frequencies, place):
+        self.hash.update(struct.pack(f"<{len(frequencies)}I", *frequencies))
+        return self.indices[place]
+
+    def finish(self):
+        pass
 
 
 class Level:
@@ -152,9 +170,9 @@ class Level:
             results.append(8 * sum(w * v for w, v in zip(weights, values, strict=True)) // sum(weights))
         return self.linear("attention.out", np.concatenate(results))
 
-    def decode(self, payload, shape, coarse, coarse_slices):
+    def decode(self, source, shape, coarse, coarse_slices):
         rows, columns = shape
-        rans, slices = Rans(payload, rows * columns // 256), self.config["slices"]
+        slices = self.config["slices"]
         groups = sum(s["groups"] for s in slices)
         indices = np.zeros((groups, rows, columns), np.int64)
         width = len(self.embed("embedding", slices, indices[:, 0, 0]))
@@ -179,7 +197,7 @@ class Level:
                     for y, x in wave:
                         row = logits[y, x][g]
                         frequencies = [T[min(int(row.max()) - int(v), 255)] for v in row]
-                        indices[at + g, y, x] = rans.symbol(frequencies)
+                        indices[at + g, y, x] = source.symbol(frequencies, (at + g, y, x))
                 table = self.a[f"{self.name}.embedding.{s}"]
                 for y, x in wave:
                     vectors = [table[g, indices[at + g, y, x]] for g in range(config["groups"])]
@@ -187,7 +205,7 @@ class Level:
                 at += config["groups"]
             for y, x in wave:
                 embedded[y, x] = self.embed("embedding", slices, indices[:, y, x])
-        assert rans.state == 0 and not rans.words
+        source.finish()
         return indices
 
     def logits(self, s, config, x):
@@ -223,6 +241,28 @@ def decode_indices(data, weights):
             step = edge // level["stride"]
             part = grids[number][:, y * step : (y + 1) * step, x * step : (x + 1) * step]
             decoder = Level(arrays, str(number), level, quality)
-            part[...] = decoder.decode(payloads[number, tile], part.shape[1:], coarse, coarse_slices)
+            source = Rans(payloads[number, tile], part[0].size // 256)
+            part[...] = decoder.decode(source, part.shape[1:], coarse, coarse_slices)
             coarse, coarse_slices = part, level["slices"]
     return grids
+
+
+def fingerprint(weights):
+    """The weights file's fingerprint, from its arrays."""
+    config, arrays = read_weights(weights)
+    total, coarse, counter = hashlib.sha256(), [None] * 3, 0
+    coarse_slices = None
+    for number, level in enumerate(config["levels"]):
+        sizes = [s["size"] for s in level["slices"] for _ in range(s["groups"])]
+        for i, (rows, columns, quality) in enumerate([(1, 1, 0), (2, 7, 100), (7, 1, 255)]):
+            shape = (rows << number, columns << number)
+            indices = np.zeros((len(sizes), *shape), np.int64)
+            for place in np.ndindex(indices.shape):
+                counter += 1
+                indices[place] = counter * 2654435769 % 2**32 * sizes[place[0]] // 2**32
+            source = Fixed(indices)
+            Level(arrays, str(number), level, quality).decode(source, shape, coarse[i], coarse_slices)
+            total.update(source.hash.digest())
+            coarse[i] = indices
+        coarse_slices = level["slices"]
+    return total.hexdigest()

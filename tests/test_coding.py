@@ -9,7 +9,7 @@ import torch
 
 from tests.tiny import TINY, random_grids, tiny_network
 from vqcodec.coding.frequencies import TABLE, frequencies, shortfalls
-from vqcodec.coding.integer_prior import LevelPrior
+from vqcodec.coding.integer_prior import read_prior
 from vqcodec.coding.ports import Known, Reader, Writer
 from vqcodec.coding.rans import Popper, Pusher
 from vqcodec.coding.traversal import Canvas, walk
@@ -27,8 +27,7 @@ def network():
 @pytest.fixture(scope="module")
 def priors(network):
     arrays = integer_prior(network.prior)
-    coarser = [None, *TINY.levels]
-    return [LevelPrior.read(arrays, str(i), lv, coarser[i]) for i, lv in enumerate(TINY.levels)]
+    return read_prior(arrays, TINY)
 
 
 def encode(prior, grids, coarse=None, quality=100):
@@ -141,10 +140,10 @@ def test_weights_that_could_overflow_are_refused(network):
     arrays = integer_prior(network.prior)
     arrays["0.past.bias"] = np.full_like(arrays["0.past.bias"], 2**24)
     with pytest.raises(InvalidWeights, match=r"0\.past"):
-        LevelPrior.read(arrays, "0", TINY.levels[0], None)
+        read_prior(arrays, TINY)
     del arrays["0.past.bias"]
     with pytest.raises(InvalidWeights, match=r"0\.past\.bias"):
-        LevelPrior.read(arrays, "0", TINY.levels[0], None)
+        read_prior(arrays, TINY)
 
 
 def test_frequencies_are_integers_and_never_zero():

@@ -9,8 +9,24 @@ import json
 import math
 from dataclasses import dataclass
 
+MAX_LEVELS = 4
+"""A stream has names for no more."""
+MAX_STRIDE = 1024
+MAX_WIDTH = 4096
+"""Bound of channels, codebooks and codewords: of everything whose number is a size of arrays."""
+MAX_DEPTH = 64
+"""Bound of what is built one by one: slices, blocks, attention heads."""
+
 QUALITY_STEPS = 256
 """Qualities that a stream can name: the header stores one byte."""
+
+
+def _check_bounds(config: object, most: int, *names: str, least: int = 1) -> None:
+    """Raise ``ValueError`` unless those fields are integers in a range: weights files may come from anywhere."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"{name} is {value!r}, not an integer from {least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -20,6 +36,10 @@ class SliceConfig:
     groups: int
     dim: int
     size: int
+
+    def __post_init__(self) -> None:
+        _check_bounds(self, MAX_WIDTH, "groups", "dim")
+        _check_bounds(self, MAX_WIDTH, "size", least=2)
 
     @property
     def channels(self) -> int:
@@ -36,6 +56,10 @@ class PriorConfig:
     rank: int = 24
     attention_heads: int = 0
 
+    def __post_init__(self) -> None:
+        _check_bounds(self, MAX_WIDTH, "channels", "hidden", "rank")
+        _check_bounds(self, MAX_DEPTH, "attention_heads", least=0)
+
 
 @dataclass(frozen=True)
 class LevelConfig:
@@ -49,6 +73,16 @@ class LevelConfig:
     analysis_blocks: int = 1
     synthesis_blocks: int = 1
     prior: PriorConfig = PriorConfig()
+
+    def __post_init__(self) -> None:
+        _check_bounds(self, MAX_STRIDE, "stride", least=4)
+        if self.stride & (self.stride - 1):
+            raise ValueError(f"stride {self.stride} is not a power of two")
+        _check_bounds(self, MAX_WIDTH, "channels")
+        _check_bounds(self, MAX_DEPTH, "analysis_blocks", "synthesis_blocks", least=0)
+        if not 1 <= len(self.slices) <= MAX_DEPTH:
+            raise ValueError(f"{len(self.slices)} slices, there may be 1 to {MAX_DEPTH}")
+        _check_bounds(self, self.latents, "predicted", least=0)
 
     @property
     def latents(self) -> int:
@@ -83,8 +117,15 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         strides = [level.stride for level in self.levels]
-        if not strides or strides[-1] < 4 or any(a != 2 * b for a, b in zip(strides, strides[1:], strict=False)):
-            raise ValueError(f"strides must halve from level to level and end at 4 or more, not {strides}")
+        if not 1 <= len(strides) <= MAX_LEVELS:
+            raise ValueError(f"{len(strides)} levels, there may be 1 to {MAX_LEVELS}")
+        if any(a != 2 * b for a, b in zip(strides, strides[1:], strict=False)):
+            raise ValueError(f"strides must halve from level to level, not {strides}")
+        _check_bounds(self, MAX_WIDTH, "pixel_channels")
+        _check_bounds(self, MAX_DEPTH, "pixel_blocks", least=0)
+        _check_bounds(self, QUALITY_STEPS, "knots", least=2)
+        if not 0 < self.lambda_min < self.lambda_max < math.inf:
+            raise ValueError(f"lambdas from {self.lambda_min} to {self.lambda_max} are no range")
 
     @property
     def finest(self) -> LevelConfig:

@@ -1,8 +1,9 @@
 """Model id, weights file or hash -> a loaded model, checked and cached.
 
 A weights file is a safetensors file: ``vqvae.*`` are the transforms and codebooks (floats), ``prior.*`` the integer
-prior; its metadata hold the configuration and facts about the training as JSON.  A stream names its model by the hash
-of this file, so a file, once released, never changes.
+prior; its metadata hold the configuration and facts about the training as JSON, and the fingerprint by which a machine
+shows that it computes the prior as the machine did that wrote the file.  A stream names its model by the hash of this
+file, so a file, once released, never changes.
 """
 
 import hashlib
@@ -21,7 +22,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vqcodec.bitstream import HASH_BYTES
-from vqcodec.coding.integer_prior import LevelPrior
+from vqcodec.coding.fingerprint import fingerprint
+from vqcodec.coding.integer_prior import LevelPrior, read_prior
 from vqcodec.config import ModelConfig, from_json, to_json
 from vqcodec.errors import InvalidWeights, UnknownModel
 from vqcodec.files import read_bytes, write_atomically
@@ -35,6 +37,10 @@ _FOLDER = Path(__file__).parent / "weights"
 _PINNED: dict[str, str] = json.loads((_FOLDER / "SHA256.json").read_text())
 """Model id -> SHA-256 of its file.  Ids are never given to other weights."""
 
+_PRIOR, _TRANSFORMS = "prior.", "vqvae."
+"""What the names of the two kinds of tensors begin with."""
+_INTEGERS = (torch.int8, torch.int16, torch.int32)
+_FLOATS = (torch.float16, torch.float32)
 _HALF = ("analysis.", "project.", "synthesis.", "pixel_synthesis.")
 _MOVING_AVERAGES = (".counts", ".sums")
 
@@ -126,18 +132,19 @@ def _read_weights(content: bytes, sha256: str, model_id: str) -> Model:
         if metadata.get("format") != FORMAT:
             raise InvalidWeights("not a file of vqcodec weights")
         config = from_json(metadata["config"])
-        facts = json.loads(metadata["facts"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        facts = dict(json.loads(metadata["facts"]))
+        expected = metadata["fingerprint"]
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise InvalidWeights(f"cannot be read as weights: {error}") from error
-    arrays = {
-        name.removeprefix("prior."): tensor.numpy() for name, tensor in tensors.items() if name.startswith("prior.")
-    }
-    coarser = [None, *config.levels]
-    priors = tuple(
-        LevelPrior.read(arrays, str(i), level, coarse)
-        for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
-    )
-    return Model(model_id, sha256, config, _build_vqvae(config, tensors), arrays, priors, facts)
+    state, arrays = _sort(tensors)
+    priors = read_prior(arrays, config)
+    vqvae = _build_vqvae(config, state)
+    if fingerprint(priors) != expected:
+        raise InvalidWeights(
+            "the prior's frequencies are not those that the file was written with: "
+            "it was damaged, or this machine's matrix products are not exact"
+        )
+    return Model(model_id, sha256, config, vqvae, arrays, priors, facts)
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -147,21 +154,35 @@ def _metadata(content: bytes) -> dict[str, str]:
     return found
 
 
-def _build_vqvae(config: ModelConfig, tensors: Mapping[str, Tensor]) -> VQVAE:
-    state = {
-        name.removeprefix("vqvae."): tensor.float() for name, tensor in tensors.items() if name.startswith("vqvae.")
-    }
-    # The moving averages that codebooks learn by are derived, so that training can go on from here.
-    for name in [name for name in state if name.endswith(".frequencies")]:
-        stem = name.removesuffix(".frequencies")
-        state[f"{stem}.counts"] = state[name].mean(0) * 1000
-        state[f"{stem}.sums"] = state[f"{stem}.codebook"] * state[f"{stem}.counts"][:, :, None]
-    with torch.device("meta"):
-        vqvae = VQVAE(config)
+def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, NDArray[np.generic]]]:
+    """The transforms, in float32, and the prior's arrays."""
+    state: dict[str, Tensor] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(_PRIOR) and tensor.dtype in _INTEGERS:
+            arrays[name.removeprefix(_PRIOR)] = tensor.numpy()
+        elif name.startswith(_TRANSFORMS) and tensor.dtype in _FLOATS:
+            if not torch.isfinite(tensor).all():
+                raise InvalidWeights(f"{name!r} holds numbers that are not finite")
+            state[name.removeprefix(_TRANSFORMS)] = tensor.float()
+        else:
+            raise InvalidWeights(f"a model has no tensor {name!r} of type {tensor.dtype}")
+    return state, arrays
+
+
+def _build_vqvae(config: ModelConfig, state: dict[str, Tensor]) -> VQVAE:
     try:
+        # The moving averages that codebooks learn by are derived, so that training can go on from here.
+        for name in [name for name in state if name.endswith(".frequencies")]:
+            stem = name.removesuffix(".frequencies")
+            state[f"{stem}.counts"] = state[name].mean(0) * 1000
+            state[f"{stem}.sums"] = state[f"{stem}.codebook"] * state[f"{stem}.counts"][:, :, None]
+        with torch.device("meta"):
+            vqvae = VQVAE(config)
         vqvae.load_state_dict(state, assign=True)
-    except (KeyError, RuntimeError) as error:
-        raise InvalidWeights(f"transforms do not fit their configuration: {str(error).splitlines()[0]}") from error
+    except (LookupError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[:2][-1].strip()  # torch begins with a headline
+        raise InvalidWeights(f"transforms do not fit their configuration: {reason}") from error
     return vqvae.eval().requires_grad_(False)
 
 
@@ -172,15 +193,22 @@ def write_weights(
     facts: Mapping[str, object],
 ) -> None:
     """Write a weights file: transforms in float16 (far below the quantizer's error), block transforms and codebooks in
-    float32, the prior in integers.
+    float32, the prior in integers.  Raises :class:`InvalidWeights` if the prior is not one that a codec can run.
     """
-    tensors = {f"prior.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    tensors = {f"{_PRIOR}{name}": torch.from_numpy(array) for name, array in arrays.items()}
     for name, tensor in vqvae.state_dict().items():
         if name.endswith(_MOVING_AVERAGES):
             continue
         half = name.startswith(_HALF) and ".transform." not in name
-        tensors[f"vqvae.{name}"] = tensor.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
-    metadata = {"format": FORMAT, "config": to_json(vqvae.config), "facts": json.dumps(dict(facts), sort_keys=True)}
+        tensors[f"{_TRANSFORMS}{name}"] = (
+            tensor.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
+        )
+    metadata = {
+        "format": FORMAT,
+        "config": to_json(vqvae.config),
+        "facts": json.dumps(dict(facts), sort_keys=True),
+        "fingerprint": fingerprint(read_prior(arrays, vqvae.config)),
+    }
     write_atomically(path, save(tensors, metadata))
 
 

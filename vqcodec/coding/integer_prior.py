@@ -5,7 +5,7 @@ is made from plain arrays (``training/export.py`` writes them, ``docs/FORMAT.md`
 buffers of a walk belong to ``traversal.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,25 +18,35 @@ from vqcodec.arithmetic import (
     FINE_LIMIT,
     HEAD_DIM,
     LIMIT,
+    MAX_EXPONENT,
     PAST,
     PAST_AND_HERE,
     SCORE_SHIFT,
 )
 from vqcodec.coding.frequencies import TABLE, TABLE_SIZE
-from vqcodec.config import QUALITY_STEPS, LevelConfig, SliceConfig
+from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, SliceConfig
 from vqcodec.errors import InvalidWeights
 
 Array = NDArray[np.float32]
-Arrays = Mapping[str, NDArray[np.generic]]
+Arrays = MutableMapping[str, NDArray[np.generic]]
+"""Arrays by name; whoever reads one takes it out, so that what nobody knows is left."""
 
 
-def _take(arrays: Arrays, name: str, shape: tuple[int, ...]) -> Array:
+def _take(arrays: Arrays, name: str, shape: tuple[int, ...], limit: int = EXACT - 1) -> Array:
+    """One array, of that shape, with integers of a magnitude up to ``limit``."""
     if name not in arrays:
         raise InvalidWeights(f"no array {name!r}")
-    array = arrays[name]
+    array = arrays.pop(name)
     if array.shape != shape or array.dtype.kind != "i":
         raise InvalidWeights(f"{name!r} is {array.dtype} {array.shape}, not integers {shape}")
+    if array.min(initial=0) < -limit or array.max(initial=0) > limit:
+        raise InvalidWeights(f"{name!r} holds numbers beyond {limit}")
     return array.astype(np.float32)
+
+
+def _take_scale(arrays: Arrays, name: str, outputs: int) -> Array:
+    """Powers of two (outputs,) from their negated exponents."""
+    return np.ldexp(np.float32(1), -_take(arrays, name, (outputs,), MAX_EXPONENT).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,11 @@ class Linear:
         """
         weight = _take(arrays, f"{name}.weight", (inputs, outputs))
         bias = _take(arrays, f"{name}.bias", (outputs,))
-        exponent = _take(arrays, f"{name}.exponent", (outputs,))
+        scale = _take_scale(arrays, f"{name}.exponent", outputs)
         reach = np.abs(weight).sum(0, dtype=np.float64) * limit + np.abs(bias)
         if reach.max(initial=0) >= EXACT:
             raise InvalidWeights(f"{name!r} can reach {reach.max():.0f}, float32 is exact below {EXACT}")
-        return cls(weight, bias, np.exp2(-exponent).astype(np.float32))
+        return cls(weight, bias, scale)
 
 
 def _activate(x: Array) -> Array:
@@ -103,9 +113,7 @@ class Embedding:
         tables = []
         for i, s in enumerate(level.slices):
             width = 3 if s.dim == 1 else s.dim + 1
-            tables.append(_take(arrays, f"{name}.{i}", (s.groups, s.size, width)))
-            if np.abs(tables[-1]).max(initial=0) > LIMIT:
-                raise InvalidWeights(f"'{name}.{i}' holds numbers beyond {LIMIT}")
+            tables.append(_take(arrays, f"{name}.{i}", (s.groups, s.size, width), LIMIT))
         return cls(tables)
 
 
@@ -189,7 +197,8 @@ class Attention:
         query, key, value = (
             Linear.read(arrays, f"{name}.{part}", channels, width) for part in ("query", "key", "value")
         )
-        bias = _take(arrays, f"{name}.bias", (heads, len(ATTENTION_TAPS) + 1))
+        room = EXACT - 1 - HEAD_DIM * LIMIT**2  # what the product of query and key leaves of a score
+        bias = _take(arrays, f"{name}.bias", (heads, len(ATTENTION_TAPS) + 1), room)
         out = Linear.read(arrays, f"{name}.out", width, channels, LIMIT * ATTENTION_RATIO)
         return cls(heads, query, key, value, bias, out)
 
@@ -224,7 +233,6 @@ class Head:
         """``shape`` is (inputs, hidden, rank); ``.features`` is (G, rank, K), ``.quality`` (steps, G * rank)."""
         inputs, hidden, rank = shape
         features = _take(arrays, f"{name}.features", (config.groups, rank, config.size))
-        exponent = _take(arrays, f"{name}.exponent", (config.groups,))
         if np.abs(features).sum(1, dtype=np.float64).max(initial=0) * FINE_LIMIT >= EXACT:
             raise InvalidWeights(f"'{name}.features' can leave the range in which float32 is exact")
         return cls(
@@ -235,7 +243,7 @@ class Head:
             Linear.read(arrays, f"{name}.coefficients", hidden, config.groups * rank),
             _take(arrays, f"{name}.quality", (QUALITY_STEPS, config.groups * rank)),
             features,
-            np.exp2(-exponent).astype(np.float32)[:, None, None],
+            _take_scale(arrays, f"{name}.exponent", config.groups)[:, None, None],
         )
 
 
@@ -290,3 +298,16 @@ class LevelPrior:
             Linear.read(arrays, f"{name}.mix", channels, channels),
             heads,
         )
+
+
+def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -> tuple[LevelPrior, ...]:
+    """All levels, coarse to fine.  Raises :class:`InvalidWeights`, also if there are arrays that no level has."""
+    left = dict(arrays)
+    coarser = [None, *config.levels]
+    priors = tuple(
+        LevelPrior.read(left, str(i), level, coarse)
+        for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
+    )
+    if left:
+        raise InvalidWeights(f"no part of the prior has an array {next(iter(left))!r}")
+    return priors

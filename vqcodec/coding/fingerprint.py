@@ -1,0 +1,71 @@
+"""The prior's frequencies on fixed indices -> a hash, by which a machine shows that it computes what others compute.
+
+The arithmetic is exact wherever float32 products and sums are those of IEEE 754.  A matrix library that trades
+precision for speed would decode garbage, section after section; it gives another hash, and is found before it does.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.coding.frequencies import frequencies, shortfalls
+from vqcodec.coding.integer_prior import LevelPrior
+from vqcodec.coding.ports import Known, Selector
+from vqcodec.coding.traversal import Canvas, Indices, Wave, walk
+
+SHAPES = ((1, 1), (2, 7), (7, 1))
+"""Rows and columns of the tiles' coarsest grids: wide and high enough for far taps, small enough for every load."""
+QUALITIES = (0, 100, 255)
+"""Their quality steps."""
+_RATIO = 2654435769
+"""2^32 over the golden ratio (Knuth, "The Art of Computer Programming", 6.4): its multiples modulo 2^32 spread well."""
+
+
+class Hasher:
+    """A port that knows the indices and hashes the frequencies of each item, in the order of its symbols."""
+
+    def __init__(self, items: int, known: Selector):
+        self._known = known
+        self._hashes = [hashlib.sha256() for _ in range(items)]
+
+    def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+        """See :class:`~vqcodec.coding.traversal.Port`."""
+        rows = frequencies(shortfalls(logits)).astype("<u4")
+        for item, part in wave.parts:
+            self._hashes[item].update(rows[:, part].tobytes())
+        return self._known(number, wave, logits)
+
+    def digests(self) -> list[bytes]:
+        """The hash of each item."""
+        return [item.digest() for item in self._hashes]
+
+
+def fixed_indices(sizes: Sequence[int], shape: tuple[int, int], start: int) -> Indices:
+    """Indices (G, H, W) below ``sizes`` (G,) that look random: the same for ever and everywhere."""
+    count = len(sizes) * shape[0] * shape[1]
+    spread = np.arange(start, start + count, dtype=np.uint64) * np.uint64(_RATIO) % np.uint64(2**32)
+    limits = np.asarray(sizes, np.uint64)[:, None, None]
+    return (spread.reshape(len(sizes), *shape) * limits >> np.uint64(32)).astype(np.int32)
+
+
+def fingerprint(priors: Sequence[LevelPrior]) -> str:
+    """SHA-256, in hexadecimal, of what ``docs/FORMAT.md`` lists under "Fingerprint"."""
+    total = hashlib.sha256()
+    coarse: list[Indices] | None = None
+    start = 1
+    for level, prior in enumerate(priors):
+        slices = [head.config for head in prior.heads]
+        sizes = [s.size for s in slices for _ in range(s.groups)]
+        grids = []
+        for height, width in SHAPES:
+            grids.append(fixed_indices(sizes, (height << level, width << level), start))
+            start += grids[-1].size
+        canvas = Canvas(prior, [grid.shape[1:] for grid in grids])
+        hasher = Hasher(len(grids), Known(canvas, grids, [s.groups for s in slices]))
+        walk(prior, canvas, coarse, QUALITIES, hasher)
+        for digest in hasher.digests():
+            total.update(digest)
+        coarse = grids
+    return total.hexdigest()
