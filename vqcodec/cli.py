@@ -4,7 +4,7 @@ Every command turns its arguments into calls of the public API and what comes ba
 knows how a picture is coded.  Torch, Pillow and whatever imports them are imported inside the commands only,
 so that ``--help`` is immediate.
 
-Exit code 0: all done; 1: something failed; 2: wrong usage.
+Exit code 0: all done; 1: something failed; 2: wrong usage; 128 + n: ended by signal n.
 """
 
 import dataclasses
