@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from vqcodec.batch_cli import batch as batch_command
 from vqcodec.console import Console
 from vqcodec.errors import UnknownFormat, VqcError
 from vqcodec.options import (
@@ -343,6 +344,9 @@ def demo(console: Console, force: bool, weights: Weights) -> None:
         f"encoded in {shown.encode_seconds:.2f} s, decoded in {shown.decode_seconds:.2f} s\n"
         f"wrote {demo.STREAM} and {demo.COMPARISON}",
     )
+
+
+main.add_command(batch_command)
 
 
 @main.command(epilog='\b\nExample, in ~/.bashrc:\n  eval "$(vqcodec completion bash)"')

@@ -3,6 +3,7 @@
 It knows nothing of pictures and imports nothing heavy.
 """
 
+import itertools
 import json
 import signal
 import sys
@@ -91,9 +92,9 @@ class Console:
             self.fail(error, source, output)
 
     @contextmanager
-    def progress(self, total: int) -> Iterator["Bar | None"]:
-        """A bar over so many files, if there is a terminal for it."""
-        if not (self._progress and total and sys.stderr and sys.stderr.isatty()):
+    def progress(self, total: int | None) -> Iterator["Bar | None"]:
+        """A bar over so many files, or over nobody knows how many, if there is a terminal for it."""
+        if not (self._progress and total != 0 and sys.stderr and sys.stderr.isatty()):
             yield None
             return
         with Bar(total) as self._bar:
@@ -110,7 +111,7 @@ class Console:
 class Bar:
     """A progress bar with pictures per second and the time left; for a single file it is drawn after a while."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None) -> None:
         self._total, self._done = total, 0
         self._start = time.monotonic()
         self._drawn: Any = None
@@ -119,7 +120,7 @@ class Bar:
         self._clock = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> "Bar":
-        if self._total > 1:
+        if self._total != 1:
             self._draw()
         self._clock.start()
         return self
@@ -146,7 +147,11 @@ class Bar:
         with self._lock:
             if self._drawn is None:
                 self._drawn = click.progressbar(
-                    length=self._total, file=sys.stderr, show_pos=True, item_show_func=lambda _: self._rate()
+                    itertools.count(),  # without an end, if the length is not known
+                    length=self._total,
+                    file=sys.stderr,
+                    show_pos=True,
+                    item_show_func=lambda _: self._rate(),
                 )
                 self._drawn.update(self._done)
             self._drawn.render_progress()
