@@ -38,12 +38,14 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def run_line(line: str) -> None:
-    """One line of a shell block: in this process; what takes hours is parsed only."""
+    """One line of a shell block: in this process; what takes hours or a cluster is parsed only."""
     program, *arguments = shlex.split(line)
     if program == "pip":
         return  # the tests run in what it installs
     if [program, *arguments[:2]] == ["python", "-m", "benchmarks"]:
         parse(benchmarks, arguments[2:])
+    elif "ray" in arguments:
+        parse(cli.main, arguments)  # tests/test_distributed.py runs it
     elif arguments[0] == "train":
         parse(training, arguments[1:])
     else:
