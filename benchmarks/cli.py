@@ -7,6 +7,7 @@ stdout, messages and the progress bar to stderr.  Exit code 0: done; 1: it faile
 import dataclasses
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,11 +27,21 @@ def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Param
 
     def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[Any, ...]:
         try:
-            return tuple(kind(part) for part in value.split(","))
+            numbers = tuple(kind(part) for part in value.split(","))
         except ValueError:
-            raise click.BadParameter("must be numbers, separated by commas") from None
+            numbers = ()
+        if not numbers or not all(0 < number < math.inf for number in numbers):
+            raise click.BadParameter("must be numbers above 0, separated by commas")
+        return numbers
 
     return parse
+
+
+def _rising(context: click.Context, option: click.Parameter, value: tuple[float, float]) -> tuple[float, float]:
+    """A callback for a range."""
+    if not value[0] < value[1]:
+        raise click.BadParameter("LOW must be below HIGH")
+    return value
 
 
 def _codec_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,6 +81,10 @@ def _reporting(command: Callable[..., None]) -> Callable[..., None]:
             command(**arguments)
         except (BenchmarkError, VqcError) as error:
             click.echo(f"benchmarks: {error}", err=True)
+            raise click.exceptions.Exit(1) from error
+        except OSError as error:  # a folder that cannot be written to, a full disk
+            cause = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+            click.echo(f"benchmarks: {cause or error}", err=True)
             raise click.exceptions.Exit(1) from error
         except KeyboardInterrupt:
             click.echo("\nbenchmarks: interrupted; the same command goes on from here", err=True)
@@ -113,6 +128,7 @@ def main() -> None:
     metavar="LOW HIGH",
     default=(0.1, 1.5),
     show_default=True,
+    callback=_rising,
     help="Besides the whole overlap, give BD-rates of the points in this range of rates.",
 )
 @click.option(
@@ -135,7 +151,7 @@ def rd(
     markdown: Path | None,
 ) -> None:
     """Rate and distortion of every codec: curves, BD-rates against JPEG, and a page to look at."""
-    from benchmarks.datasets import open_dataset
+    from benchmarks.datasets import WHY_LEFT_OUT, open_dataset
     from benchmarks.environment import cores
     from benchmarks.report import Request, choose_codecs, command_line, write_report
 
@@ -153,7 +169,7 @@ def rd(
         markdown=markdown,
     )
     for name in request.dataset.left_out:
-        _tell(f"{name} is left out: it cannot be opened or is too small")
+        _tell(f"{name} is left out: {WHY_LEFT_OUT}")
     summary = write_report(request, _tell, _progress)
     for rating in summary.ratings:
         if rating.bpp_range is None:

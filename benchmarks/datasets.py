@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from benchmarks.errors import NoPictures
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 """Photographs that come with scikit-image."""
+WHY_LEFT_OUT = "it cannot be read or is too small"
 LEAST_SIDE = 16
 """Smaller pictures are not photographs, and SSIM's window does not fit into them."""
 
@@ -44,35 +45,36 @@ class Dataset:
     name: str
     photos: tuple[Photo, ...]
     left_out: tuple[str, ...] = ()
-    """Files with a picture's suffix that Pillow cannot open, or that are too small to compare."""
+    """Files with a picture's suffix that Pillow cannot read, or that are too small to compare."""
 
 
 def open_dataset(folder: Path | None = None, limit: int | None = None) -> Dataset:
     """The first ``limit`` pictures in and below a folder; the bundled photographs without a folder.
 
-    Raises :class:`NoPictures`.
+    Each is read once, so that none ends a long run for being damaged.  Raises :class:`NoPictures`.
     """
     if folder is None:
         root = Path(skimage.data.__file__).parent
         return Dataset("scikit-image", tuple(Photo(name, root / name) for name in BUNDLED[:limit]))
     suffixes = {suffix for suffix, format in Image.registered_extensions().items() if format in Image.OPEN}
-    photos, left_out = [], []
+    photos: list[Photo] = []
+    left_out: list[str] = []
     for path in sorted(folder.rglob("*")):
+        if len(photos) == limit:
+            break
         if path.suffix.lower() in suffixes and path.is_file():
-            name = path.relative_to(folder).as_posix()
-            if _is_usable(path):
-                photos.append(Photo(name, path))
+            photo = Photo(path.relative_to(folder).as_posix(), path)
+            if _is_usable(photo):
+                photos.append(photo)
             else:
-                left_out.append(name)
+                left_out.append(photo.name)
     if not photos:
         raise NoPictures(f"no picture in {folder}")
-    return Dataset(folder.resolve().name, tuple(photos[:limit]), tuple(left_out))
+    return Dataset(folder.resolve().name, tuple(photos), tuple(left_out))
 
 
-def _is_usable(path: Path) -> bool:
-    """Whether the header is a picture's; the pixels are not looked at."""
+def _is_usable(photo: Photo) -> bool:
     try:
-        with Image.open(path) as image:
-            return min(image.size) >= LEAST_SIDE
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return min(photo.load().size) >= LEAST_SIDE
+    except Exception:  # Pillow's readers raise all sorts of things on damaged files
         return False

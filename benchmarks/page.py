@@ -49,7 +49,7 @@ def write_page(
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
         script=(_FOLDER / "page.js").read_text(encoding="utf-8"),
-        data=json.dumps(data).replace("</", "<\\/"),  # so that no string ends the script element
+        data=json.dumps(data).replace("<", "\\u003c"),  # so that no string ends the script element
         headlines=_headlines(summary, codec_looks),
         table_head="".join(
             f'<th data-kind="{"text" if i == 0 else "number"}"><button>{title}</button></th>'

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.codecs import ANCHOR, VQC, Choice, Codec, Jpeg, Opened, codec_class, is_vqc, open_codec
-from benchmarks.datasets import Dataset
+from benchmarks.datasets import WHY_LEFT_OUT, Dataset
 from benchmarks.environment import environment
 from benchmarks.errors import CodecUnavailable
 from benchmarks.markdown import PICTURE, write_markdown
@@ -77,7 +77,7 @@ def write_report(request: Request, tell: Callable[[str], None], progress: Progre
     """Measure what is not measured yet and write every file of the report."""
     ready = open_codecs(request.choices, tell)
     codecs = [opened.codec for opened in ready.opened]
-    left_out = ready.left_out | dict.fromkeys(request.dataset.left_out, "cannot be opened or is too small")
+    left_out = ready.left_out | dict.fromkeys(request.dataset.left_out, WHY_LEFT_OUT)
     torch.set_num_threads(request.choices[0].threads)
     request.out.mkdir(parents=True, exist_ok=True)
     qualities = {codec.choice.name: _thin(codec.qualities, request.points) for codec in codecs}

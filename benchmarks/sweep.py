@@ -1,8 +1,8 @@
 """Every codec, picture and quality -> measurements; parallel, and continued where it was interrupted.
 
 Each measurement is written down as soon as it is made: one line of JSON in ``measurements/CODEC.jsonl``, under a key
-that covers all it depends on (the picture's bytes, the encoder, the quality, the number of runs).  Starting again skips
-what is there, and measures anew whatever has changed.
+that covers all it depends on (the picture's bytes, the encoder, the quality, device, threads and number of runs).
+Starting again skips what is there, and measures anew whatever has changed.
 """
 
 import hashlib
@@ -102,7 +102,8 @@ class Sweep:
 
 
 def _key(codec: Codec, digest: str, quality: float, runs: int) -> str:
-    return hashlib.sha256(json.dumps([codec.fingerprint, digest, quality, runs]).encode()).hexdigest()[:24]
+    circumstances = [codec.choice.device, codec.choice.threads, runs]  # times depend on them
+    return hashlib.sha256(json.dumps([codec.fingerprint, digest, quality, *circumstances]).encode()).hexdigest()[:24]
 
 
 def _here(tasks: Sequence[Task], codecs: Sequence[Codec]) -> Iterator[tuple[Task, Measurement]]:

@@ -19,6 +19,7 @@ from benchmarks.errors import CodecUnavailable, NoPictures, RoundTripFailed, Unk
 from benchmarks.measure import measure
 from benchmarks.scenes import jpeg_of_at_least
 from benchmarks.stages import STAGES, stage_shares
+from benchmarks.sweep import Journal, Sweep
 
 
 @pytest.fixture
@@ -108,11 +109,12 @@ def test_folders(tmp_path, small):
     exif[0x0112] = 6  # stored on its side
     small.save(tmp_path / "c.jpg", exif=exif)
     (tmp_path / "broken.png").write_bytes(b"not a picture")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "c.jpg").read_bytes()[:-500])
     (tmp_path / "notes.txt").write_text("neither")
     Image.new("RGB", (4, 4)).save(tmp_path / "icon.png")
     dataset = open_dataset(tmp_path)
     assert [photo.name for photo in dataset.photos] == ["b.webp", "c.jpg", "more/a.png"]
-    assert dataset.left_out == ("broken.png", "icon.png")
+    assert dataset.left_out == ("broken.png", "cut.jpg", "icon.png")
     images = [photo.load() for photo in dataset.photos]
     assert [image.mode for image in images] == ["RGB"] * 3
     assert images[1].size == small.size[::-1]
@@ -121,6 +123,15 @@ def test_folders(tmp_path, small):
     (tmp_path / "empty").mkdir()
     with pytest.raises(NoPictures):
         open_dataset(tmp_path / "empty")
+
+
+def test_measurements_under_other_circumstances_are_not_mixed(small, tmp_path):
+    small.save(tmp_path / "a.png")
+    for threads, runs, measured in ((1, 1, 1), (1, 1, 0), (2, 1, 1), (2, 2, 1)):
+        codec = open_codec(Choice("jpeg", threads=threads)).codec
+        photos = open_dataset(tmp_path).photos
+        sweep = Sweep([codec], photos, {"jpeg": [50]}, Journal(tmp_path / "measurements"), runs)
+        assert len(list(sweep.run(1))) == measured
 
 
 def test_photographs_come_with_the_installation():

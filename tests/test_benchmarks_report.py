@@ -187,6 +187,10 @@ def test_speed(report, tmp_path):
         (["rd", "--codecs", "gif"], 1, "no codec is called 'gif'"),
         (["rd", "--dataset", "nowhere"], 2, "does not exist"),
         (["speed", "--sizes", "big"], 2, "must be numbers"),
+        (["speed", "--sizes", "-1"], 2, "must be numbers"),
+        (["speed", "--sizes", "nan"], 2, "must be numbers"),
+        (["rd", "--bpp", "2", "1"], 2, "LOW must be below HIGH"),
+        (["rd", "--codecs", "jpeg", "--out", "/dev/null/report"], 1, "benchmarks: /dev/null/report: Not a directory"),
         (["rd", "--points", "1"], 2, "not in the range"),
     ],
 )
