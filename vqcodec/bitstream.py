@@ -194,14 +194,20 @@ def read_stream(data: bytes, *, partial: bool = False) -> Stream:
     long as some of the coarsest level is intact.
     """
     header, start = read_header(data)
-    found = list(_scan(data, header, start))
-    sections = tuple(s for s in found if isinstance(s, Section))
-    damage = tuple(d for d in found if not isinstance(d, Section))
+    sections: list[Section] = []
+    damage: list[VqcError] = []
+    for found in _scan(data, header, start):
+        if isinstance(found, Section):
+            sections.append(found)
+        elif partial:
+            damage.append(found)
+        else:
+            raise found
     if not damage:
         _check_order(header, sections)
-    elif not partial or not any(s.kind is SectionKind.LEVEL_0 for s in sections):
+    elif not any(section.kind is SectionKind.LEVEL_0 for section in sections):
         raise damage[0]
-    return Stream(header, sections, damage)
+    return Stream(header, tuple(sections), tuple(damage))
 
 
 def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Section]:

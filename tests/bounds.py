@@ -1,0 +1,146 @@
+"""What a tiny file can cost: ``python -m tests.bounds [WEIGHTS [STEP]]`` decodes hostile files in every way.
+
+Each file has at most 64 bytes, right checksums, and a header that asks for as much as its payload can justify, or for
+far more; every STEP-th is taken.  Prints JSON: how many files there were and how many of them are whole pictures, the
+growth of memory beyond the loaded model in megabytes, the longest call in seconds of processor time and as a multiple
+of decoding an ordinary picture, and which call that was.
+"""
+
+import io
+import json
+import random
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import vqcodec
+from tests.streams import join
+from vqcodec import Codec, bitstream
+from vqcodec.bitstream import MAX_EDGE, Header, Layout, Section, SectionKind
+from vqcodec.coding.ports import POSITIONS_PER_WORD
+from vqcodec.config import ModelConfig
+from vqcodec.errors import VqcError
+from vqcodec.image import MAX_PIXELS
+from vqcodec.tiles import Box
+
+LARGEST_FILE = 64
+ORDINARY = 320
+"""Edge of the picture that is compared with."""
+_SQUARE = int(MAX_PIXELS**0.5)
+_ABSURD = (
+    (MAX_EDGE, MAX_EDGE),
+    (MAX_EDGE, 1),
+    (1, MAX_EDGE),
+    (MAX_PIXELS, 1),
+    (1, MAX_PIXELS),
+    (_SQUARE, _SQUARE),
+    (2048, 2048),
+    (32768, 128),
+)
+_FILLINGS = (b"\0\0\0\0", b"\xff\xff\xff\xff")
+
+
+def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
+    """Every shape of header with payloads of every length that fits, spread over the levels in several ways."""
+    kinds = [SectionKind.level(i) for i in range(len(config.levels))]
+    for layout, tile_log2, filling in product((Layout.RGB, Layout.GREY_ALPHA), (6, 15), _FILLINGS):
+        alpha = [Section(SectionKind.ALPHA, 0, b"\0\x07")] if layout.has_alpha else []
+        for width, height in (*_ABSURD, *_plausible_sizes(config)):
+            header = Header(model_hash, width, height, layout, 128, tile_log2)
+            spare = LARGEST_FILE - len(bitstream.write_header(header)) - 6 * len(kinds) - 8 * len(alpha)
+            for shares in _shares(header, config, spare // 4):
+                levels = [Section(kind, 0, filling * share) for kind, share in zip(kinds, shares, strict=True)]
+                yield join(bitstream.write_header(header), [(s.kind.value, s.payload) for s in [*levels, *alpha]])
+
+
+def _plausible_sizes(config: ModelConfig) -> Iterator[tuple[int, int]]:
+    """As many positions as some words may stand for, in a row, in a column and in a square."""
+    stride = config.levels[0].stride
+    for words in (1, 1.24, 1.74, 2):  # of 64 bytes seven words may be left, or five beside an alpha plane
+        count = int(words * POSITIONS_PER_WORD)
+        edge = int(count**0.5) * stride
+        yield from ((count * stride, 1), (1, count * stride), (edge, edge))
+
+
+def _shares(header: Header, config: ModelConfig, words: int) -> Iterator[list[int]]:
+    """Words for each level: what the grids need at least if that fits, all to one level, or none."""
+    count = len(config.levels)
+    needed = [rows * columns // POSITIONS_PER_WORD for rows, columns in config.grid_shapes(header.height, header.width)]
+    if sum(needed) <= words:
+        yield [*needed[:-1], words - sum(needed[:-1])]
+        yield needed
+    yield [words if i == count - 1 else 0 for i in range(count)]
+    yield [words if i == 0 else 0 for i in range(count)]
+    yield [0] * count
+
+
+def ways(codec: Codec) -> dict[str, Callable[[bytes], Any]]:
+    """Everything that opens a stream."""
+    return {
+        "decode": codec.decode,
+        "partial": lambda data: codec.decode(data, partial=True),
+        "preview": codec.decode_preview,
+        "region": lambda data: codec.decode_region(data, Box(0, 0, 1, 1)),
+        "info": vqcodec.info,
+        "Pillow": lambda data: Image.open(io.BytesIO(data), formats=["VQC"]).load(),
+    }
+
+
+def measure(codec: Codec, step: int = 1) -> dict[str, Any]:
+    """Decode every ``step``-th file in every way; anything but the errors that are promised escapes."""
+    vqcodec.register_pillow(codec)
+    warnings.simplefilter("ignore")
+    noise = np.random.default_rng(0).integers(0, 256, (ORDINARY, ORDINARY, 3), np.uint8)
+    stream = codec.encode(noise)
+    ordinary = min(_seconds(codec.decode, stream) for _ in range(3))
+    for way in ways(codec).values():
+        way(stream)
+    files = list(dict.fromkeys(hostile_files(codec.model.config, codec.model.hash)))
+    files = random.Random(6).sample(files, len(files))[::step]
+    before = _peak()
+    worst, culprit, whole = 0.0, "", 0
+    for data in files:
+        for name, way in ways(codec).items():
+            try:
+                seconds = _seconds(way, data)
+                whole += name == "decode"
+            except (VqcError, OSError, Image.DecompressionBombError) as error:
+                seconds = error.seconds
+            if seconds > worst:
+                worst, culprit = seconds, f"{name} of {data.hex()}"
+    return {
+        "files": len(files),
+        "decoded": whole,
+        "megabytes": round((_peak() - before) / 1024, 1),
+        "seconds": round(worst, 3),
+        "ordinary": round(worst / ordinary, 2),
+        "worst": culprit,
+    }
+
+
+def _seconds(call: Callable[[bytes], Any], data: bytes) -> float:
+    """Processor time, which neighbours do not change much; an error carries it, too."""
+    start = time.process_time()
+    try:
+        call(data)
+    except Exception as error:
+        error.seconds = time.process_time() - start
+        raise
+    return time.process_time() - start
+
+
+def _peak() -> int:
+    """The largest memory of this process so far, in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    arguments = dict(enumerate(sys.argv[1:]))
+    print(json.dumps(measure(Codec(model_path=arguments.get(0), device="cpu"), int(arguments.get(1, 1)))))
