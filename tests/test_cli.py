@@ -322,6 +322,14 @@ def test_damaged_and_foreign_streams(run, photo):
     assert not os.path.exists("back.png")
 
 
+def test_names_with_control_characters_stay_in_one_line(run, photo):
+    Path("two\nlines\x1b[2J ä\u3000.png").write_bytes(b"not a picture")
+    result = run("encode", "two\nlines\x1b[2J ä\u3000.png", "out.vqc")
+    assert result.stderr == (
+        "vqcodec: two\\nlines\\x1b[2J ä\u3000.png: not a picture in a format that Pillow can read\n"
+    )
+
+
 def test_failed_folders_are_not_made(run):
     Path("bad.png").write_bytes(b"not a picture")
     assert run("encode", "bad.png", "out/").exit_code == 1

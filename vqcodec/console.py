@@ -5,6 +5,7 @@ It knows nothing of pictures and imports nothing heavy.
 
 import itertools
 import json
+import re
 import signal
 import sys
 import threading
@@ -54,7 +55,7 @@ class Console:
         """For everyone but those who asked for quiet."""
         if not self.quiet:
             self._clear()
-            click.echo(text, err=True)
+            click.echo(_one_line(text), err=True)
 
     def detail(self, text: str) -> None:
         """For those who asked for more."""
@@ -78,7 +79,7 @@ class Console:
             known = {key: name for key, name in names.items() if name is not None}
             self.result({**known, **record, "error": cause(error)}, "")
         name = output if isinstance(error, OutputExists | UnwritableFile) else source
-        click.echo(": ".join(filter(None, ("vqcodec", name, cause(error)))), err=True)
+        click.echo(_one_line(": ".join(filter(None, ("vqcodec", name, cause(error))))), err=True)
         self.failed.append(source or "")
 
     @contextmanager
@@ -187,6 +188,11 @@ def interruptible() -> Iterator[None]:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt(number)
+
+
+def _one_line(text: str) -> str:
+    """With escapes for what a file's name may hold and a terminal would obey."""
+    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def cause(error: Exception) -> str:
