@@ -248,3 +248,17 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
     change = compare(read_result(a), read_result(b))
     click.echo(json.dumps(dataclasses.asdict(change), indent=1) if as_json else describe(change))
+
+
+@main.command()
+@click.option("--dataset", type=_FOLDER, help="Folder of pictures to tile from; scikit-image's photographs without.")
+@click.option("--sizes", default="0.4,12", show_default=True, callback=_numbers(float), help="Megapixels of a picture.")
+@click.option("--effort", type=click.IntRange(0, 3), default=1, show_default=True, help="Of the encoder.")
+@_reporting
+def scale(dataset: Path | None, sizes: tuple[float, ...], effort: int) -> None:
+    """Processor time and memory of one worker of 'vqcodec batch', and what ten million pictures cost."""
+    from benchmarks.datasets import open_dataset
+    from benchmarks.scale import describe, measure
+
+    costs = measure(open_dataset(dataset).photos, sizes, effort)
+    click.echo(describe(list(_progress(costs, len(sizes)))))

@@ -177,7 +177,7 @@ def _measure(point: Point, photos: tuple[Photo, ...], runs: int) -> Throughput:
     codec = opened.codec
     image = make_picture(photos, point.megapixels)
     images = [image] * point.batch
-    base = _memory("VmRSS")
+    base = memory("VmRSS")
     with tempfile.TemporaryDirectory(prefix="vqcodec-speed-") as folder:
         streams, encode_times, encode_peak = _repeat(lambda: codec.encode_batch(images, codec.usual), runs)
         paths = [Path(folder) / f"{i}{codec.suffix}" for i in range(len(streams))]
@@ -218,23 +218,23 @@ def _shares(choice: Choice, photos: tuple[Photo, ...]) -> Shares:
 
 def _repeat(work: Callable[[], T], runs: int) -> tuple[T, list[float], float]:
     """The last result, the seconds of every run, and the peak of resident memory in MiB."""
-    _reset_peak()
+    reset_peak()
     times: list[float] = []
     while True:
         start = time.perf_counter()
         result = work()
         times.append(time.perf_counter() - start)
         if len(times) == runs or sum(times) > _BUDGET:
-            return result, times, _memory("VmHWM")
+            return result, times, memory("VmHWM")
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
     """Let the kernel count the peak from now on, where it can (Linux)."""
     if sys.platform == "linux":
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _memory(entry: str) -> float:
+def memory(entry: str) -> float:
     """``VmRSS`` (now) or ``VmHWM`` (peak) in MiB; elsewhere than on Linux, the process's peak for both."""
     if sys.platform == "linux":
         # Not getrusage, whose peak a process inherits from the one that started it.
