@@ -219,6 +219,9 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     assert sorted(table) == sorted(found)
     assert [key for key, row in table.items() if row["error"]] == [CORRUPT]
 
+    assert list(encode_collection(pictures / "empty", tmp_path / "none", how=how)) == []
+    assert os.listdir(tmp_path / "none") == [FILE_NAME]
+
 
 def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_path):
     how = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"))
