@@ -20,7 +20,7 @@ from PIL import Image
 from vqcodec import cli
 from vqcodec.batch import Weights
 from vqcodec.distributed import ClusterOptions, encode_collection, rows, storage
-from vqcodec.distributed.storage import LateFile, Storage
+from vqcodec.distributed.storage import LateFile, Listing, Storage
 from vqcodec.distributed.table import Table, digests, is_in
 from vqcodec.distributed.turns import find_turns
 from vqcodec.errors import InvalidQuality, MissingFile, OutputExists, UnreadableFile
@@ -277,6 +277,14 @@ def test_a_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
     assert [(key, type(error)) for key, error in turn] == [("closed", UnreadableFile), ("open/a.png", type(None))]
 
 
+def test_a_name_that_is_no_text_is_an_error_of_its_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in (b"a.png", b"\xff.png"):
+        Path(os.fsdecode(os.fsencode(tmp_path / "sub") + b"/" + name)).touch()
+    (turn,) = find_turns(Storage.at(tmp_path), frozenset({".png"}), 9, unique_outputs=True)
+    assert [(key, type(error)) for key, error in turn] == [("sub", UnreadableFile), ("sub/a.png", type(None))]
+
+
 @pytest.mark.parametrize("whole_or_absent", [False, True])
 def test_a_storage_that_is_no_disk(monkeypatch, whole_or_absent):
     if whole_or_absent:
@@ -288,8 +296,8 @@ def test_a_storage_that_is_no_disk(monkeypatch, whole_or_absent):
     place.write("sub/one.bin", b"4567")
     with place.stream("sub/two.jsonl") as file:
         file.write(b"{}\n")
-    assert place.list("") == ([], ["sub"])
-    assert place.list("sub") == (["sub/one.bin", "sub/two.jsonl"], [])
+    assert place.list("") == Listing([], ["sub"], 0)
+    assert place.list("sub") == Listing(["sub/one.bin", "sub/two.jsonl"], [], 0)
     assert place.existing(["sub/one.bin", "sub/three", "sub"]) == {"sub/one.bin"}
     late = LateFile(place, "sub/one.bin")
     assert (late.seek(1), late.read(2), late.tell(), late.read()) == (1, b"56", 3, b"7")

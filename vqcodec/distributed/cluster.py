@@ -275,7 +275,8 @@ class _Ledger:
 
     def end(self, turn: str) -> None:
         """The turn is done."""
-        del self._trying[turn], self._deadly[turn]
+        self._trying.pop(turn, None)
+        self._deadly.pop(turn, None)
 
 
 def _write_part(batch: pa.Table, target: Storage) -> pa.Table:

@@ -22,6 +22,16 @@ _WHOLE_OR_ABSENT = frozenset({"s3", "gcs", "abfs"})
 
 
 @dataclass(frozen=True)
+class Listing:
+    """What is in one folder: keys, sorted, of its files and of the folders in it."""
+
+    files: list[str]
+    folders: list[str]
+    unnamed: int
+    """Of both: Arrow cannot say names that are not UTF-8."""
+
+
+@dataclass(frozen=True)
 class Storage:
     """A folder by its URI, or by an absolute path on this machine.
 
@@ -63,19 +73,22 @@ class Storage:
                 else UnreadableFile("Not a directory")
             )
 
-    def list(self, folder: str) -> tuple[list[str], list[str]]:
-        """The keys of the files in one folder and those of the folders in it, sorted; as ``os.walk`` has them.
-
-        Symbolic links to folders are left out, for they may lead back.
-        """
+    def list(self, folder: str) -> "Listing":
+        """What is in one folder; symbolic links to folders are left out, for they may lead back."""
         found: dict[fs.FileType, list[str]] = {fs.FileType.File: [], fs.FileType.Directory: []}
+        unnamed = 0
         local = isinstance(self._filesystem, fs.LocalFileSystem)
         with _named_errors(UnreadableFile):
             for entry in self._filesystem.get_file_info(fs.FileSelector(self.path(folder))):
+                try:
+                    key = f"{folder}/{entry.base_name}".lstrip("/")
+                except UnicodeDecodeError:
+                    unnamed += 1
+                    continue
                 linked = local and entry.type is fs.FileType.Directory and os.path.islink(entry.path)
                 if entry.type in found and not linked:
-                    found[entry.type].append(f"{folder}/{entry.base_name}".lstrip("/"))
-        return sorted(found[fs.FileType.File]), sorted(found[fs.FileType.Directory])
+                    found[entry.type].append(key)
+        return Listing(sorted(found[fs.FileType.File]), sorted(found[fs.FileType.Directory]), unnamed)
 
     def existing(self, keys: Sequence[str]) -> set[str]:
         """Those of the files that are there; in an object store, a request for each, many at a time."""

@@ -61,7 +61,7 @@ class Table:
 
     def _parts(self, prefix: str) -> list[str]:
         try:
-            keys, _ = self.storage.list("")
+            keys = self.storage.list("").files
         except MissingFile:
             return []
         return [key for key in keys if key.startswith(prefix) and key.endswith(_SUFFIX)]

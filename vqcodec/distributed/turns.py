@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from vqcodec.distributed.rows import Item
 from vqcodec.distributed.storage import Storage
-from vqcodec.errors import OutputExists, VqcError
+from vqcodec.errors import OutputExists, UnreadableFile, VqcError
 
 
 def stream_key(key: str) -> str:
@@ -17,7 +17,8 @@ def stream_key(key: str) -> str:
 def find_turns(source: Storage, suffixes: frozenset[str], size: int, *, unique_outputs: bool) -> Iterator[list[Item]]:
     """All pictures in and below a folder, in the order of ``os.walk``, in turns of at most ``size``.
 
-    The names of one folder are held at a time.  A folder that cannot be listed is an item with its error.
+    The names of one folder are held at a time.  A folder that cannot be listed, or not all of it, is an
+    item with its error.
 
     Args:
         source: the folder.
@@ -35,12 +36,14 @@ def _find(source: Storage, suffixes: frozenset[str], unique_outputs: bool) -> It
     while waiting:
         folder = waiting.pop()
         try:
-            found, folders = source.list(folder)
+            found = source.list(folder)
         except VqcError as error:
             yield folder, error
             continue
-        waiting += reversed(folders)
-        pictures = [key for key in found if PurePosixPath(key).suffix.lower() in suffixes]
+        if found.unnamed:
+            yield folder, UnreadableFile(f"{found.unnamed} of the names in this folder are not UTF-8")
+        waiting += reversed(found.folders)
+        pictures = [key for key in found.files if PurePosixPath(key).suffix.lower() in suffixes]
         yield from _refuse_clashes(pictures) if unique_outputs else ((key, None) for key in pictures)
 
 
