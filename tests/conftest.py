@@ -1,5 +1,6 @@
 """Shared fixtures: photographs that every installation has, and weights of a tiny model."""
 
+import hypothesis
 import numpy as np
 import pytest
 import skimage.data
@@ -8,6 +9,9 @@ from PIL import Image
 from tests.tiny import tiny_network
 from vqcodec import Codec
 from vqcodec.training.export import export
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no reason to fail
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

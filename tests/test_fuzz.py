@@ -1,4 +1,4 @@
-"""The fuzzer's targets without the fuzzer: their seeds, a few changes to each, and everything that was ever found."""
+"""The fuzzer's targets without the fuzzer: their seeds, a few changes to each, and that they would tell."""
 
 import random
 
@@ -32,3 +32,38 @@ def test_targets_hold(name):
         else:
             data = change(rng, data)
         target.check(data)
+
+
+class Panic(BaseException):
+    """As an extension raises it: no Exception."""
+
+
+def panic(*_, **__):
+    raise Panic
+
+
+@pytest.mark.parametrize(
+    "name, broken",
+    [
+        ("container", "vqcodec.bitstream._check_order"),
+        ("coder", "vqcodec.coding.rans.Popper.pop"),
+        ("frequencies", "tests.fuzz.frequencies.frequencies"),
+        ("sections", "vqcodec.metadata._decompress"),
+        ("decode", "vqcodec.decoder.walk"),
+        ("picture", "vqcodec.image.split"),
+    ],
+)
+def test_targets_let_nothing_else_pass(name, broken, monkeypatch):
+    target = load(name)
+    seeds = list(target.seeds())
+    monkeypatch.setattr(broken, panic)
+    with pytest.raises(Panic):
+        for seed in seeds:
+            target.check(seed)
+
+
+def test_a_traceback_on_the_command_line_is_a_find(monkeypatch):
+    target = load("commandline")
+    monkeypatch.setattr("vqcodec.files.image_bytes", lambda *_: 1 // 0)
+    with pytest.raises(AssertionError, match="internal error"):
+        target.check(b"decode\0photo.vqc\0out.png\0")

@@ -52,8 +52,8 @@ def _there_and_back(logits, wave, shapes, indices):
         for group in range(GROUPS):
             for place in range(part.start, part.stop):
                 row = frequencies(shortfalls(logits[group, place][None]))[0]
-                assert plain.symbol([int(f) for f in row]) == indices[place, group]
-        assert plain.state == 0 and not plain.words
+                assert plain.symbol([int(f) for f in row], place) == indices[place, group]
+        plain.finish()
 
 
 def _encode(logits, wave, shapes, indices):
