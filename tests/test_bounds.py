@@ -4,6 +4,14 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from vqcodec import bitstream
+from vqcodec.bitstream import Header, Layout, Section, SectionKind
+from vqcodec.decoder import MAX_TILE_PIXELS
+from vqcodec.errors import ImageTooLarge
+from vqcodec.tiles import Box
+
 
 def test_tiny_files_are_cheap(tiny_weights):
     program = [sys.executable, "-m", "tests.bounds", tiny_weights, "16"]
@@ -11,3 +19,11 @@ def test_tiny_files_are_cheap(tiny_weights):
     assert told["files"] > 20 and told["decoded"] > 0
     assert told["megabytes"] < 100, told["worst"]
     assert told["ordinary"] < 12, told["worst"]
+
+
+def test_a_region_needs_no_tile_without_limit(tiny_codec):
+    """One pixel of a tile as large as the format can say: the tile would have to be decoded whole."""
+    header = Header(tiny_codec.model.hash, 4096, MAX_TILE_PIXELS // 4096 + 1, Layout.RGB, 128, 15)
+    levels = [Section(kind, 0, bytes(1 << 18)) for kind in (SectionKind.LEVEL_0, SectionKind.LEVEL_1)]
+    with pytest.raises(ImageTooLarge, match="tiles of 4096x1025 pixels"):
+        tiny_codec.decode_region(bitstream.write_stream(header, levels), Box(0, 0, 1, 1), max_pixels=0)

@@ -1,6 +1,7 @@
-"""``python -m tests.fuzz TARGET [SECONDS] [OPTION...]``: run one target; options are libFuzzer's.
+"""``python -m tests.fuzz TARGET [SECONDS] [OPTION...] [FILE...]``: run one target, or only some inputs again.
 
-The corpus stays in ``.fuzz/TARGET`` and grows from run to run; what was found lies beside it as ``crash-*``.
+Options are libFuzzer's.  The corpus stays in ``.fuzz/TARGET`` and grows from run to run; what was found lies beside it
+as ``crash-*``.
 """
 
 import random
@@ -38,7 +39,8 @@ def main(arguments: list[str]) -> None:
         return target.mutate(data, change, random.Random(seed))[:max_size]
 
     limits = [f"-max_total_time={seconds}", f"-max_len={MAX_LENGTH}", f"-timeout={SLOWEST}", "-len_control=0"]
-    arguments = [sys.argv[0], *limits, f"-artifact_prefix={FOLDER / name}/", *rest, str(corpus)]
+    inputs = [] if any(not option.startswith("-") for option in rest) else [str(corpus)]
+    arguments = [sys.argv[0], *limits, f"-artifact_prefix={FOLDER / name}/", *rest, *inputs]
     atheris.Setup(arguments, target.check, custom_mutator=mutate if hasattr(target, "mutate") else None)
     atheris.Fuzz()
 
