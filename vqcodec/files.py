@@ -3,6 +3,7 @@
 It knows no formats of its own: what is written are bytes, or a picture that Pillow turns into bytes.
 """
 
+import contextlib
 import io
 import os
 import secrets
@@ -55,6 +56,9 @@ def read_bytes(path: AnyPath) -> bytes:
 def write_atomically(path: AnyPath, data: bytes) -> None:
     """Write the file whole or not at all: to a temporary file beside it, synced, then renamed.
 
+    The temporary file is hidden, ``.vqcodec-*.tmp``.  Only a process that is killed leaves one behind; it is in the
+    way of nobody and may be deleted.
+
     A symbolic link stays one and its target is replaced.  What is not a regular file (a device, a pipe) is
     written in place, for it must not be replaced.
     """
@@ -67,6 +71,7 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
         try:
             _write_synced(temporary, data)
             os.replace(temporary, target)
+            _sync_folder(target.parent)
         except BaseException:  # an interrupt, too, must leave nothing behind
             temporary.unlink(missing_ok=True)
             raise
@@ -136,6 +141,16 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Wait until the folder's names are on disk, where folders can be opened and synced: so that a rename lasts."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _cause(error: OSError) -> str:
