@@ -44,7 +44,7 @@ class Subject:
     def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, refine: bool):
         """``pixels`` (H, W, 3); ``step`` is the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
-        self._quality = torch.tensor([vqvae.config.knot_positions(step)], device=device)
+        self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._refine = refine and vqvae.config.entropy_constrained
         self._learned: list[NDArray[np.float16]] = []
         """Corrections (D, H, W) of each level for the whole picture, once it was coded and looked at again."""

@@ -23,6 +23,7 @@ from vqcodec.errors import DeviceUnavailable, InvalidEffort, InvalidQuality, Unk
 from vqcodec.files import AnyPath, read_bytes
 from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
+from vqcodec.model.shield import shielded
 from vqcodec.modes import Remark
 from vqcodec.results import Decoded, Encoded, Reached
 from vqcodec.search import Goal, search
@@ -35,7 +36,13 @@ StreamSource = bytes | AnyPath | BinaryIO
 
 
 class Codec:
-    """Encodes and decodes with one model, whose weights are loaded once.  Instances may be shared between threads."""
+    """Encodes and decodes with one model, whose weights are loaded once.  Instances may be shared between threads.
+
+    Decoding gives the same indices on every machine and pixels within one level; encoding gives the same bytes again on
+    the same machine.  Nothing that is set of torch around a call (autocast, inference mode, gradients, default dtype)
+    changes either.  Other thread counts, libraries or devices may make the encoder choose otherwise, and what it
+    writes then decodes to what it chose.
+    """
 
     def __init__(
         self, model: str | None = None, *, model_path: str | os.PathLike[str] | None = None, device: str = "auto"
@@ -50,7 +57,8 @@ class Codec:
         self.model = zoo.load_model(model) if model_path is None else zoo.load_weights(model_path)
         vqvae = self.model.vqvae
         if self.device.type != "cpu":
-            vqvae = copy.deepcopy(vqvae).to(self.device)
+            with shielded():
+                vqvae = copy.deepcopy(vqvae).to(self.device)
         self._encoder = Encoder(self.model, vqvae, self.device)
         self._decoder = Decoder(self.model, vqvae, self.device)
 

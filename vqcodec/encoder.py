@@ -17,6 +17,7 @@ from vqcodec.coding.traversal import Canvas, Indices, walk
 from vqcodec.grouping import GROUP_PIXELS
 from vqcodec.image import Picture
 from vqcodec.metadata import write_metadata
+from vqcodec.model.shield import shielded
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.tiles import Tiling
 from vqcodec.zoo import Model
@@ -44,7 +45,7 @@ class Encoder:
         self._model, self._vqvae, self._device = model, vqvae, device
         self._codebooks = [[q.codebook.cpu().numpy() for q in quantizers] for quantizers in vqvae.quantizers]
 
-    @torch.inference_mode(False)  # refinement needs gradients, whatever mode the caller is in
+    @shielded()
     def encode(
         self, pictures: Sequence[Picture], steps: Sequence[int], beside: Sequence[list[Section]], effort: int
     ) -> list[Coded]:

@@ -14,6 +14,7 @@ from vqcodec.bitstream import Header
 from vqcodec.coding.traversal import Indices
 from vqcodec.grids import Grids
 from vqcodec.image import Pixels
+from vqcodec.model.shield import shielded
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.tiles import Box
 
@@ -44,7 +45,7 @@ class Painter:
         """What must be known of a picture to paint a box: the box and what its pixels depend on."""
         return box.grown(self._reach, self._stride, header.width, header.height)
 
-    @torch.inference_mode()
+    @shielded()
     def preview(self, header: Header, top: Indices) -> Pixels:
         """A picture's coarsest indices (G, H, W) -> coarse pixels (H, W, 3)."""
         if len(self._vqvae.config.levels) == 1:
@@ -54,13 +55,13 @@ class Painter:
 
     def quality(self, step: int) -> Tensor:
         """A quality step as the networks take it: (1,)."""
-        return torch.tensor([self._vqvae.config.knot_positions(step)], device=self._device)
+        return torch.tensor([self._vqvae.config.knot_positions(step)], dtype=torch.float32, device=self._device)
 
     def to_indices(self, grid: Indices) -> Tensor:
         """(G, H, W) -> (1, G, H, W) int64 on the device."""
         return torch.from_numpy(grid)[None].long().to(self._device)
 
-    @torch.inference_mode()
+    @shielded()
     def _paint_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
         window = self.window(header, box)
         parts = []

@@ -27,6 +27,7 @@ from vqcodec.coding.integer_prior import LevelPrior, read_prior
 from vqcodec.config import ModelConfig, from_json, to_json
 from vqcodec.errors import InvalidWeights, UnknownModel
 from vqcodec.files import read_bytes, write_atomically
+from vqcodec.model.shield import shielded
 from vqcodec.model.vqvae import VQVAE
 
 DEFAULT_MODEL = "vqc-1"
@@ -125,6 +126,7 @@ def load_weights(path: str | os.PathLike[str], model_id: str | None = None) -> M
         return _cache[key]
 
 
+@shielded()
 def _read_weights(content: bytes, sha256: str, model_id: str) -> Model:
     try:
         tensors = load(content)
