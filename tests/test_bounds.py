@@ -18,7 +18,7 @@ def test_tiny_files_are_cheap(tiny_weights):
     told = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     assert told["files"] > 20 and told["decoded"] > 0
     assert told["megabytes"] < 100, told["worst"]
-    assert told["ordinary"] < 12, told["worst"]
+    assert told["ordinary"] < 25, told["worst"]  # 6 if nothing disturbs; without bounds it would not end
 
 
 def test_a_region_needs_no_tile_without_limit(tiny_codec):
