@@ -252,6 +252,18 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 @main.command()
 @click.option("--dataset", type=_FOLDER, help="Folder of pictures to tile from; scikit-image's photographs without.")
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Medians of so many.")
+@_reporting
+def ratios(dataset: Path | None, runs: int) -> None:
+    """Times of vqcodec against each other: previews, regions, batches, efforts, whole processes."""
+    from benchmarks import ratios as timing
+    from benchmarks.datasets import open_dataset
+
+    click.echo(timing.describe(list(timing.measure(open_dataset(dataset).photos, runs))))
+
+
+@main.command()
+@click.option("--dataset", type=_FOLDER, help="Folder of pictures to tile from; scikit-image's photographs without.")
 @click.option("--sizes", default="0.4,12", show_default=True, callback=_numbers(float), help="Megapixels of a picture.")
 @click.option("--effort", type=click.IntRange(0, 3), default=1, show_default=True, help="Of the encoder.")
 @_reporting

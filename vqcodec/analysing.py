@@ -15,14 +15,15 @@ from torch.nn import functional as F
 
 from vqcodec.coding.traversal import Indices
 from vqcodec.image import Pixels
+from vqcodec.memory import give_back
 from vqcodec.model.refinement import corrections, first_choice
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 from vqcodec.tiles import Box
 
-WINDOW_WIDTH, WINDOW_HEIGHT = 2048, 1024
+WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 1024
 """Pixels that are analysed at once, apart from a margin; tiles divide them."""
-WHOLE_PIXELS = 1 << 22
+WHOLE_PIXELS = 1 << 21
 """A picture up to this size is one window."""
 
 
@@ -107,6 +108,9 @@ class Subject:
         height, width = self._pixels.shape[:2]
         around = box.grown(self._vqvae.analysis_reach, self._vqvae.config.stride, width, height)
         if self._view is None or self._view.around != around:
+            if self._view is not None:
+                self._view = self._last = None  # before the next, so that memory holds one window
+                give_back()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
             view = _View(around, x, self._vqvae.analyse(x, self._quality), [])
             if self._refine and not self._learned:

@@ -53,11 +53,8 @@ class Decoder:
 
     def decode(self, streams: Sequence[Stream]) -> list[Image.Image]:
         """Streams -> images; they are taken to be checked.  One of which only the top is left becomes its preview."""
-        every = self.grids(streams)
-        return [
-            _image(stream, self._paint(stream, grids), _alpha(stream))
-            for stream, grids in zip(streams, every, strict=True)
-        ]
+        every = self.grids(streams)[::-1]  # what is painted is given up, a large picture's indices are large
+        return [_image(stream, self._paint(stream, every.pop()), _alpha(stream)) for stream in streams]
 
     def _paint(self, stream: Stream, grids: Sequence[Indices]) -> Pixels:
         finer = any(s.kind.is_level and s.kind is not SectionKind.LEVEL_0 for s in stream.sections)

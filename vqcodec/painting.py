@@ -14,11 +14,12 @@ from vqcodec.bitstream import Header
 from vqcodec.coding.traversal import Indices
 from vqcodec.grids import Grids
 from vqcodec.image import Pixels
+from vqcodec.memory import give_back
 from vqcodec.model.shield import shielded
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.tiles import Box
 
-WINDOW = 2048
+WINDOW = 1536
 """Pixels along each side that are painted at once, so that memory does not grow with the picture."""
 
 
@@ -39,6 +40,8 @@ class Painter:
                 part = Box(left, top, min(WINDOW, box.right - left), min(WINDOW, box.bottom - top))
                 at = part.moved(box.left, box.top)
                 pixels[at.top : at.bottom, at.left : at.right] = self._paint_at_once(header, grids, part)
+                if (part.width, part.height) != (box.width, box.height):
+                    give_back()
         return pixels
 
     def window(self, header: Header, box: Box) -> Box:

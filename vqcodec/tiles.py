@@ -144,12 +144,12 @@ class Tiling:
         left = iter(per_tile)
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
-    def join(self, tiles: Mapping[int, NDArray[np.int32]], groups: int) -> list[NDArray[np.int32]]:
+    def join(self, tiles: Mapping[int, NDArray[np.int16]], groups: int) -> list[NDArray[np.int16]]:
         """Indices (G, H, W) of tiles, by their number -> of pictures; zero where a tile is missing."""
         grids = []
         numbers = self.group(range(len(self.windows)))
         for shape, own in zip(self._shapes, numbers, strict=True):
-            grid = np.zeros((groups, *shape), np.int32)
+            grid = np.zeros((groups, *shape), np.int16)
             for number in own:
                 if number in tiles:
                     grid[:, *self.windows[number]] = tiles[number]

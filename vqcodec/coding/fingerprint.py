@@ -47,7 +47,7 @@ def fixed_indices(sizes: Sequence[int], shape: tuple[int, int], start: int) -> I
     count = len(sizes) * shape[0] * shape[1]
     spread = np.arange(start, start + count, dtype=np.uint64) * np.uint64(_RATIO) % np.uint64(2**32)
     limits = np.asarray(sizes, np.uint64)[:, None, None]
-    return (spread.reshape(len(sizes), *shape) * limits >> np.uint64(32)).astype(np.int32)
+    return (spread.reshape(len(sizes), *shape) * limits >> np.uint64(32)).astype(np.int16)
 
 
 def fingerprint(priors: Sequence[LevelPrior]) -> str:

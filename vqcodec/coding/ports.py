@@ -40,7 +40,7 @@ class Reader:
         """See :class:`~vqcodec.coding.traversal.Port`."""
         groups, count, size = logits.shape
         short = shortfalls(logits)
-        chosen = np.empty((count, groups), np.int32)
+        chosen = np.empty((count, groups), np.int16)
         for item, part in wave.parts:
             symbols = self._poppers[item].pop(frequencies(short[:, part].reshape(-1, size)))
             chosen[part] = symbols.reshape(groups, -1).T
@@ -62,7 +62,7 @@ class Known:
     """Indices that are known already: (G, H, W) per item."""
 
     def __init__(self, canvas: Canvas, grids: Sequence[Indices], groups: Sequence[int]):
-        spread = canvas.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int32)
+        spread = canvas.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int16)
         self._slices = np.split(spread, np.cumsum(groups)[:-1], axis=1)
 
     def __call__(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
@@ -93,7 +93,7 @@ class Cheapest:
         costs = np.ascontiguousarray(z) @ words
         costs += self._norms[number]
         costs -= logits * np.float32(BIT_PRICE / LOGIT_UNIT)
-        return costs.argmin(2).T.astype(np.int32)
+        return costs.argmin(2).T.astype(np.int16)
 
 
 @dataclass(frozen=True)

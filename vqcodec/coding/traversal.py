@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from vqcodec.arithmetic import ATTENTION_TAPS, COLUMNS_PER_ROW, LIMIT, PAST, PAST_AND_HERE
 from vqcodec.coding.integer_prior import LevelPrior
 
-Indices = NDArray[np.int32]
+Indices = NDArray[np.int16]
+"""``config.py`` holds codebooks to fewer codewords than that has numbers."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Canvas:
             result[cells] = grid.reshape(len(cells), -1)
         return result
 
-    def collect(self, values: NDArray[np.int32]) -> list[Indices]:
+    def collect(self, values: Indices) -> list[Indices]:
         """(cells, G) -> grids (G, H, W), contiguous."""
         return [
             np.ascontiguousarray(values[cells].T.reshape(-1, height, width))
@@ -115,7 +116,7 @@ def walk(
     steps = np.asarray(quality)
     embedded = canvas.buffer(prior.embedding.channels)
     trunk = canvas.buffer(prior.channels)
-    indices = np.zeros((canvas.size, sum(h.config.groups for h in prior.heads)), np.int32)
+    indices = np.zeros((canvas.size, sum(h.config.groups for h in prior.heads)), np.int16)
     context = None
     if prior.context is not None:
         assert coarse is not None

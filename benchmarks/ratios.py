@@ -1,0 +1,121 @@
+"""Ratios of times that users may count on: a preview against a full decode, a batch against one by one, ...
+
+Both sides of a ratio run alternately in this process, or as processes, and the ratio is the median over the pairs: it
+holds on a machine that is slow or has other things to do, where seconds do not.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.datasets import Photo
+from benchmarks.speed import make_picture
+from vqcodec import Codec
+from vqcodec.tiles import Box
+
+KODAK = 768 * 512 / 1e6
+_LARGE = 6.0
+"""Megapixels of a picture of several tiles."""
+_REGION = 512
+_SMALL = 256
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times longer the one takes than the other, with the median seconds of both."""
+
+    what: str
+    ratio: float
+    one: float
+    other: float
+
+
+def compare(what: str, one: Callable[[], object], other: Callable[[], object], runs: int) -> Ratio:
+    """``one`` against ``other``, after a run of each that does not count."""
+    pairs = [(_seconds(one), _seconds(other)) for _ in range(runs + 1)][1:]
+    ratio = statistics.median(a / b for a, b in pairs)
+    return Ratio(what, ratio, *(statistics.median(side) for side in zip(*pairs, strict=True)))
+
+
+def measure(photos: Sequence[Photo], runs: int) -> Iterator[Ratio]:
+    """Every ratio in turn, on mosaics of the photos."""
+    codec = Codec(device="cpu")
+    picture = make_picture(photos, KODAK)
+    stream = codec.encode(picture)
+    for effort in (1, 2, 3):
+        yield compare(
+            f"encode with effort {effort} / effort 0",
+            lambda effort=effort: codec.encode(picture, effort=effort),  # type: ignore[misc]
+            lambda: codec.encode(picture, effort=0),
+            runs,
+        )
+    yield compare("decode / preview", lambda: codec.decode(stream), lambda: codec.decode_preview(stream), runs)
+    large = codec.encode(make_picture(photos, _LARGE))
+    box = Box(100, 100, _REGION, _REGION)
+    yield compare(
+        f"decode {_LARGE:g} megapixels / a region of {_REGION}x{_REGION}",
+        lambda: codec.decode(large),
+        lambda: codec.decode_region(large, box),
+        runs,
+    )
+    cut = make_picture(photos, 16 * _SMALL**2 * 2.25 / 1e6)
+    small = [cut.crop((x, y, x + _SMALL, y + _SMALL)) for y in range(0, 1024, _SMALL) for x in range(0, 1024, _SMALL)]
+    yield from _batches(codec, f"16 pictures of {_SMALL}x{_SMALL}", small, runs)
+    twenty_four = [make_picture([*photos[i:], *photos[:i]], KODAK) for i in range(24)]
+    yield from _batches(codec, "24 pictures of 768x512", twenty_four, runs)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "a.vqc"), Path(folder, "a.png")
+        source.write_bytes(stream)
+        python = [sys.executable, "-c"]
+        yield compare(
+            "process 'vqcodec decode' / process 'import torch'",
+            lambda: _run([sys.executable, "-m", "vqcodec", "decode", "-f", "--quiet", str(source), str(target)]),
+            lambda: _run([*python, "import torch"]),
+            runs,
+        )
+    yield compare(
+        "process 'vqcodec --help' / process 'import click'",
+        lambda: _run([sys.executable, "-m", "vqcodec", "--help"]),
+        lambda: _run([*python, "import click"]),
+        runs,
+    )
+
+
+def _batches(codec: Codec, what: str, pictures: Sequence[Image.Image], runs: int) -> Iterator[Ratio]:
+    streams = [codec.encode(picture) for picture in pictures]
+    yield compare(
+        f"encode {what} one by one / in a batch",
+        lambda: [codec.encode(picture) for picture in pictures],
+        lambda: list(codec.encode_batch(pictures)),
+        runs,
+    )
+    yield compare(
+        f"decode {what} one by one / in a batch",
+        lambda: [codec.decode(stream) for stream in streams],
+        lambda: list(codec.decode_batch(streams)),
+        runs,
+    )
+
+
+def describe(ratios: Sequence[Ratio]) -> str:
+    """A table in Markdown."""
+    rows = ["| what | ratio | seconds |", "| --- | ---: | ---: |"]
+    rows += [f"| {r.what} | {r.ratio:.2f} | {r.one:.3f} / {r.other:.3f} |" for r in ratios]
+    return "\n".join(rows)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
