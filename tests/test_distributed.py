@@ -314,6 +314,19 @@ def test_digests_find_what_is_there_and_nothing_else():
     assert is_in(["a"], digests([])) == [False]
 
 
+def test_a_table_knows_its_streams_and_forgets_its_failures(tmp_path):
+    table = Table(Storage.at(tmp_path / "table"))
+    assert len(table.finished()) == 0
+    for attempt in range(2):  # the second replaces the first
+        table.write({"key": key, "bytes": b"1", "bpp": 0.5, "error": None} for key in "abc")
+        table.write([{"key": "d", "bytes": None, "bpp": None, "error": "bad"}])
+        assert len(os.listdir(tmp_path / "table")) == 2, attempt
+    assert is_in(["a", "b", "c", "d", "e"], table.finished()) == [True, True, True, False, False]
+    assert sorted(read_table(tmp_path / "table")) == ["a", "b", "c", "d"]
+    table.forget_failures()
+    assert sorted(read_table(tmp_path / "table")) == ["a", "b", "c"]
+
+
 def test_a_damaged_part_is_named(tmp_path):
     (tmp_path / "part-1.parquet").write_bytes(b"PAR1")
     with pytest.raises(UnreadableFile, match="part-1.parquet"):

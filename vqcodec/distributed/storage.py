@@ -104,6 +104,11 @@ class Storage:
         ):
             return bytes(file.read())
 
+    def open(self, key: str) -> Any:
+        """A file of Arrow's to read parts of; what goes wrong while reading is an ``OSError``."""
+        with _named_errors(UnreadableFile):
+            return self._filesystem.open_input_file(self.path(key))
+
     def write(self, key: str, data: bytes) -> None:
         """Write a file whole or not at all; folders are made as they are needed."""
         path = self.path(key)

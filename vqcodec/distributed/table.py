@@ -53,8 +53,9 @@ class Table:
         found = [np.empty(0, "S16")]
         for part in self._parts(_STREAMS):
             try:
-                keys = parquet.read_table(pa.BufferReader(self.storage.read(part)), columns=["key"])["key"]
-            except pa.ArrowException as error:
+                with self.storage.open(part) as file:  # of which only the column of keys is read
+                    keys = parquet.read_table(file, columns=["key"])["key"]
+            except (pa.ArrowException, OSError) as error:
                 raise UnreadableFile(f"{part} is no part of a table of streams") from error
             found.append(digests(keys.to_pylist()))
         return np.sort(np.concatenate(found))
