@@ -110,7 +110,7 @@ class ModelConfig:
     """Width of the networks at half the finest stride."""
     pixel_blocks: int = 2
     lambda_min: float = 0.0006
-    lambda_max: float = 0.13
+    lambda_max: float = 0.18
     knots: int = 8
     entropy_constrained: bool = True
     """Choose codewords by distance and bits; otherwise the nearest one (the VQ-VAE papers)."""

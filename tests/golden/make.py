@@ -47,6 +47,8 @@ def cases():
         yield f"grey-{quality}", crop(i + 1, (40, 33))[:, :, 1], quality, 10
     for i, quality in enumerate([5, 50, 95]):
         yield f"tiles-{quality}", crop(i, (100, 150)), quality, 6
+    for name, alpha in (("alpha", crop(1, (50, 61))[:, :, 0]), ("alpha-flat", np.full((50, 61), 90, np.uint8))):
+        yield name, np.dstack([crop(2, (50, 61)), alpha]), 40, 10
     y, x = np.mgrid[:56, :56]
     flat, noise = np.full((56, 56, 3), 200, np.uint8), rng.integers(0, 256, (56, 56, 3), np.uint8)
     ramp = np.stack([4 * x, 4 * y, 2 * (x + y)], -1).astype(np.uint8)
