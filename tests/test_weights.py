@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -202,3 +204,9 @@ def test_weights_of_the_papers_models_load(tmp_path):
     export(network, tmp_path / "a.safetensors", {"steps": 0})
     model = zoo.load_weights(tmp_path / "a.safetensors")
     assert model.config == PRESETS["vqvae2"] and model.facts == {"steps": 0}
+
+
+def test_loading_does_not_import_half_of_torch():
+    """Building a model on the "meta" device can import sympy and dynamo, which takes seconds."""
+    program = "import sys; from vqcodec import zoo; zoo.load_model(); print({'sympy', 'torch._dynamo'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

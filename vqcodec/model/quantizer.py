@@ -66,7 +66,8 @@ class ProductQuantizer(nn.Module):
     def __init__(self, config: SliceConfig, knots: int, pin_zero: bool):
         super().__init__()
         self.config, self.pin_zero = config, pin_zero
-        codebook = lattice(config.dim, config.size).repeat(config.groups, 1, 1)
+        with torch.device("cpu"):  # on "meta", where a model is only outlined, torch would import sympy for this
+            codebook = lattice(config.dim, config.size).repeat(config.groups, 1, 1)
         self.register_buffer("codebook", codebook)
         self.register_buffer("counts", torch.ones(config.groups, config.size))
         self.register_buffer("sums", codebook.clone())

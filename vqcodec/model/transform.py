@@ -35,7 +35,7 @@ class BlockTransform(nn.Module):
     def __init__(self, inputs: int, block: int, outputs: int):
         super().__init__()
         self.block = block
-        basis = torch.eye(outputs, inputs * block * block)
+        basis = torch.zeros(outputs, inputs * block * block).fill_diagonal_(1)
         self.analysis = nn.Parameter(basis)
         self.synthesis = nn.Parameter(
             basis.T.clone(memory_format=torch.contiguous_format)

@@ -7,6 +7,7 @@ chooses indices (with whatever prior it has) between :meth:`VQVAE.latents` and :
     analyse -> [ latents -> (choose indices) -> advance ] for every level -> pixels
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,10 +48,10 @@ class VQVAE(nn.Module):
         self.quantizers = Parts(
             Parts(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices) for level in levels
         )
-        gains = [config.gain_at(i / (knots - 1)) for i in range(knots)]
         with torch.no_grad():
             for vector in self.log_gain:
-                vector.values.copy_(torch.tensor(gains).log()[:, None])
+                for knot, values in enumerate(vector.values):
+                    values.fill_(math.log(config.gain_at(knot / (knots - 1))))
 
     def transforms(self) -> list[BlockTransform]:
         """The block transforms, coarse to fine; ``transforms()[i]`` makes the linear latents of level ``i``."""
