@@ -341,8 +341,10 @@ def test_encoding_inside_inference_mode(tiny_codec):
 def test_large_pictures_are_painted_in_windows(tiny_codec, monkeypatch):
     data = tiny_codec.encode(picture(200, 300), 70)
     whole = np.int16(tiny_codec.decode(data))
+    preview = tiny_codec.decode_preview(data)
     monkeypatch.setattr(painting, "WINDOW", 96)
     assert np.abs(np.int16(tiny_codec.decode(data)) - whole).max() <= 1
+    assert tiny_codec.decode_preview(data).tobytes() == preview.tobytes()
 
 
 def test_a_preview_needs_the_top_only(tiny_codec, monkeypatch):

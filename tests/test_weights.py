@@ -208,5 +208,7 @@ def test_weights_of_the_papers_models_load(tmp_path):
 
 def test_loading_does_not_import_half_of_torch():
     """Building a model on the "meta" device can import sympy and dynamo, which takes seconds."""
-    program = "import sys; from vqcodec import zoo; zoo.load_model(); print({'sympy', 'torch._dynamo'} & set(sys.modules))"
+    program = (
+        "import sys; from vqcodec import zoo; zoo.load_model(); print({'sympy', 'torch._dynamo'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

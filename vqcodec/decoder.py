@@ -116,6 +116,6 @@ def _image(stream: Stream, pixels: Pixels, alpha: Pixels | None) -> Image.Image:
 def _alpha(stream: Stream) -> Pixels | None:
     """The alpha plane (H, W), if there is one."""
     for section in stream.sections:
-        if section.kind is SectionKind.ALPHA:
+        if section.kind is SectionKind.ALPHA and stream.header.layout.has_alpha:
             return read_alpha(section.payload, stream.header.width, stream.header.height)
     return None

@@ -4,7 +4,7 @@ The synthesis is a function of finite reach, so a rectangle needs the indices ar
 any size can be painted window by window.  The way there is ``analysing.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -34,27 +34,18 @@ class Painter:
     def paint(self, header: Header, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
         """A picture's indices (G, H, W) per level -> its pixels (H, W, 3), or those in a box."""
         box = box or Box(0, 0, header.width, header.height)
-        pixels = np.empty((box.height, box.width, 3), np.uint8)
-        for top in range(box.top, box.bottom, WINDOW):
-            for left in range(box.left, box.right, WINDOW):
-                part = Box(left, top, min(WINDOW, box.right - left), min(WINDOW, box.bottom - top))
-                at = part.moved(box.left, box.top)
-                pixels[at.top : at.bottom, at.left : at.right] = self._paint_at_once(header, grids, part)
-                if (part.width, part.height) != (box.width, box.height):
-                    give_back()
-        return pixels
+        return _window_by_window(box, lambda part: self._paint_at_once(header, grids, part))
 
     def window(self, header: Header, box: Box) -> Box:
         """What must be known of a picture to paint a box: the box and what its pixels depend on."""
         return box.grown(self._reach, self._stride, header.width, header.height)
 
-    @shielded()
     def preview(self, header: Header, top: Indices) -> Pixels:
         """A picture's coarsest indices (G, H, W) -> coarse pixels (H, W, 3)."""
         if len(self._vqvae.config.levels) == 1:
             return self.paint(header, [top])
-        x = self._vqvae.preview(self.to_indices(top), self.quality(header.quality))
-        return _to_pixels(x)[: header.height, : header.width]
+        box = Box(0, 0, header.width, header.height)
+        return _window_by_window(box, lambda part: self._preview_at_once(header, top, part))
 
     def quality(self, step: int) -> Tensor:
         """A quality step as the networks take it: (1,)."""
@@ -63,6 +54,12 @@ class Painter:
     def to_indices(self, grid: Indices) -> Tensor:
         """(G, H, W) -> (1, G, H, W) int64 on the device."""
         return torch.from_numpy(grid)[None].long().to(self._device)
+
+    @shielded()
+    def _preview_at_once(self, header: Header, top: Indices, box: Box) -> Pixels:
+        rows, columns = box.positions(self._stride, self._stride)
+        x = self._vqvae.preview(self.to_indices(top[:, rows, columns]), self.quality(header.quality))
+        return _to_pixels(x)[: box.height, : box.width]
 
     @shielded()
     def _paint_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
@@ -74,6 +71,20 @@ class Painter:
         pixels = _to_pixels(self._vqvae.decode(Grids(tuple(parts)), self.quality(header.quality)))
         inside = box.moved(window.left, window.top)
         return pixels[inside.top : inside.bottom, inside.left : inside.right]
+
+
+def _window_by_window(box: Box, paint: Callable[[Box], Pixels]) -> Pixels:
+    """The pixels (H, W, 3) of a box, made of those that ``paint`` gives for the windows in it."""
+    if max(box.width, box.height) <= WINDOW:
+        return paint(box)
+    pixels = np.empty((box.height, box.width, 3), np.uint8)
+    for top in range(box.top, box.bottom, WINDOW):
+        for left in range(box.left, box.right, WINDOW):
+            part = Box(left, top, min(WINDOW, box.right - left), min(WINDOW, box.bottom - top))
+            at = part.moved(box.left, box.top)
+            pixels[at.top : at.bottom, at.left : at.right] = paint(part)
+            give_back()
+    return pixels
 
 
 def _to_pixels(x: Tensor) -> Pixels:
