@@ -17,8 +17,7 @@ from PIL import Image
 
 from benchmarks.datasets import Photo
 from benchmarks.speed import make_picture
-from vqcodec import Codec
-from vqcodec.tiles import Box
+from vqcodec import Box, Codec
 
 KODAK = 768 * 512 / 1e6
 _LARGE = 6.0

@@ -19,6 +19,7 @@ from typing import Any
 from vqcodec.errors import VqcError
 
 _HOME = {
+    "Box": "vqcodec.tiles",
     "Codec": "vqcodec.codec",
     "decode": "vqcodec.api",
     "decode_file": "vqcodec.api",
