@@ -76,6 +76,18 @@ def test_resuming_is_exact(crops, tmp_path):
             assert torch.equal(a, b), name
 
 
+@pytest.mark.parametrize("stage", ["joint", "prior"])
+def test_every_parameter_of_a_stage_has_one_optimizer(crops, tmp_path, stage):
+    run = trainer(tmp_path, crops, stage=stage)
+    run.train_step()
+    moments = [name.rpartition(".") for name in run.optimizer.state()]
+    by_adam = [name.removeprefix("adam.") for name, _, moment in moments if moment == "exp_avg"]
+    by_muon = [name.removeprefix("muon.") for name, _, moment in moments if moment == "momentum_buffer"]
+    trained = [name for name, _ in run.network.named_parameters() if stage == "joint" or name.startswith("prior.")]
+    assert sorted(by_adam + by_muon) == sorted(trained)
+    assert "prior.0.past.weight" in by_muon and "prior.0.heads.0.coefficients.weight" in by_adam
+
+
 def test_training_goes_on_from_shipped_weights(crops, tmp_path):
     network = fresh_network(TINY, crops, seed=0, size=32)
     export(network, tmp_path / "a.safetensors", {})

@@ -24,6 +24,7 @@ from vqcodec.training.data import Crops, principal_axes
 from vqcodec.training.evaluate import Report, evaluate
 from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
 from vqcodec.training.objective import encode, joint_loss, learn_codebooks, prior_loss
+from vqcodec.training.optimizer import Optimizer
 
 LOG_FIELDS = [
     "time",
@@ -89,26 +90,6 @@ def start_transforms(network: Network, crops: Crops, size: int) -> None:
         source = transform(source)[:, : level.predicted].detach()
 
 
-def parameter_groups(network: Network, stage: str) -> list[dict[str, object]]:
-    """Parameters of a stage with their share of the learning rate.
-
-    Adam moves each weight by the learning rate at once.  Layers that start at zero in front of the pixels or the
-    quantizer, and transforms that start orthonormal, would kick; they go more slowly.
-    """
-    if stage == "prior":
-        return [{"params": list(network.prior.parameters()), "share": 1.0}]
-    linear = [p for t in network.vqvae.transforms() for p in t.parameters()]
-    outputs = [network.vqvae.pixel_synthesis.out, *(p.out for p in network.vqvae.project)]
-    outs = [p for layer in outputs for p in layer.parameters()]
-    special = {id(p) for p in [*linear, *outs]}
-    rest = [p for p in network.parameters() if id(p) not in special]
-    return [
-        {"params": rest, "share": 1.0},
-        {"params": linear, "share": 0.1},
-        {"params": outs, "share": 0.3},
-    ]
-
-
 class Trainer:
     """One run.  Works alone, or as one of several processes that ``torchrun`` has started."""
 
@@ -116,8 +97,7 @@ class Trainer:
         self.folder, self.plan, self.crops, self.device = folder, plan, crops, device
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network)
-        self.optimizer = torch.optim.Adam(parameter_groups(self.network, plan.stage), lr=plan.rate, fused=True)
-        self.names = {id(p): name for name, p in self.network.named_parameters()}
+        self.optimizer = Optimizer(self.network, plan.stage)
         self.step, self.minutes = 0, 0.0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if dist.is_initialized() else 0
@@ -132,10 +112,7 @@ class Trainer:
         if self.rank:
             return
         tensors = with_prefix("network", self.network.state_dict()) | with_prefix("average", self.average.state_dict())
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                state = self.optimizer.state.get(parameter, {})
-                tensors |= with_prefix(f"adam.{self.names[id(parameter)]}", state)
+        tensors |= self.optimizer.state()
         facts = {"step": self.step, "minutes": self.minutes, "plan": dataclasses.asdict(self.plan)}
         save_state(self.state_file, self.network.config, tensors, facts)
 
@@ -144,13 +121,7 @@ class Trainer:
         _, tensors, facts = load_state(self.state_file)
         self.network.load_state_dict(under_prefix("network", tensors))
         self.average.load_state_dict(under_prefix("average", tensors))
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                state = under_prefix(f"adam.{self.names[id(parameter)]}", tensors)
-                if state:
-                    # The step counter stays where Adam put it, the moments go to the device.
-                    moved = {k: v.to(self.device) for k, v in state.items()}
-                    self.optimizer.state[parameter] = moved
+        self.optimizer.load_state(tensors)
         self.step, self.minutes = int(str(facts["step"])), float(str(facts["minutes"]))
 
     def done(self) -> float:
@@ -183,9 +154,7 @@ class Trainer:
         for part in (network.vqvae, network.prior):
             nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
         rate = plan.learning_rate(self.step, self.done())
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
-        self.optimizer.step()
+        self.optimizer.step(rate)
         if joint:
             learn_codebooks(network.vqvae, encoding, quality)
             if not network.config.entropy_constrained and self.step % 100 == 99:
