@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,19 +10,21 @@ from vqcodec import grouping
 from vqcodec.grouping import form_groups, in_groups
 
 
-@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), max_size=30))
-def test_every_picture_is_in_one_group(sizes):
-    groups = form_groups(sizes)
+@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), max_size=30), st.integers(1, 8))
+def test_every_picture_is_in_one_group(sizes, threads):
+    groups = form_groups(sizes, threads)
+    whole = sum(-(-height // 16) * -(-width // 16) for height, width in sizes)
     assert sorted(i for group in groups for i in group) == list(range(len(sizes)))
     for group in groups:
         if len(group) > 1:
             cells = [(-(-sizes[i][0] // 16), -(-sizes[i][1] // 16)) for i in group]
             area = sum(h * w for h, w in cells)
-            assert area * 256 <= grouping.GROUP_PIXELS
+            assert area * 256 <= grouping.GROUP_PIXELS and area * threads <= whole
             assert sum(h for h, _ in cells) * max(w for _, w in cells) <= 2 * area
 
 
 def test_alike_pictures_share_a_group():
+    assert form_groups([(256, 256)] * 8, 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert form_groups([(256, 256)] * 8) == [list(range(8))]
     assert form_groups([(5000, 1), (1, 5000)]) == [[0], [1]]
 
@@ -36,8 +39,9 @@ def size(number: int) -> tuple[int, int]:
     return 16, 16 * (1 + number % 3)
 
 
-def test_one_bad_member_fails_alone_and_order_is_kept():
-    outcomes = list(in_groups(["7", "x", "13", "8", "9", "10"], int, size, double))
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_one_bad_member_fails_alone_and_order_is_kept(threads):
+    outcomes = list(in_groups(["7", "x", "13", "8", "9", "10"], int, size, double, threads))
     assert [o.index for o in outcomes] == list(range(6))
     assert [o.result for o in outcomes] == [14, None, None, 16, 18, 20]
     assert [str(o.error) for o in outcomes if o.error] == [

@@ -201,9 +201,9 @@ class _Worker:
 
     def set_up(self, task: Task, weights: Weights, threads: int) -> None:
         """Once, when the process starts."""
-        import torch
+        from vqcodec.threads import restrict
 
-        torch.set_num_threads(threads)
+        restrict(threads)
         try:
             self.codec, self.task = weights.load(), task
         except VqcError as error:  # told with every file: an initializer that raises only breaks the pool

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vqcodec import metrics, zoo
+from vqcodec import metrics, threads, zoo
 from vqcodec.bitstream import Header, Stream, read_stream
 from vqcodec.coding.traversal import Indices
 from vqcodec.config import QUALITY_STEPS
@@ -135,7 +135,7 @@ class Codec:
 
         return (
             Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
-            for o in in_groups(images, read, size, work)
+            for o in in_groups(images, read, size, work, threads.available())
         )
 
     def decode_batch(
@@ -156,7 +156,7 @@ class Codec:
 
         return (
             Decoded(o.index, o.result, o.error, defects(o.prepared) if o.prepared else (), o.seconds)
-            for o in in_groups(streams, read, size, work)
+            for o in in_groups(streams, read, size, work, threads.available())
         )
 
     def encode_to_goal(

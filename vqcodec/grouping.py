@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from vqcodec.threads import concurrently
+
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -39,6 +41,7 @@ def in_groups(
     prepare: Callable[[Item], Prepared],
     size: Callable[[Prepared], tuple[int, int]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
+    threads: int = 1,
 ) -> Iterator[Outcome[Prepared, Result]]:
     """Prepare each item and work on them group by group; the outcomes come in the order of the items.
 
@@ -47,6 +50,7 @@ def in_groups(
         prepare: reads one item.
         size: height and width in pixels of a prepared item.
         work: turns a group into results; where it fails, it is called again for each member alone.
+        threads: how many groups may be worked on at once.
     """
     window: list[Outcome[Prepared, Result]] = []
     pixels = 0
@@ -61,22 +65,25 @@ def in_groups(
             window.append(Outcome(index, prepared, seconds=time.perf_counter() - start))
             pixels += height * width
         if pixels >= WINDOW_PIXELS or len(window) == WINDOW_ITEMS:
-            yield from _finish(window, size, work)
+            yield from _finish(window, size, work, threads)
             window, pixels = [], 0
-    yield from _finish(window, size, work)
+    yield from _finish(window, size, work, threads)
 
 
 def _finish(
     window: list[Outcome[Prepared, Result]],
     size: Callable[[Prepared], tuple[int, int]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
+    threads: int,
 ) -> Iterator[Outcome[Prepared, Result]]:
     waiting = {i: o.prepared for i, o in enumerate(window) if o.prepared is not None}
     done: dict[int, Outcome[Prepared, Result]] = {i: o for i, o in enumerate(window) if i not in waiting}
     places = list(waiting)
     following = 0
-    for group in form_groups([size(waiting[i]) for i in places]):
-        done |= _work([(places[i], window[places[i]]) for i in group], work)
+    groups = form_groups([size(waiting[i]) for i in places], threads)
+    members = ([(places[i], window[places[i]]) for i in group] for group in groups)
+    for outcomes in concurrently(lambda some: _work(some, work), members, min(threads, len(groups))):
+        done |= outcomes
         while following in done:  # nobody waits for a result whose turn it is
             yield done.pop(following)
             following += 1
@@ -107,18 +114,21 @@ def _work(
     }
 
 
-def form_groups(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+def form_groups(sizes: Sequence[tuple[int, int]], threads: int = 1) -> list[list[int]]:
     """Heights and widths in pixels -> groups of their numbers, each of similar widths and not too large.
 
-    A walk lays its pictures on a strip as wide as the widest; at most half of it may be waste.
+    A walk lays its pictures on a strip as wide as the widest; at most half of it may be waste.  With several threads,
+    no group of more than one picture has more than a thread's share of all pixels.
     """
     cells = [(-(-height // _CELL), -(-width // _CELL)) for height, width in sizes]
+    share = sum(height * width for height, width in cells) / threads
+    largest = min(GROUP_PIXELS / _CELL**2, share)
     groups: list[list[int]] = []
     rows = area = 0
     for i in sorted(range(len(cells)), key=lambda i: cells[i][::-1]):
         height, width = cells[i]
         rows, area = rows + height, area + height * width
-        if not groups or area * _CELL**2 > GROUP_PIXELS or rows * width > 2 * area:
+        if not groups or area > largest or rows * width > 2 * area:
             groups.append([])
             rows, area = height, height * width
         groups[-1].append(i)

@@ -28,6 +28,8 @@ from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, SliceConfig
 from vqcodec.errors import InvalidWeights
 
 Array = NDArray[np.float32]
+Values = NDArray[np.float64]
+"""What attention averages: weighted sums leave the range in which float32 is exact."""
 Arrays = MutableMapping[str, NDArray[np.generic]]
 """Arrays by name; whoever reads one takes it out, so that what nobody knows is left."""
 
@@ -51,17 +53,19 @@ def _take_scale(arrays: Arrays, name: str, outputs: int) -> Array:
 
 @dataclass(frozen=True)
 class Linear:
-    """``floor((x @ weight + bias) * scale)`` on integers; ``scale`` holds powers of two."""
+    """``floor(x @ weight + bias)`` on integers ``x``.
+
+    ``weight`` (inputs, outputs) and ``bias`` (outputs,) are integers times a power of two for each output, which
+    changes the exponent of every sum and not a digit of it.
+    """
 
     weight: Array
     bias: Array
-    scale: Array
 
     def __call__(self, x: Array) -> Array:
         """(N, inputs) -> (N, outputs)."""
         y = x @ self.weight
         y += self.bias
-        y *= self.scale
         return np.floor(y, out=y)
 
     @classmethod
@@ -77,12 +81,16 @@ class Linear:
         reach = np.abs(weight).sum(0, dtype=np.float64) * limit + np.abs(bias)
         if reach.max(initial=0) >= EXACT:
             raise InvalidWeights(f"{name!r} can reach {reach.max():.0f}, float32 is exact below {EXACT}")
-        return cls(weight, bias, scale)
+        return cls(weight * scale, bias * scale)
+
+
+def _clip(x: Array, least: int, most: int) -> Array:
+    np.maximum(x, least, out=x)  # these two are twice as fast on small arrays as np.clip
+    return np.minimum(x, most, out=x)
 
 
 def _activate(x: Array) -> Array:
-    np.maximum(x, 0, out=x)  # twice as fast on small arrays as clip
-    return np.minimum(x, LIMIT, out=x)
+    return _clip(x, 0, LIMIT)
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ class Context:
         x = self.embedding(indices.reshape(groups, -1).T).reshape(height, width, -1)
         h = _activate(self.first(_neighbourhoods(x)))
         h = _activate(h + self.second(_neighbourhoods(h.reshape(height, width, -1))))
-        y = np.clip(self.up(h), -LIMIT, LIMIT)
+        y = _clip(self.up(h), -LIMIT, LIMIT)
         # Sub-pixels as torch's pixel_shuffle orders them: channel, row, column.
         channels = y.shape[1] // 4
         y = y.reshape(height, width, channels, 2, 2).transpose(0, 3, 1, 4, 2)
@@ -163,44 +171,45 @@ class Attention:
     """Causal attention over a window; the walk hands in the keys and values of the window."""
 
     heads: int
-    query: Linear
-    key: Linear
-    value: Linear
+    project: Linear
+    """To query, key and value, side by side."""
     bias: Array
     out: Linear
 
-    def keys_values(self, h: Array) -> Array:
-        """(N, C) -> (N, 2, width): what later positions will see of these."""
-        return np.stack([np.clip(f(h), -LIMIT, LIMIT) for f in (self.key, self.value)], 1)
+    @property
+    def width(self) -> int:
+        """Channels of a query, of a key and of a value."""
+        return self.heads * HEAD_DIM
 
-    def __call__(self, h: Array, window: Array, inside: NDArray[np.bool_]) -> Array:
-        """``h`` (N, C), ``window`` (N, taps, 2, width), ``inside`` (N, taps) -> (N, C)."""
-        count, taps = inside.shape
-        query = np.clip(self.query(h), -LIMIT, LIMIT).reshape(count, self.heads, HEAD_DIM)
-        split = window.reshape(count, taps, 2, self.heads, HEAD_DIM)
-        scores = np.einsum("nhd,nthd->nht", query, split[:, :, 0])
-        scores = np.floor(scores * np.float32(2.0**-SCORE_SHIFT)) + self.bias[:, 1:]
-        empty = np.broadcast_to(self.bias[:, :1], (count, self.heads, 1))
+    def queries_keys_values(self, h: Array) -> list[Array]:
+        """(N, C) -> three times (N, width): what these positions ask for, and what later ones will see of them."""
+        return np.split(_clip(self.project(h), -LIMIT, LIMIT), 3, axis=1)
+
+    def __call__(self, query: Array, keys: Array, values: Values, inside: NDArray[np.bool_]) -> Array:
+        """``query`` (N, width), ``keys`` and ``values`` (N, taps, width), ``inside`` (N, taps) -> (N, C)."""
+        shape = (*inside.shape, self.heads, HEAD_DIM)
+        scores = keys.reshape(shape).transpose(0, 2, 1, 3) @ query.reshape(-1, self.heads, HEAD_DIM, 1)
+        scores = np.floor(scores[..., 0] * np.float32(2.0**-SCORE_SHIFT)) + self.bias[:, 1:]
+        empty = self.bias[:, :1]
         scores = np.where(inside[:, None], scores, -np.float32(EXACT))
         largest = np.maximum(scores.max(2, keepdims=True, initial=-EXACT), empty)
         weights = TABLE[np.minimum(largest - scores, TABLE_SIZE - 1).astype(np.intp)] * inside[:, None]
         total = weights.sum(2) + TABLE[np.minimum(largest - empty, TABLE_SIZE - 1).astype(np.intp)][:, :, 0]
-        summed = np.einsum("nht,nthd->nhd", weights, split[:, :, 1].astype(np.float64))
+        summed = (weights[:, :, None] @ values.reshape(shape).transpose(0, 2, 1, 3))[:, :, 0]
         # Both are integers below 2^53 and the quotient is small, so the rounded division floors as the exact one does.
         attended = np.floor(summed * ATTENTION_RATIO / total[:, :, None])
-        return self.out(attended.reshape(count, -1).astype(np.float32))
+        return self.out(attended.reshape(len(query), -1).astype(np.float32))
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, channels: int, heads: int) -> "Attention":
         """From ``name.query``, ``.key``, ``.value``, ``.bias`` (heads, taps + 1: the empty slot first) and ``.out``."""
         width = heads * HEAD_DIM
-        query, key, value = (
-            Linear.read(arrays, f"{name}.{part}", channels, width) for part in ("query", "key", "value")
-        )
+        parts = [Linear.read(arrays, f"{name}.{part}", channels, width) for part in ("query", "key", "value")]
+        project = Linear(np.concatenate([p.weight for p in parts], 1), np.concatenate([p.bias for p in parts]))
         room = EXACT - 1 - HEAD_DIM * LIMIT**2  # what the product of query and key leaves of a score
         bias = _take(arrays, f"{name}.bias", (heads, len(ATTENTION_TAPS) + 1), room)
         out = Linear.read(arrays, f"{name}.out", width, channels, LIMIT * ATTENTION_RATIO)
-        return cls(heads, query, key, value, bias, out)
+        return cls(heads, project, bias, out)
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,7 @@ class Head:
     coefficients: Linear
     quality: Array
     features: Array
-    scale: Array
+    """(G, rank, K): integers times a power of two for each group."""
 
     def __call__(self, h: Array, quality: NDArray[np.integer]) -> Array:
         """``h`` (N, C), quality steps (N,) -> logits (G, N, K)."""
@@ -222,10 +231,9 @@ class Head:
         u = _activate(u + self.third(_activate(self.second(u))))
         p = self.coefficients(u)
         p += self.quality[quality]
-        np.clip(p, -FINE_LIMIT, FINE_LIMIT, out=p)
+        _clip(p, -FINE_LIMIT, FINE_LIMIT)
         rows = np.ascontiguousarray(p.reshape(len(p), self.config.groups, -1).transpose(1, 0, 2))
         logits = rows @ self.features
-        logits *= self.scale
         return np.floor(logits, out=logits)
 
     @classmethod
@@ -242,8 +250,7 @@ class Head:
             Linear.read(arrays, f"{name}.third", hidden, hidden),
             Linear.read(arrays, f"{name}.coefficients", hidden, config.groups * rank),
             _take(arrays, f"{name}.quality", (QUALITY_STEPS, config.groups * rank)),
-            features,
-            _take_scale(arrays, f"{name}.exponent", config.groups)[:, None, None],
+            features * _take_scale(arrays, f"{name}.exponent", config.groups)[:, None, None],
         )
 
 

@@ -6,6 +6,7 @@ because it chose them (encoding), read them (decoding) or knew them (measuring).
 directions, so that the two sides cannot disagree.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,11 +34,8 @@ class Wave:
     @cached_property
     def parts(self) -> list[tuple[int, slice]]:
         """Each item that is present, with its stretch of the wave."""
-        present, starts = np.unique(self.items, return_index=True)
-        ends = [*starts.tolist()[1:], len(self.items)]
-        return [
-            (item, slice(start, end)) for item, start, end in zip(present.tolist(), starts.tolist(), ends, strict=True)
-        ]
+        bounds = [0, *(np.flatnonzero(np.diff(self.items)) + 1).tolist(), len(self.items)]
+        return [(int(self.items[start]), slice(start, end)) for start, end in itertools.pairwise(bounds)]
 
 
 class Canvas:
@@ -124,18 +122,23 @@ def walk(
     past, near = canvas.offsets(PAST), canvas.offsets(PAST_AND_HERE)
     if prior.attention is not None:
         window = canvas.offsets(ATTENTION_TAPS)
-        memory = canvas.buffer(2, prior.attention.key.weight.shape[1])
+        keys = canvas.buffer(prior.attention.width)
+        values = canvas.buffer(prior.attention.width).astype(np.float64)
         inside = np.zeros(canvas.size, bool)
         inside[np.concatenate(canvas.cells_of)] = True
     for wave in canvas.waves:
         cells, step = wave.cells, steps[wave.items]
-        h = prior.trunk_start(embedded[cells[:, None] + past], None if context is None else context[cells], step)
+        h = prior.trunk_start(
+            embedded.take(cells[:, None] + past, 0), None if context is None else context.take(cells, 0), step
+        )
         if prior.attention is not None:
             seen = cells[:, None] + window
-            memory[cells] = prior.attention.keys_values(h)
-            h = np.clip(h + prior.attention(h, memory[seen], inside[seen]), 0, LIMIT)
+            query, keys[cells], values[cells] = prior.attention.queries_keys_values(h)
+            h = np.clip(
+                h + prior.attention(query, keys.take(seen, 0), values.take(seen, 0), inside.take(seen)), 0, LIMIT
+            )
         trunk[cells] = h
-        known = prior.trunk_end(trunk[cells[:, None] + near], h)
+        known = prior.trunk_end(trunk.take(cells[:, None] + near, 0), h)
         group = channel = 0
         for number, head in enumerate(prior.heads):
             chosen = port.exchange(number, wave, head(known, step))

@@ -196,9 +196,9 @@ class _Encoder:
     """
 
     def __init__(self, places: _Places, task: EncodeTask, weights: Weights, finished: Any, ledger: Any):
-        import torch
+        from vqcodec.threads import restrict  # with torch, which only the workers need
 
-        torch.set_num_threads(1)
+        restrict(1)
         self._places, self._task, self._codec = places, task, weights.load()
         self._finished = ray.get(finished)
         self._ledger = ledger

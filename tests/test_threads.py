@@ -1,0 +1,54 @@
+"""Threads: results in order, limits that end, nothing that is computed for nobody."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from vqcodec import threads
+from vqcodec.threads import concurrently
+
+
+def limits() -> set[tuple[str, int]]:
+    return {(pool["filepath"], pool["num_threads"]) for pool in threads._pools.info()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_results_are_in_order_and_limits_end(count):
+    before = limits(), torch.get_num_threads()
+    begun = threading.Barrier(count, timeout=30)
+
+    def work(number):
+        begun.wait()  # all threads are at work at once
+        time.sleep(0.01 * (number % 2))
+        return number, torch.get_num_threads()
+
+    results = list(concurrently(work, range(3 * count), count))
+    assert [number for number, _ in results] == list(range(3 * count))
+    if count > 1:
+        assert {seen for _, seen in results} == {max(1, before[1] // count)}
+    assert (limits(), torch.get_num_threads()) == before
+
+
+def test_callers_share_the_limit():
+    before = limits()
+    one, other = (concurrently(str, range(3), 2) for _ in range(2))
+    assert next(one) == next(other) == "0"
+    assert {n for _, n in limits()} != {0}
+    one.close()
+    assert list(other) == ["1", "2"]
+    assert limits() == before
+
+
+def test_what_nobody_waits_for_is_not_begun():
+    done = []
+    results = concurrently(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
+    next(results)
+    results.close()
+    assert len(done) < 50
+
+
+def test_an_error_is_the_callers():
+    with pytest.raises(ZeroDivisionError):
+        list(concurrently(lambda number: 1 // number, [1, 0], 2))

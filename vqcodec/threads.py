@@ -1,0 +1,82 @@
+"""Several pieces of work at once, in threads of this process.
+
+Nearly all of a walk's time is spent inside numpy and torch, which let other threads run meanwhile.  Where several
+threads work, each gets its share of the cores for what numpy and torch do: more would only wait for each other.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np  # noqa: F401 (loaded before its thread pool is looked for)
+import torch
+from threadpoolctl import ThreadpoolController
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST = 4
+"""More threads would wait for the interpreter, which runs one at a time; processes are for that many cores."""
+
+_pools = ThreadpoolController()
+
+
+def available() -> int:
+    """How many threads are worth while here: as many as torch is told to use, up to a limit."""
+    return min(_MOST, torch.get_num_threads())
+
+
+def restrict(threads: int) -> None:
+    """Keep what torch and numpy do in this process to so many threads."""
+    torch.set_num_threads(threads)
+    _pools.limit(limits=threads, user_api="blas")
+
+
+def concurrently(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """What ``work`` makes of every item, in order; with one thread each only when it is asked for."""
+    if threads <= 1:
+        yield from map(work, items)
+        return
+    share = max(1, torch.get_num_threads() // threads)
+    with _blas.held_to(share), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
+        ahead = deque(pool.submit(work, item) for item in items)
+        try:
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _start(share: int) -> None:
+    torch.get_num_threads()  # makes torch set up this thread, which would undo the next line later
+    _pools.limit(limits=share, user_api="openmp")  # of this thread alone, unlike torch.set_num_threads
+
+
+class _Blas:
+    """The one limit of numpy's matrix products, which all callers of this process share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+
+    @contextmanager
+    def held_to(self, threads: int) -> Iterator[None]:
+        """Inside, products run on so many threads; the first caller's number counts until the last one leaves."""
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._limit = _pools.limit(limits=threads, user_api="blas")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._limit.restore_original_limits()
+
+
+_blas = _Blas()
