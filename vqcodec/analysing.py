@@ -21,8 +21,8 @@ from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 from vqcodec.tiles import Box
 
-WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 1024
-"""Pixels that are analysed at once, apart from a margin; tiles divide them."""
+WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
+"""Pixels that are analysed at once, apart from a margin; tiles divide their width."""
 WHOLE_PIXELS = 1 << 21
 """A picture up to this size is one window."""
 
@@ -59,13 +59,22 @@ class Subject:
         in raster order: what was computed for a window is kept until another one is needed.
         """
         stride = self._vqvae.config.levels[level].stride
-        box = self._window(rows.start * stride, columns.start * stride)
+        parts, top = [], rows.start
+        while top < rows.stop:
+            box = self._window(top * stride, columns.start * stride)
+            own_rows, own_columns = self._positions(box, level)
+            bottom = min(rows.stop, own_rows.stop)
+            z = self._latents_of(box, level, coarser)[:, top - own_rows.start : bottom - own_rows.start]
+            parts.append(z[:, :, columns.start - own_columns.start : columns.stop - own_columns.start])
+            top = bottom
+        return torch.cat(parts, 1).cpu().numpy()
+
+    def _latents_of(self, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+        """Those of a window, (D, rows, columns)."""
         if self._last is None or self._last[:2] != (level, box):
             view = self._look(box)
             self._last = level, box, self._analyse(view, level, coarser)[0][0][:, *self._inside(view, box, level)]
-        top, left = rows.start - box.top // stride, columns.start - box.left // stride
-        part = self._last[2][:, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
-        return part.cpu().numpy()
+        return self._last[2]
 
     def learn(self, grids: Sequence[Indices]) -> None:
         """Improve the latents after all levels were coded as ``grids`` (G, H, W) from those that there are now."""

@@ -90,20 +90,23 @@ class Decoder:
         coarse: dict[int, Indices] = {}
         for level, prior in enumerate(self._model.priors[:levels]):
             tiling = Tiling.of_level(headers, self._model.config, level)
-            found = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
-            payloads = {i: payload for i, payload in found if payload is not None and (level == 0 or i in coarse)}
+            sections = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
+            payloads = {i: payload for i, payload in sections if payload is not None and (level == 0 or i in coarse)}
             steps = tiling.repeat([header.quality for header in headers])
-            tiles: dict[int, Indices] = {}
+            made = tiling.blank(self._model.config.levels[level].groups)
+            tiles = tiling.views(made)
             for some in tiling.portions(GROUP_PIXELS, payloads):
                 shapes = [tiling.tile_shapes[i] for i in some]
                 reader = Reader([payloads[i] for i in some], shapes)
                 canvas = Canvas(prior, shapes)
                 above = [coarse[i] for i in some] if level else None
-                tiles |= zip(some, walk(prior, canvas, above, [steps[i] for i in some], reader), strict=True)
+                found = walk(prior, canvas, above, [steps[i] for i in some], reader)
+                for i, indices in zip(some, found, strict=True):
+                    tiles[i][:] = indices
                 reader.finish()
-            for grids, grid in zip(result, tiling.join(tiles, self._model.config.levels[level].groups), strict=True):
+            for grids, grid in zip(result, made, strict=True):
                 grids.append(grid)
-            coarse = tiles
+            coarse = {i: tiles[i] for i in payloads}
         return result
 
 

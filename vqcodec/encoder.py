@@ -78,22 +78,25 @@ class Encoder:
         """Choose indices and code them: for each picture the grids of its levels, and their sections."""
         sections: list[list[Section]] = [[] for _ in headers]
         grids: list[list[Indices]] = [[] for _ in headers]
-        coarse: dict[int, Indices] = {}
+        coarse: list[Indices] = []
         for level, prior in enumerate(self._model.priors):
             tiling = Tiling.of_level(headers, self._model.config, level)
             owners, qualities = tiling.repeat(range(len(headers))), tiling.repeat([h.quality for h in headers])
-            tiles: dict[int, Indices] = {}
+            made = tiling.blank(self._model.config.levels[level].groups)
+            tiles = tiling.views(made)
             payloads: list[bytes] = []
             for some in tiling.portions(GROUP_PIXELS):
                 latents = [subjects[owners[i]].latents(level, grids[owners[i]], *tiling.windows[i]) for i in some]
                 canvas = Canvas(prior, [tiling.tile_shapes[i] for i in some])
                 writer = Writer(canvas.shapes, Cheapest(canvas, latents, self._codebooks[level]))
                 above = [coarse[i] for i in some] if level else None
-                tiles |= zip(some, walk(prior, canvas, above, [qualities[i] for i in some], writer), strict=True)
+                chosen = walk(prior, canvas, above, [qualities[i] for i in some], writer)
+                for i, indices in zip(some, chosen, strict=True):
+                    tiles[i][:] = indices
                 payloads += writer.to_bytes()
             for parts, own in zip(sections, tiling.group(payloads), strict=True):
                 parts += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(own)]
-            for known, grid in zip(grids, tiling.join(tiles, self._model.config.levels[level].groups), strict=True):
+            for known, grid in zip(grids, made, strict=True):
                 known.append(grid)
             coarse = tiles
         return grids, sections

@@ -31,6 +31,9 @@ MAX_PIXELS = 89_478_485
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | Pixels
 
+_STRIP = 256
+"""Rows that are converted at once."""
+
 _changing_pillows_limit = threading.Lock()
 
 
@@ -167,12 +170,22 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Pictu
             planes = Planes(to_srgb(planes.colour, found.icc, say), planes.alpha)
         planes = _without_alpha(planes, options)
     return Picture(
-        pixels=np.array(planes.colour.convert("RGB")),
+        pixels=_to_rgb(planes.colour),
         layout=Layout.of(grey=planes.colour.mode == "L", alpha=planes.alpha is not None),
         alpha=None if planes.alpha is None else np.array(planes.alpha),
         metadata=found.only(options.metadata),
         remarks=tuple(remarks),
     )
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    """(H, W, 3), strip by strip: at once, Pillow would hold the picture four times."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        pixels[top:bottom] = image.crop((0, top, width, bottom)).convert("RGB")
+    return pixels
 
 
 def _remark_on_file(image: Image.Image, say: Say) -> None:

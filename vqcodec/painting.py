@@ -19,7 +19,7 @@ from vqcodec.model.shield import shielded
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.tiles import Box
 
-WINDOW = 1536
+WINDOW = 1024
 """Pixels along each side that are painted at once, so that memory does not grow with the picture."""
 
 

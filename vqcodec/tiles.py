@@ -3,7 +3,7 @@
 Transforms see whole pictures; only the entropy coding is tiled.  Tiles are numbered in raster order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -144,14 +144,11 @@ class Tiling:
         left = iter(per_tile)
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
-    def join(self, tiles: Mapping[int, NDArray[np.int16]], groups: int) -> list[NDArray[np.int16]]:
-        """Indices (G, H, W) of tiles, by their number -> of pictures; zero where a tile is missing."""
-        grids = []
-        numbers = self.group(range(len(self.windows)))
-        for shape, own in zip(self._shapes, numbers, strict=True):
-            grid = np.zeros((groups, *shape), np.int16)
-            for number in own:
-                if number in tiles:
-                    grid[:, *self.windows[number]] = tiles[number]
-            grids.append(grid)
-        return grids
+    def blank(self, groups: int) -> list[NDArray[np.int16]]:
+        """Indices (G, H, W) of every picture, all zero."""
+        return [np.zeros((groups, *shape), np.int16) for shape in self._shapes]
+
+    def views(self, grids: Sequence[NDArray[np.int16]]) -> list[NDArray[np.int16]]:
+        """Every tile's part of its picture's grid (G, H, W), to be read or written."""
+        owners = self.repeat(grids)
+        return [grid[:, rows, columns] for grid, (rows, columns) in zip(owners, self.windows, strict=True)]
