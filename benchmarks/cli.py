@@ -274,3 +274,18 @@ def scale(dataset: Path | None, sizes: tuple[float, ...], effort: int) -> None:
 
     costs = measure(open_dataset(dataset).photos, sizes, effort)
     click.echo(describe(list(_progress(costs, len(sizes)))))
+
+
+@main.command()
+@click.option("--dataset", type=_FOLDER, help="Folder of pictures; scikit-image's photographs without.")
+@click.option("--images", type=click.IntRange(min=1), help="Only so many.")
+@_reporting
+def goals(dataset: Path | None, images: int | None) -> None:
+    """How near the encoder comes to sizes, rates and PSNRs that it is told, and after how many encodes."""
+    from benchmarks import goals as reaching
+    from benchmarks.datasets import open_dataset
+    from vqcodec import Codec
+
+    photos = open_dataset(dataset, images).photos
+    approaches = _progress(reaching.measure(Codec(device="cpu"), photos), len(photos) * len(reaching.GOALS))
+    click.echo(reaching.describe(list(approaches)))

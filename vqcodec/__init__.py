@@ -25,6 +25,7 @@ _HOME = {
     "decode_file": "vqcodec.api",
     "encode": "vqcodec.api",
     "encode_file": "vqcodec.api",
+    "Goal": "vqcodec.search",
     "info": "vqcodec.api",
     "models": "vqcodec.zoo",
     "register_pillow": "vqcodec.pillow_plugin",
