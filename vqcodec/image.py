@@ -184,7 +184,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _STRIP):
         bottom = min(top + _STRIP, height)
-        pixels[top:bottom] = image.crop((0, top, width, bottom)).convert("RGB")
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)).convert("RGB"))
     return pixels
 
 
