@@ -1,4 +1,4 @@
-"""Ratios of times that users may count on: a preview against a full decode, a batch against one by one, ...
+"""Ratios of times that users may count on: a preview against a full decode, other learned codecs against this one, ...
 
 Both sides of a ratio run alternately in this process, or as processes, and the ratio is the median over the pairs: it
 holds on a machine that is slow or has other things to do, where seconds do not.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks import learned
 from benchmarks.datasets import Photo
 from benchmarks.speed import make_picture
 from vqcodec import Box, Codec
@@ -56,6 +57,9 @@ def measure(photos: Sequence[Photo], runs: int) -> Iterator[Ratio]:
             runs,
         )
     yield compare("decode / preview", lambda: codec.decode(stream), lambda: codec.decode_preview(stream), runs)
+    for other in learned.models(picture):
+        yield compare(f"encode {other.name} / vqc", other.encode, lambda: codec.encode(picture), runs)
+        yield compare(f"decode {other.name} / vqc", other.decode, lambda: codec.decode(stream), runs)
     large = codec.encode(make_picture(photos, _LARGE))
     box = Box(100, 100, _REGION, _REGION)
     yield compare(
