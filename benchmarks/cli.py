@@ -62,7 +62,7 @@ def _codec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=_ALL,
             show_default=True,
             callback=lambda _context, _option, value: tuple(filter(None, value.split(","))),
-            help="Also jpeg444, and vqc:ID for a model that is not the default one.",
+            help="Also jpeg444, vqc:ID for a model that is not the default one, and vqc@0 to vqc@3 for its efforts.",
         ),
         click.option("--dataset", type=_FOLDER, help="Folder of pictures; scikit-image's photographs without."),
     ):

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib.metadata
 import io
+import re
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -23,13 +24,19 @@ from benchmarks.errors import CodecUnavailable, UnknownCodec
 
 T = TypeVar("T")
 
+VQC = "vqc"
+_VQC_NAME = re.compile(rf"{VQC}(?::(?P<model>.+?))?(?:@(?P<effort>[0-3]))?")
+
 
 @dataclass(frozen=True)
 class Choice:
     """Which codec to measure and how: small, so that it can be sent to another process and opened there."""
 
     name: str
-    """What the codec is called in the report: ``jpeg``, ``vqc``, ``vqc:ID``, or ``vqc:STEM`` of a weights file."""
+    """What the codec is called in the report: ``jpeg``, ``vqc``, ``vqc:ID``, or ``vqc:STEM`` of a weights file.
+
+    ``@0`` to ``@3`` after a model's name is the encoder's effort, where it is not the default.
+    """
     weights: Path | None = None
     """Weights file of a vqc model that is not shipped."""
     device: str = "cpu"
@@ -40,7 +47,7 @@ class Choice:
     @property
     def stem(self) -> str:
         """The name as part of a file name."""
-        return self.name.replace(":", "-")
+        return self.name.replace(":", "-").replace("@", "-effort-")
 
 
 class Codec(ABC):
@@ -212,12 +219,14 @@ class Vqc(Codec):
 
     def __init__(self, choice: Choice):
         super().__init__(choice)
-        _, _, model = choice.name.partition(":")
+        name = _VQC_NAME.fullmatch(choice.name)
+        assert name is not None
+        self._effort = {"effort": int(name["effort"])} if name["effort"] else {}
         try:
             if choice.weights is not None:
                 self._codec = vqcodec.Codec(model_path=choice.weights, device=choice.device)
             else:
-                self._codec = vqcodec.Codec(model or None, device=choice.device)
+                self._codec = vqcodec.Codec(name["model"], device=choice.device)
         except vqcodec.VqcError as error:
             raise CodecUnavailable(str(error)) from error
 
@@ -225,16 +234,19 @@ class Vqc(Codec):
     def description(self) -> str:
         stream = vqcodec.info(self._codec.encode(Image.new("RGB", (16, 16))))
         version = importlib.metadata.version("vqcodec")
-        return f"vqcodec {version}, model {stream.model or 'not shipped'} ({stream.model_hash})"
+        effort = self._effort.get("effort", "default")
+        return f"vqcodec {version}, model {stream.model or 'not shipped'} ({stream.model_hash}), effort={effort}"
 
     def encode(self, image: Image.Image, quality: float) -> bytes:
-        return self._codec.encode(image, quality, max_pixels=0)
+        return self._codec.encode(image, quality, max_pixels=0, **self._effort)
 
     def decode(self, path: Path) -> Image.Image:
         return self._codec.decode(path, max_pixels=0).convert("RGB")
 
     def encode_batch(self, images: list[Image.Image], quality: float) -> list[bytes]:
-        return [_unwrap(r.data, r.error) for r in self._codec.encode_batch(images, quality, max_pixels=0)]
+        return [
+            _unwrap(r.data, r.error) for r in self._codec.encode_batch(images, quality, max_pixels=0, **self._effort)
+        ]
 
     def decode_batch(self, paths: list[Path]) -> list[Image.Image]:
         return [_unwrap(r.image, r.error).convert("RGB") for r in self._codec.decode_batch(paths, max_pixels=0)]
@@ -264,21 +276,20 @@ LABELS = {
     "jxl": "JPEG XL",
 }
 """How the codecs are called in plots and tables; a vqc model is called by its name."""
-VQC = "vqc"
 ANCHOR = "jpeg"
 """The codec that every BD-rate is relative to."""
 
 
 def is_vqc(name: str) -> bool:
     """Whether a codec of this name is a model of vqcodec."""
-    return name.partition(":")[0] == VQC
+    return _VQC_NAME.fullmatch(name) is not None
 
 
 def codec_class(name: str) -> type[Codec]:
     """The class of a codec name; raises :class:`UnknownCodec`."""
     found = Vqc if is_vqc(name) else CLASSICAL.get(name)
     if found is None:
-        raise UnknownCodec(f"no codec is called '{name}', only {', '.join([VQC, 'vqc:ID', *CLASSICAL])}")
+        raise UnknownCodec(f"no codec is called '{name}', only {', '.join([VQC, 'vqc:ID', 'vqc@EFFORT', *CLASSICAL])}")
     return found
 
 

@@ -77,6 +77,16 @@ def test_a_model_by_its_file(tiny_weights, small, tmp_path):
     assert codec.decode_batch([tmp_path / "a.vqc"])[0].size == small.size
 
 
+def test_an_effort_by_its_name(tiny_weights, small):
+    default, none, most = (open_codec(Choice(f"vqc:tiny{suffix}", tiny_weights)).codec for suffix in ("", "@0", "@3"))
+    assert none.description.endswith("effort=0") and none.choice.stem == "vqc-tiny-effort-0"
+    streams = {codec.encode(small, 50) for codec in (default, none, most)}
+    assert len(streams) == 3
+    assert none.encode_batch([small], 50) == [none.encode(small, 50)]
+    with pytest.raises(UnknownCodec):
+        codec_class("vqc@4")
+
+
 def test_what_is_not_there_is_named(monkeypatch):
     with pytest.raises(UnknownCodec, match="'gif'"):
         codec_class("gif")
