@@ -4,6 +4,8 @@ A walk through the prior's wavefronts serves all streams of a call, and all tile
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL import Image
@@ -18,11 +20,25 @@ from vqcodec.image import Picture, Pixels, check_size, to_pil
 from vqcodec.metadata import read_metadata
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.painting import Painter
+from vqcodec.threads import available, concurrently
 from vqcodec.tiles import Box, Tiling, cut
 from vqcodec.zoo import Model
 
 MAX_TILE_PIXELS = 1 << 22
 """Larger tiles are refused: a tile is decoded at once, so this bounds memory, however large the picture may be."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tiles of a level that go through the wavefronts together."""
+
+    payloads: list[bytes]
+    shapes: list[tuple[int, int]]
+    """Rows and columns of each tile's grid."""
+    coarse: list[Indices] | None
+    """The coarser level's tiles, (G', H / 2, W / 2)."""
+    steps: list[int]
+    """Of quality."""
 
 
 class Decoder:
@@ -88,26 +104,39 @@ class Decoder:
         headers = [stream.header for stream in streams]
         result: list[list[Indices]] = [[] for _ in streams]
         coarse: dict[int, Indices] = {}
-        for level, prior in enumerate(self._model.priors[:levels]):
+        for level, config in enumerate(self._model.config.levels[:levels]):
             tiling = Tiling.of_level(headers, self._model.config, level)
             sections = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
             payloads = {i: payload for i, payload in sections if payload is not None and (level == 0 or i in coarse)}
             steps = tiling.repeat([header.quality for header in headers])
-            made = tiling.blank(self._model.config.levels[level].groups)
+            made = tiling.blank(config.groups)
             tiles = tiling.views(made)
-            for some in tiling.portions(GROUP_PIXELS, payloads):
-                shapes = [tiling.tile_shapes[i] for i in some]
-                reader = Reader([payloads[i] for i in some], shapes)
-                canvas = Canvas(prior, shapes)
-                above = [coarse[i] for i in some] if level else None
-                found = walk(prior, canvas, above, [steps[i] for i in some], reader)
+            portions = tiling.portions(GROUP_PIXELS, payloads)
+            parts = (
+                _Part(
+                    [payloads[i] for i in some],
+                    [tiling.tile_shapes[i] for i in some],
+                    [coarse[i] for i in some] if level else None,
+                    [steps[i] for i in some],
+                )
+                for some in portions
+            )
+            decoded = concurrently(partial(self._walk, level), parts, min(available(), len(portions)))
+            for some, found in zip(portions, decoded, strict=True):
                 for i, indices in zip(some, found, strict=True):
                     tiles[i][:] = indices
-                reader.finish()
             for grids, grid in zip(result, made, strict=True):
                 grids.append(grid)
             coarse = {i: tiles[i] for i in payloads}
         return result
+
+    def _walk(self, level: int, part: _Part) -> list[Indices]:
+        """The indices of each tile."""
+        prior = self._model.priors[level]
+        reader = Reader(part.payloads, part.shapes)
+        found = walk(prior, Canvas(prior, part.shapes), part.coarse, part.steps, reader)
+        reader.finish()
+        return found
 
 
 def _image(stream: Stream, pixels: Pixels, alpha: Pixels | None) -> Image.Image:

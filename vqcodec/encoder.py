@@ -6,8 +6,11 @@ does not depend on its company.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vqcodec.alpha import write_alpha
 from vqcodec.analysing import Subject
@@ -19,6 +22,7 @@ from vqcodec.image import Picture
 from vqcodec.metadata import write_metadata
 from vqcodec.model.shield import shielded
 from vqcodec.model.vqvae import VQVAE
+from vqcodec.threads import available, concurrently
 from vqcodec.tiles import Tiling
 from vqcodec.zoo import Model
 
@@ -36,6 +40,18 @@ class Coded:
     header: Header
     data: bytes
     grids: list[Indices]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tiles of a level that go through the wavefronts together."""
+
+    latents: list[NDArray[np.float32]]
+    """Of each tile, (D, H, W), in cells."""
+    coarse: list[Indices] | None
+    """The coarser level's tiles, (G', H / 2, W / 2)."""
+    steps: list[int]
+    """Of quality."""
 
 
 class Encoder:
@@ -78,28 +94,41 @@ class Encoder:
         """Choose indices and code them: for each picture the grids of its levels, and their sections."""
         sections: list[list[Section]] = [[] for _ in headers]
         grids: list[list[Indices]] = [[] for _ in headers]
-        coarse: list[Indices] = []
-        for level, prior in enumerate(self._model.priors):
+        coarse: list[Indices] | None = None
+        for level, config in enumerate(self._model.config.levels):
             tiling = Tiling.of_level(headers, self._model.config, level)
-            owners, qualities = tiling.repeat(range(len(headers))), tiling.repeat([h.quality for h in headers])
-            made = tiling.blank(self._model.config.levels[level].groups)
+            owners, steps = tiling.repeat(range(len(headers))), tiling.repeat([h.quality for h in headers])
+            made = tiling.blank(config.groups)
             tiles = tiling.views(made)
             payloads: list[bytes] = []
-            for some in tiling.portions(GROUP_PIXELS):
-                latents = [subjects[owners[i]].latents(level, grids[owners[i]], *tiling.windows[i]) for i in some]
-                canvas = Canvas(prior, [tiling.tile_shapes[i] for i in some])
-                writer = Writer(canvas.shapes, Cheapest(canvas, latents, self._codebooks[level]))
-                above = [coarse[i] for i in some] if level else None
-                chosen = walk(prior, canvas, above, [qualities[i] for i in some], writer)
+            portions = tiling.portions(GROUP_PIXELS)
+            parts = (
+                _Part(
+                    [subjects[owners[i]].latents(level, grids[owners[i]], *tiling.windows[i]) for i in some],
+                    [coarse[i] for i in some] if coarse else None,
+                    [steps[i] for i in some],
+                )
+                for some in portions
+            )
+            coded = concurrently(partial(self._walk, level), parts, min(available(), len(portions)))
+            for some, (chosen, words) in zip(portions, coded, strict=True):
                 for i, indices in zip(some, chosen, strict=True):
                     tiles[i][:] = indices
-                payloads += writer.to_bytes()
-            for parts, own in zip(sections, tiling.group(payloads), strict=True):
-                parts += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(own)]
+                payloads += words
+            for own, theirs in zip(sections, tiling.group(payloads), strict=True):
+                own += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(theirs)]
             for known, grid in zip(grids, made, strict=True):
                 known.append(grid)
             coarse = tiles
         return grids, sections
+
+    def _walk(self, level: int, part: _Part) -> tuple[list[Indices], list[bytes]]:
+        """The indices and the payload of each tile."""
+        prior = self._model.priors[level]
+        canvas = Canvas(prior, [z.shape[1:] for z in part.latents])
+        writer = Writer(canvas.shapes, Cheapest(canvas, part.latents, self._codebooks[level]))
+        chosen = walk(prior, canvas, part.coarse, part.steps, writer)
+        return chosen, writer.to_bytes()
 
 
 def sections_beside(picture: Picture) -> list[Section]:

@@ -7,7 +7,7 @@ threads work, each gets its share of the cores for what numpy and torch do: more
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -36,14 +36,18 @@ def restrict(threads: int) -> None:
 
 
 def concurrently(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """What ``work`` makes of every item, in order; with one thread each only when it is asked for."""
+    """What ``work`` makes of every item, in order; no more items are taken ahead than threads are there."""
     if threads <= 1:
         yield from map(work, items)
         return
     share = max(1, torch.get_num_threads() // threads)
     with _blas.held_to(share), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
-        ahead = deque(pool.submit(work, item) for item in items)
+        ahead: deque[Future[Result]] = deque()
         try:
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
         finally:
