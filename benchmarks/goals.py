@@ -8,7 +8,7 @@ from benchmarks.datasets import Photo
 from vqcodec import Codec, Goal, VqcError
 
 _BPP = (0.25, 0.5, 1.0)
-_BYTES = (10_000, 30_000, 100_000)
+_BYTES = (5_000, 15_000, 40_000)
 _PSNR = (30.0, 34.0, 38.0)
 GOALS = tuple(
     Goal(kind, value) for kind, values in (("bpp", _BPP), ("size", _BYTES), ("psnr", _PSNR)) for value in values

@@ -115,8 +115,8 @@ class Codec:
     ) -> Iterator[Encoded]:
         """Like :meth:`encode` for many pictures, in their order; one that fails has its ``error`` and ends nothing.
 
-        Pictures of similar size are coded together, which is faster and changes no byte.  Only a few are held at a
-        time, so ``images`` may be a generator of any length.
+        Pictures of similar size are coded together, and several groups at once in threads, which is faster and changes
+        no byte.  Only a few are held at a time, so ``images`` may be a generator of any length.
 
         Raises:
             InvalidQuality, InvalidEffort.
