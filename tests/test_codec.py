@@ -127,7 +127,7 @@ def test_tiles_are_walked_some_at_a_time(tiny_codec, monkeypatch):
         monkeypatch.setattr(module, "GROUP_PIXELS", 3 * 64 * 64)
     assert tiny_codec.encode(picture(80, 200), 50) == data
     assert tiny_codec.decode(data).size == (200, 80)
-    assert walks == [3, 5, 3, 5] * 2  # the second row's tiles are lower, and the last column's narrower
+    assert sorted(walks) == [3] * 4 + [5] * 4  # the second row's tiles are lower, and the last column's narrower
 
 
 def test_grey_stays_grey(tiny_codec):
