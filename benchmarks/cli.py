@@ -253,13 +253,14 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--dataset", type=_FOLDER, help="Folder of pictures to tile from; scikit-image's photographs without.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Medians of so many.")
+@click.option("--only", default="", help="Only the ratios whose name contains this.")
 @_reporting
-def ratios(dataset: Path | None, runs: int) -> None:
+def ratios(dataset: Path | None, runs: int, only: str) -> None:
     """Times of vqcodec against each other: previews, regions, batches, efforts, whole processes."""
     from benchmarks import ratios as timing
     from benchmarks.datasets import open_dataset
 
-    click.echo(timing.describe(list(timing.measure(open_dataset(dataset).photos, runs))))
+    click.echo(timing.describe(list(timing.measure(open_dataset(dataset).photos, runs, only))))
 
 
 @main.command()

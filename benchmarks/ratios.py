@@ -37,73 +37,80 @@ class Ratio:
     other: float
 
 
-def compare(what: str, one: Callable[[], object], other: Callable[[], object], runs: int) -> Ratio:
+@dataclass(frozen=True)
+class Case:
+    """Two things to do, and what their ratio is called."""
+
+    what: str
+    one: Callable[[], object]
+    other: Callable[[], object]
+
+
+def compare(case: Case, runs: int) -> Ratio:
     """``one`` against ``other``, after a run of each that does not count."""
-    pairs = [(_seconds(one), _seconds(other)) for _ in range(runs + 1)][1:]
+    pairs = [(_seconds(case.one), _seconds(case.other)) for _ in range(runs + 1)][1:]
     ratio = statistics.median(a / b for a, b in pairs)
-    return Ratio(what, ratio, *(statistics.median(side) for side in zip(*pairs, strict=True)))
+    return Ratio(case.what, ratio, *(statistics.median(side) for side in zip(*pairs, strict=True)))
 
 
-def measure(photos: Sequence[Photo], runs: int) -> Iterator[Ratio]:
-    """Every ratio in turn, on mosaics of the photos."""
+def measure(photos: Sequence[Photo], runs: int, only: str = "") -> Iterator[Ratio]:
+    """Every ratio whose name contains ``only``, in turn, on mosaics of the photos."""
+    return (compare(case, runs) for case in _cases(photos) if only in case.what)
+
+
+def _cases(photos: Sequence[Photo]) -> Iterator[Case]:
     codec = Codec(device="cpu")
     picture = make_picture(photos, KODAK)
     stream = codec.encode(picture)
     for effort in (1, 2, 3):
-        yield compare(
+        yield Case(
             f"encode with effort {effort} / effort 0",
             lambda effort=effort: codec.encode(picture, effort=effort),  # type: ignore[misc]
             lambda: codec.encode(picture, effort=0),
-            runs,
         )
-    yield compare("decode / preview", lambda: codec.decode(stream), lambda: codec.decode_preview(stream), runs)
+    yield Case("decode / preview", lambda: codec.decode(stream), lambda: codec.decode_preview(stream))
     for other in learned.models(picture):
-        yield compare(f"encode {other.name} / vqc", other.encode, lambda: codec.encode(picture), runs)
-        yield compare(f"decode {other.name} / vqc", other.decode, lambda: codec.decode(stream), runs)
+        yield Case(f"encode {other.name} / vqc", other.encode, lambda: codec.encode(picture))
+        yield Case(f"decode {other.name} / vqc", other.decode, lambda: codec.decode(stream))
     large = codec.encode(make_picture(photos, _LARGE))
     box = Box(100, 100, _REGION, _REGION)
-    yield compare(
+    yield Case(
         f"decode {_LARGE:g} megapixels / a region of {_REGION}x{_REGION}",
         lambda: codec.decode(large),
         lambda: codec.decode_region(large, box),
-        runs,
     )
     cut = make_picture(photos, 16 * _SMALL**2 * 2.25 / 1e6)
     small = [cut.crop((x, y, x + _SMALL, y + _SMALL)) for y in range(0, 1024, _SMALL) for x in range(0, 1024, _SMALL)]
-    yield from _batches(codec, f"16 pictures of {_SMALL}x{_SMALL}", small, runs)
+    yield from _batches(codec, f"16 pictures of {_SMALL}x{_SMALL}", small)
     twenty_four = [make_picture([*photos[i:], *photos[:i]], KODAK) for i in range(24)]
-    yield from _batches(codec, "24 pictures of 768x512", twenty_four, runs)
+    yield from _batches(codec, "24 pictures of 768x512", twenty_four)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "a.vqc"), Path(folder, "a.png")
         source.write_bytes(stream)
         python = [sys.executable, "-c"]
-        yield compare(
+        yield Case(
             "process 'vqcodec decode' / process 'import torch'",
             lambda: _run([sys.executable, "-m", "vqcodec", "decode", "-f", "--quiet", str(source), str(target)]),
             lambda: _run([*python, "import torch"]),
-            runs,
         )
-    yield compare(
+    yield Case(
         "process 'vqcodec --help' / process 'import click'",
         lambda: _run([sys.executable, "-m", "vqcodec", "--help"]),
         lambda: _run([*python, "import click"]),
-        runs,
     )
 
 
-def _batches(codec: Codec, what: str, pictures: Sequence[Image.Image], runs: int) -> Iterator[Ratio]:
+def _batches(codec: Codec, what: str, pictures: Sequence[Image.Image]) -> Iterator[Case]:
     streams = [codec.encode(picture) for picture in pictures]
-    yield compare(
+    yield Case(
         f"encode {what} one by one / in a batch",
         lambda: [codec.encode(picture) for picture in pictures],
         lambda: list(codec.encode_batch(pictures)),
-        runs,
     )
-    yield compare(
+    yield Case(
         f"decode {what} one by one / in a batch",
         lambda: [codec.decode(stream) for stream in streams],
         lambda: list(codec.decode_batch(streams)),
-        runs,
     )
 
 

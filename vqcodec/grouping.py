@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 GROUP_PIXELS = 1 << 20
 """Pixels that are coded at once, which bounds memory; a larger picture is a group of its own."""
-WINDOW_PIXELS = 1 << 23
+WINDOW_PIXELS = 1 << 24
 """Pixels that are read ahead, to form groups of them."""
 WINDOW_ITEMS = 256
 _CELL = 16

@@ -54,9 +54,10 @@ class BlockTransform(nn.Module):
             return F.conv2d(F.pixel_unshuffle(x.float(), self.block), self.analysis[:, :, None, None])
 
     def inverse(self, latents: Tensor) -> Tensor:
-        """(B, outputs, H, W) -> (B, inputs, H * block, W * block)."""
+        """(B, outputs, H, W) -> (B, inputs, H * block, W * block); of fewer latents, as if the others were zero."""
+        known = self.synthesis[:, : latents.shape[1], None, None]
         with torch.autocast(latents.device.type, enabled=False):
-            return F.pixel_shuffle(F.conv2d(latents.float(), self.synthesis[:, :, None, None]), self.block)
+            return F.pixel_shuffle(F.conv2d(latents.float(), known), self.block)
 
 
 class Analysis(nn.Module):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
 from vqcodec.grids import Grids
@@ -112,9 +111,8 @@ class VQVAE(nn.Module):
         the networks would make of so little, at a small part of the cost.
         """
         latents = self.decoded(0, self.dequantize(0, top), None, quality)
-        for synthesis, finer in zip(self.synthesis, self.config.levels[1:], strict=True):
-            predicted = synthesis.transform.inverse(latents)
-            latents = F.pad(predicted, (0, 0, 0, 0, 0, finer.latents - finer.predicted))
+        for synthesis in self.synthesis:
+            latents = synthesis.transform.inverse(latents)
         return self.pixel_synthesis.transform.inverse(latents) + 0.5
 
     @property
