@@ -17,7 +17,7 @@ from vqcodec.config import BIT_PRICE
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 
-_COARSE_STEP, _FINEST_STEP = 0.25, 0.5
+_COARSE_STEP, _FINEST_STEP = 0.12, 0.25
 """Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
 _CPU_KNOWS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 """A gradient needs no precision; but where bfloat16 is emulated it is slower, not faster."""
