@@ -35,8 +35,14 @@ def test_callers_share_the_limit():
     before = limits()
     one, other = (concurrently(str, range(3), 2) for _ in range(2))
     assert next(one) == next(other) == "0"
-    assert {n for _, n in limits()} != {0}
+    share = max(1, torch.get_num_threads() // 2)
+
+    def held() -> set[int]:
+        return {pool["num_threads"] for pool in threads._pools.info() if pool["user_api"] == "blas"}
+
+    assert held() <= {share}
     one.close()
+    assert held() <= {share}
     assert list(other) == ["1", "2"]
     assert limits() == before
 

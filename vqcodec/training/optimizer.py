@@ -19,10 +19,14 @@ OUTPUT_SHARE = 0.3
 zero in front of the pixels or the quantizer, would kick; they go more slowly."""
 
 
+def _output_layers(network: Network) -> list[nn.Module]:
+    """Layers that start at zero, in front of the pixels and of the quantizers."""
+    return [network.vqvae.pixel_synthesis.out, *(project.out for project in network.vqvae.project)]
+
+
 def _hidden_kernels(network: Network) -> set[Tensor]:
     """Weights between hidden features: Muon moves every direction alike, which suits neither pixels nor logits."""
-    vqvae = network.vqvae
-    ends = [*vqvae.analysis.stem, *(p.out for p in vqvae.project), vqvae.pixel_synthesis.out]
+    ends = [*network.vqvae.analysis.stem, *_output_layers(network)]
     ends += [head.coefficients for level in network.prior for head in level.heads]
     return {m.weight for m in network.modules() if isinstance(m, nn.Conv2d | ExactLinear) and m not in ends}
 
@@ -31,12 +35,11 @@ class Optimizer:
     """Steps for the parameters that a stage trains: all of them, or with ``"prior"`` those of the prior."""
 
     def __init__(self, network: Network, stage: str):
-        vqvae = network.vqvae
         trained = network.prior if stage == "prior" else network
         self._names = {parameter: name for name, parameter in network.named_parameters()}
         kernels = _hidden_kernels(network)
-        linear = {p for transform in vqvae.transforms() for p in transform.parameters()}
-        outputs = {p for m in (vqvae.pixel_synthesis.out, *(p.out for p in vqvae.project)) for p in m.parameters()}
+        linear = {p for transform in network.vqvae.transforms() for p in transform.parameters()}
+        outputs = {p for layer in _output_layers(network) for p in layer.parameters()}
 
         def members(which: Container[Tensor]) -> list[nn.Parameter]:
             return [p for p in trained.parameters() if p in which]
