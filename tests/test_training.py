@@ -14,9 +14,10 @@ from vqcodec.config import PRESETS
 from vqcodec.metrics import psnr
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice
 from vqcodec.training.data import Crops, find_photos, load_photos
-from vqcodec.training.evaluate import evaluate
+from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network
+from vqcodec.training.objective import mix
 from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
 
 CPU = torch.device("cpu")
@@ -95,6 +96,34 @@ def test_training_goes_on_from_shipped_weights(crops, tmp_path):
     export(again, tmp_path / "b.safetensors", {})
     first, second = (evaluate(n, crops.photos[:1], (0.5,)).points[0] for n in (network, again))
     assert second.bpp == pytest.approx(first.bpp, rel=0.02) and second.psnr == pytest.approx(first.psnr, abs=0.05)
+
+
+def test_distortion_mixes_squared_error_and_ms_ssim():
+    x = torch.rand(2, 3, 176, 176, generator=torch.Generator().manual_seed(0))
+    y = (x + 0.1 * torch.linspace(-1, 1, 176)).requires_grad_()
+    mse = (y - x).square().mean((1, 2, 3)) * 255**2
+    assert torch.equal(mix(mse, x, y, 0.0), mse)
+    ends = mix(mse, x, y, 1.0)
+    assert (ends > 0).all() and torch.equal(mix(torch.zeros(2), x, x, 1.0), torch.zeros(2))
+    assert mix(mse, x, y, 0.25).detach().numpy() == pytest.approx((0.75 * mse + 0.25 * ends).detach().numpy())
+    ends.sum().backward()
+    assert y.grad is not None and y.grad.isfinite().all() and y.grad.any()
+
+
+def test_ms_ssim_wants_large_pictures(crops):
+    with pytest.raises(ValueError, match="at least 161 pixels, not 160"):
+        Plan(similarity=0.1, crop=160)
+    large = torch.nn.functional.interpolate(crops.photos[0][None].float(), (161, 161)).byte()[0]
+    network = fresh_network(TINY, crops, seed=0, size=32)
+    assert 0.5 < evaluate(network, [large], (0.1,)).points[0].ms_ssim < 1
+    assert np.isnan(evaluate(network, [large[:, :160]], (0.1,)).points[0].ms_ssim)
+
+
+def test_bd_rate_at_equal_ms_ssim():
+    anchor = [Point(0.2 * 2**i, 30.0, 1 - 0.1 / 2**i) for i in range(4)]
+    half = [Point(p.bpp / 2, p.psnr + i, p.ms_ssim) for i, p in enumerate(anchor)]
+    assert bd_rate(anchor, half, "ms_ssim") == pytest.approx(-50)
+    assert np.isnan(bd_rate(anchor, [Point(p.bpp, p.psnr, np.nan) for p in anchor], "ms_ssim"))
 
 
 @pytest.mark.parametrize("preset", ["vqvae", "vqvae2", "vqvae2-3level"])

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vqcodec.coding.traversal import Indices
 from vqcodec.image import Pixels
 from vqcodec.memory import give_back
+from vqcodec.model.half import half
 from vqcodec.model.refinement import corrections, first_choice
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
@@ -121,7 +122,8 @@ class Subject:
                 self._view = self._last = None  # before the next, so that memory holds one window
                 give_back()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
-            view = _View(around, x, self._vqvae.analyse(x, self._quality), [])
+            with half(self._device):
+                view = _View(around, x, self._vqvae.analyse(x, self._quality), [])
             if self._refine and not self._learned:
                 better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
                 view = _View(around, x, view.pyramid, better)
@@ -132,9 +134,10 @@ class Subject:
     def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> tuple[Tensor, Tensor]:
         """A level's latents in a view, and the part of them that is correction: (1, D, H, W)."""
         message: Message | None = None
-        for i, grid in enumerate(coarser):
-            message = self._vqvae.advance(i, self._codewords(view, i, grid), message, self._quality)
-        plain = self._vqvae.latents(level, view.pyramid, message, self._quality)
+        with half(self._device):
+            for i, grid in enumerate(coarser):
+                message = self._vqvae.advance(i, self._codewords(view, i, grid), message, self._quality)
+            plain = self._vqvae.latents(level, view.pyramid, message, self._quality)
         if self._learned:
             part = self._learned[level][:, *self._positions(view.around, level)]
             added = torch.from_numpy(part).to(self._device).float()[None]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqcodec.bitstream import HASH_BYTES
 from vqcodec.coding.fingerprint import fingerprint
@@ -185,6 +185,8 @@ def _build_vqvae(config: ModelConfig, state: dict[str, Tensor]) -> VQVAE:
     except (LookupError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[:2][-1].strip()  # torch begins with a headline
         raise InvalidWeights(f"transforms do not fit their configuration: {reason}") from error
+    # Channels last is how convolutions work inside; so nothing needs to be reordered around each of them.
+    nn.utils.convert_conv2d_weight_memory_format(vqvae, torch.channels_last)
     return vqvae.eval().requires_grad_(False)
 
 

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from vqcodec.config import BIT_PRICE
+from vqcodec.model.half import half
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.12, 0.25
 """Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
-_CPU_KNOWS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-"""A gradient needs no precision; but where bfloat16 is emulated it is slower, not faster."""
 
 
 @torch.no_grad()
@@ -29,7 +28,8 @@ def first_choice(model: VQVAE, pyramid: Pyramid, quality: Tensor) -> tuple[list[
     message: Message | None = None
     latents, codewords = [], []
     for level, quantizers in enumerate(model.quantizers):
-        z = model.latents(level, pyramid, message, quality)
+        with half(quality.device):
+            z = model.latents(level, pyramid, message, quality)
         parts = []
         for quantizer, part in zip(quantizers, z.split([q.config.channels for q in quantizers], 1), strict=True):
             chosen = quantizer.usual_choice(quantizer.split(part), quality)
@@ -37,7 +37,8 @@ def first_choice(model: VQVAE, pyramid: Pyramid, quality: Tensor) -> tuple[list[
         latents.append(z)
         codewords.append(torch.cat(parts, 1))
         if level + 1 < len(model.quantizers):
-            message = model.advance(level, codewords[-1], message, quality)
+            with half(quality.device):
+                message = model.advance(level, codewords[-1], message, quality)
     return latents, codewords
 
 
@@ -61,7 +62,7 @@ def corrections(
     """
     leaves = [chosen.detach().requires_grad_() for chosen in codewords]
     message: Message | None = None
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda or _CPU_KNOWS_BFLOAT16):
+    with half(x.device):
         for level, chosen in enumerate(leaves[:-1]):
             message = model.advance(level, chosen, message, quality)
         pixels = model.pixels(leaves[-1], message, quality)

@@ -1,6 +1,7 @@
 """``vqcodec train``: one command per stage, one that runs all.  Only parses; torch is imported when a stage runs."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +38,9 @@ _OPTIONS = (
     click.option("--checkpoint-minutes", default=5.0, show_default=True),
     click.option("--evaluate-minutes", default=15.0, show_default=True),
 )  # fmt: skip
-_PLAN = ("steps", "minutes", "batch", "crop", "rate", "warmup", "hold", "final", "average", "seed", "half")
+_SIMILARITY = click.option(
+    "--similarity", default=0.0, show_default=True, help="Share of MS-SSIM in the distortion; wants --crop 192."
+)
 _PRESET = click.option("--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True)
 
 
@@ -67,7 +70,10 @@ def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
             checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
         ),
     )
-    plan = Plan(stage, **{name: options[name] for name in _PLAN})
+    try:
+        plan = Plan(stage, **{f.name: options[f.name] for f in fields(Plan) if f.name in options})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     return stages.train(setting, plan, options["init"], preset, options["resume"], _say)
 
 
@@ -86,6 +92,7 @@ def group() -> None:
 
 @group.command()
 @_PRESET
+@_SIMILARITY
 @_stage_options
 def joint(preset: str, **options: Any) -> None:
     """Stage 1: transforms, codebooks and prior together."""
@@ -116,6 +123,7 @@ def export(run: Path, out: Path, valid: Path | None, valid_count: int) -> None:
 @click.option("--prior-steps", default=5_000, show_default=True, help="Length of stage 2.")
 @click.option("--prior-minutes", default=0.0, help="Length of stage 2 in minutes of training, instead of steps.")
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
+@_SIMILARITY
 @_stage_options
 def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, **options: Any) -> None:
     """All three stages; the runs lie in the folders joint and prior of --run."""

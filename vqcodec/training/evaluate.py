@@ -13,6 +13,7 @@ import bjontegaard
 import numpy as np
 import torch
 from PIL import Image
+from pytorch_msssim import ms_ssim
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +23,8 @@ from vqcodec.training.objective import encode
 
 QUALITIES = (0.12, 0.3, 0.48, 0.66, 0.84)
 """Where in the quality range the validation points lie; from about 0.1 to 1.3 bpp."""
+MS_SSIM_SIDE = 161
+"""MS-SSIM halves the picture four times and then needs an 11-pixel window."""
 JPEG_QUALITIES = (8, 14, 22, 32, 45, 60, 75, 85, 92, 95)
 
 
@@ -31,6 +34,8 @@ class Point:
 
     bpp: float
     psnr: float
+    ms_ssim: float
+    """Wang 2003, mean of R, G and B; NaN if a side is shorter than :data:`MS_SSIM_SIDE`."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,18 @@ class SliceReport:
 
 @dataclass(frozen=True)
 class Report:
-    """An evaluation: points by rising quality, BD-rate against JPEG in percent, details of the slices."""
+    """An evaluation: points by rising quality, BD-rates against JPEG in percent, details of the slices."""
 
     points: list[Point]
     bd_rate: float
+    """At equal PSNR."""
+    bd_rate_ms_ssim: float
+    """At equal MS-SSIM."""
     slices: list[SliceReport]
+
+    def summary(self) -> str:
+        """The two BD-rates for people."""
+        return f"{self.bd_rate:.2f} % (PSNR), {self.bd_rate_ms_ssim:.2f} % (MS-SSIM)"
 
 
 def pad(x: Tensor, stride: int) -> Tensor:
@@ -66,12 +78,19 @@ def psnr(mse: float) -> float:
     return 10 * math.log10(255**2 / max(mse, 1e-9))
 
 
+def measure(bits: float, x: Tensor, y: Tensor) -> Point:
+    """Rate and qualities of the picture ``y`` for ``x``, both (1, 3, H, W) on the 0-255 scale."""
+    mse = (y - x).square().mean().item()
+    similarity = ms_ssim(y, x, data_range=255).item() if min(x.shape[2:]) >= MS_SSIM_SIDE else math.nan
+    return Point(bits / (x.shape[2] * x.shape[3]), psnr(mse), similarity)
+
+
 @cache
 def _jpeg_point(pixels: bytes, size: tuple[int, int], quality: int) -> Point:
     image, buffer = Image.frombytes("RGB", size, pixels), io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
-    error = np.asarray(Image.open(buffer), dtype=float) - np.asarray(image, dtype=float)
-    return Point(8 * buffer.getbuffer().nbytes / (size[0] * size[1]), psnr(float(np.mean(error**2))))
+    x, y = (torch.from_numpy(np.array(i)).permute(2, 0, 1)[None].float() for i in (image, Image.open(buffer)))
+    return measure(8 * buffer.getbuffer().nbytes, x, y)
 
 
 def jpeg_points(photos: Sequence[Tensor]) -> list[Point]:
@@ -101,17 +120,24 @@ def rounding_cost(network: Network, photos: Sequence[Tensor], positions: Sequenc
     return exact / floating - 1
 
 
-def bd_rate(anchor: Sequence[Point], points: Sequence[Point]) -> float:
-    """Mean difference in rate at equal PSNR, in percent (Bjontegaard 2001); NaN for curves that share no PSNR."""
-    low, high = min(p.psnr for p in anchor), max(p.psnr for p in anchor)
-    if len(points) < 2 or not low < max(p.psnr for p in points) or not min(p.psnr for p in points) < high:
+def bd_rate(anchor: Sequence[Point], points: Sequence[Point], metric: str = "psnr") -> float:
+    """Mean difference in rate at equal ``psnr`` or ``ms_ssim``, in percent (Bjontegaard 2001).
+
+    NaN for curves that share no quality.
+    """
+
+    def qualities(curve: Sequence[Point]) -> list[float]:
+        return [p.psnr if metric == "psnr" else -10 * math.log10(1 - p.ms_ssim) for p in curve]
+
+    reference, tested = qualities(anchor), qualities(points)
+    if len(points) < 2 or not min(reference) < max(tested) or not min(tested) < max(reference):
         return math.nan
-    curves = [[p.bpp for p in anchor], [p.psnr for p in anchor], [p.bpp for p in points], [p.psnr for p in points]]
+    curves = [p.bpp for p in anchor], reference, [p.bpp for p in points], tested
     return float(bjontegaard.bd_rate(*curves, method="pchip", require_matching_points=False, min_overlap=0))
 
 
 def _mean(points: Sequence[Point]) -> Point:
-    return Point(float(np.mean([p.bpp for p in points])), float(np.mean([p.psnr for p in points])))
+    return Point(*(float(v) for v in np.mean([(p.bpp, p.psnr, p.ms_ssim) for p in points], 0)))
 
 
 @torch.no_grad()
@@ -132,10 +158,9 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
             encoding = encode(network.vqvae, network.prior, pad(x, config.stride), quality, train_transforms=False)
             y = network.vqvae.pixels(encoding.quantized, encoding.message, quality)
             y = y[:, :, : x.shape[2], : x.shape[3]].clamp(0, 1)
-            mse = ((y * 255).round() - x * 255).square().mean().item()
             area = x.shape[2] * x.shape[3]
             bits.append([b.item() / area for b in encoding.bits])
-            singles.append(Point(sum(bits[-1]), psnr(mse)))
+            singles.append(measure(area * sum(bits[-1]), x * 255, (y * 255).round()))
             errors.append([])
             for level, (z, indices) in enumerate(zip(encoding.latents, encoding.grids.levels, strict=True)):
                 error = (z - network.vqvae.dequantize(level, indices)).square().mean((0, 2, 3))
@@ -149,4 +174,4 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
             )
     network.train()
     jpeg = jpeg_points(photos)
-    return Report(points, bd_rate(jpeg, points), slices)
+    return Report(points, bd_rate(jpeg, points), bd_rate(jpeg, points, "ms_ssim"), slices)

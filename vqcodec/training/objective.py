@@ -1,4 +1,6 @@
-"""What training minimises: ``lambda * 255^2 * MSE + bpp``, for everything at once or for the prior alone.
+"""What training minimises: ``lambda * distortion + bpp``, for everything at once or for the prior alone.
+
+The distortion is the squared error on the 0-255 scale, or a mixture of it and MS-SSIM (Wang 2003).
 
 Choosing indices needs the prior's bits and the prior needs the indices.  The codec resolves that position by position;
 in training it is done in two parallel passes: a first choice with static prices, then the prior's bits given that
@@ -9,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from pytorch_msssim import ms_ssim
 from torch import Tensor
 
 from vqcodec.config import BIT_PRICE
@@ -19,6 +22,8 @@ from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE
 
 COMMITMENT = 0.25
+DISSIMILARITY = 1300.0
+"""Squared error (0-255 scale) that goes with an MS-SSIM of 0 at one rate: about the same at all rates."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +143,24 @@ def balance(model: VQVAE, quality: Tensor) -> tuple[Tensor, Tensor]:
     return lam, 0.08 / lam.sqrt()
 
 
-def joint_loss(model: VQVAE, encoding: Encoding, mse: Tensor, quality: Tensor) -> Tensor:
-    """Stage 1: rate and distortion of everything at once, a scalar.  ``mse`` (B,) on the 0-255 scale."""
+def mix(mse: Tensor, x: Tensor, y: Tensor, similarity: float) -> Tensor:
+    """Squared error (B,) with the share ``similarity`` of it replaced by MS-SSIM of ``x`` and ``y`` (B, 3, H, W).
+
+    MS-SSIM weighs errors by how flat their surroundings are.  Near the least squared error a little of it costs
+    second-order PSNR for a first-order gain.
+    """
+    if not similarity:
+        return mse
+    loss = 1 - ms_ssim(y.float().clamp(0, 1), x, data_range=1, size_average=False)
+    return torch.lerp(mse, DISSIMILARITY * loss, similarity)
+
+
+def joint_loss(model: VQVAE, encoding: Encoding, distortion: Tensor, quality: Tensor) -> Tensor:
+    """Stage 1: rate and distortion of everything at once, a scalar.  ``distortion`` (B,) on the 0-255 scale."""
     lam, weight = balance(model, quality)
     rate = encoding.bpp + encoding.expected_bpp
     leash = COMMITMENT / BIT_PRICE * encoding.commitment
-    return (weight * (lam * mse + rate + leash)).mean()
+    return (weight * (lam * distortion + rate + leash)).mean()
 
 
 def prior_loss(model: VQVAE, encoding: Encoding, quality: Tensor) -> Tensor:

@@ -89,7 +89,11 @@ def write_weights(state_file: Path, out: Path, photos: list[Tensor], say: Say) -
     if photos:
         report = evaluate(network, photos)
         cost = rounding_cost(network, photos)
-        say(f"BD-rate against JPEG {report.bd_rate:.2f} %, the integers cost {100 * cost:.2f} % of the prior's rate")
-        facts |= {"bd_rate_jpeg_valid": round(report.bd_rate, 2), "rounding_cost": round(cost, 5)}
+        say(f"BD-rate against JPEG {report.summary()}, the integers cost {100 * cost:.2f} % of the prior's rate")
+        facts |= {
+            "bd_rate_jpeg_valid": round(report.bd_rate, 2),
+            "bd_rate_ms_ssim_valid": round(report.bd_rate_ms_ssim, 2),
+            "rounding_cost": round(cost, 5),
+        }
     export(network, out, facts)
     say(f"{out}: {out.stat().st_size} bytes, sha256 {zoo.load_weights(out).sha256}")

@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
 from vqcodec.training.data import Crops, principal_axes
-from vqcodec.training.evaluate import Report, evaluate
+from vqcodec.training.evaluate import MS_SSIM_SIDE, Report, evaluate
 from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
-from vqcodec.training.objective import encode, joint_loss, learn_codebooks, prior_loss
+from vqcodec.training.objective import encode, joint_loss, learn_codebooks, mix, prior_loss
 from vqcodec.training.optimizer import Optimizer
 
 LOG_FIELDS = [
@@ -39,6 +39,8 @@ LOG_FIELDS = [
     "bd_rate_jpeg",
     "valid_bpp",
     "valid_psnr",
+    "bd_rate_ms_ssim",
+    "valid_ms_ssim",
 ]
 
 
@@ -60,6 +62,12 @@ class Plan:
     seed: int = 0
     half: bool = True
     """bfloat16 autocast."""
+    similarity: float = 0.0
+    """Share of MS-SSIM in the distortion."""
+
+    def __post_init__(self) -> None:
+        if self.similarity and self.crop < MS_SSIM_SIDE:
+            raise ValueError(f"MS-SSIM needs crops of at least {MS_SSIM_SIDE} pixels, not {self.crop}")
 
     def learning_rate(self, step: int, done: float) -> float:
         """Learning rate at ``step``, with the fraction ``done`` of the run behind."""
@@ -144,7 +152,7 @@ class Trainer:
         if joint:
             mse = (y - x).square().mean((1, 2, 3)) * 255**2
             numbers["mse"] = mse.mean().item()
-            loss = joint_loss(network.vqvae, encoding, mse, quality)
+            loss = joint_loss(network.vqvae, encoding, mix(mse, x, y, plan.similarity), quality)
         else:
             loss = prior_loss(network.vqvae, encoding, quality)
         self.optimizer.zero_grad()
@@ -167,15 +175,15 @@ class Trainer:
     def fit(self, schedule: Schedule, log: Path, valid: list[Tensor]) -> Iterator[str]:
         """Train until the plan is done; yields lines for people.  Appends to the CSV file ``log``."""
         last_checkpoint = last_evaluation = self.minutes
-        sums: dict[str, float] = {}
+        logged, sums = self.step, dict[str, float]()
         while self.done() < 1:
             begin = time.monotonic()
             for key, value in self.train_step().items():
                 sums[key] = sums.get(key, 0.0) + value
             self.minutes += (time.monotonic() - begin) / 60
             if self.step % schedule.log_steps == 0:
-                row = {key: value / schedule.log_steps for key, value in sums.items()}
-                sums = {}
+                row = {key: value / (self.step - logged) for key, value in sums.items()}
+                logged, sums = self.step, {}
                 self._log(log, row)
                 yield f"step {self.step}  " + "  ".join(f"{k} {v:.4g}" for k, v in row.items())
             if self.minutes - last_checkpoint >= schedule.checkpoint_minutes:
@@ -199,11 +207,13 @@ class Trainer:
                 "bd_rate_jpeg": report.bd_rate,
                 "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
                 "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
+                "bd_rate_ms_ssim": report.bd_rate_ms_ssim,
+                "valid_ms_ssim": " ".join(f"{p.ms_ssim:.5f}" for p in points),
             },
         )
         self._log_slices(report)
         curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
-        return f"step {self.step}  valid: BD-rate against JPEG {report.bd_rate:.2f} %  {curve}"
+        return f"step {self.step}  valid: BD-rate against JPEG {report.summary()}  {curve}"
 
     def _log(self, log: Path, values: dict[str, object] | dict[str, float]) -> None:
         if self.rank:
