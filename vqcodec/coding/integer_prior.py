@@ -230,7 +230,7 @@ class Head:
         u = _activate(self.first(h))
         u = _activate(u + self.third(_activate(self.second(u))))
         p = self.coefficients(u)
-        p += self.quality[quality]
+        p += self.quality.take(quality, 0)
         _clip(p, -FINE_LIMIT, FINE_LIMIT)
         rows = np.ascontiguousarray(p.reshape(len(p), self.config.groups, -1).transpose(1, 0, 2))
         logits = rows @ self.features
@@ -275,7 +275,7 @@ class LevelPrior:
     def trunk_start(self, past: Array, context: Array | None, quality: NDArray[np.integer]) -> Array:
         """Embeddings of the past (N, taps, E), context (N, C), quality steps (N,) -> trunk (N, C)."""
         h = self.past(past.reshape(len(past), -1))
-        h += self.quality[quality]
+        h += self.quality.take(quality, 0)
         if context is not None:
             h += context
         return _activate(h)

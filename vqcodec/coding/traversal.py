@@ -139,12 +139,11 @@ def walk(
             )
         trunk[cells] = h
         known = prior.trunk_end(trunk.take(cells[:, None] + near, 0), h)
-        group = channel = 0
+        found = []
         for number, head in enumerate(prior.heads):
             chosen = port.exchange(number, wave, head(known, step))
-            vectors = prior.embedding.slice(number, chosen)
-            indices[cells, group : group + chosen.shape[1]] = chosen
-            embedded[cells, channel : channel + vectors.shape[1]] = vectors
-            known = np.concatenate([known, vectors], 1)
-            group, channel = group + chosen.shape[1], channel + vectors.shape[1]
+            known = np.concatenate([known, prior.embedding.slice(number, chosen)], 1)
+            found.append(chosen)
+        indices[cells] = np.concatenate(found, 1)
+        embedded[cells] = known[:, prior.channels :]
     return canvas.collect(indices)

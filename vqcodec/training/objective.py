@@ -22,8 +22,8 @@ from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE
 
 COMMITMENT = 0.25
-DISSIMILARITY = 1300.0
-"""Squared error (0-255 scale) that goes with an MS-SSIM of 0 at one rate: about the same at all rates."""
+DISSIMILARITY = 2000.0
+"""Squared error (0-255 scale) over ``1 - MS-SSIM`` in decoded photographs: about the same at all rates."""
 
 
 @dataclass(frozen=True)
