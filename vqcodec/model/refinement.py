@@ -1,8 +1,8 @@
 """Latents -> better latents: what the synthesis would rather be given, found by its own gradient.
 
 The analysis was trained on many pictures and one pass of it is a guess for this one.  At a choice of codewords, the
-gradient of the squared error says how each latent should differ; a part of a Newton step in that direction, before the
-next choice, saves bits at equal quality.  The decoder is not concerned.
+gradient of the error says how each latent should differ; a part of a Newton step in that direction, before the next
+choice, saves bits at equal quality.  The decoder is not concerned.
 
 After Yang, Bamler & Mandt, "Improving Inference for Neural Image Compression", NeurIPS 2020, who take thousands of
 small steps; with the step size that the codebook's cells suggest, the first is most of what there is to gain.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vqcodec.config import BIT_PRICE
 from vqcodec.model.half import half
@@ -20,6 +21,12 @@ from vqcodec.model.vqvae import VQVAE, Pyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.12, 0.25
 """Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
+_SIMILARITY = 0.5
+"""Part of the error that counts as in SSIM, by its surroundings."""
+_BLOCK = 8
+"""Pixels along each side of what counts as surroundings; it divides every padded picture."""
+_TYPICAL_VARIANCE = 257.0
+"""Harmonic mean over blocks of photographs of variance + SSIM's constant, on the 0-255 scale."""
 
 
 @torch.no_grad()
@@ -67,7 +74,7 @@ def corrections(
             message = model.advance(level, chosen, message, quality)
         pixels = model.pixels(leaves[-1], message, quality)
     height, width = size
-    error = (pixels - x)[:, :, :height, :width].square().sum()
+    error = ((pixels - x).square() * importance(x))[:, :, :height, :width].sum()
     lam = model.config.lambda_at(float(quality) / (model.config.knots - 1))
     gradients = torch.autograd.grad(error * (lam * 255**2 / 3), leaves)  # in bits per cell
     steps = [_COARSE_STEP] * (len(latents) - 1) + [_FINEST_STEP]
@@ -75,3 +82,16 @@ def corrections(
         step * (chosen - gradient * (BIT_PRICE / 2) - z)
         for step, z, chosen, gradient in zip(steps, latents, codewords, gradients, strict=True)
     ]
+
+
+def importance(x: Tensor) -> Tensor:
+    """How much a squared error counts at each pixel of ``x`` (1, 3, H, W) in [0, 1]: (1, 1, H, W), about 1 on average.
+
+    For a part it counts as in 1 - SSIM (Wang 2004), which for small errors is their square over twice the variance
+    around them plus a constant: what is lost among leaves would be seen in the sky.
+    """
+    y = x.mean(1, keepdim=True) * 255
+    mean, power = F.avg_pool2d(y, _BLOCK), F.avg_pool2d(y.square(), _BLOCK)
+    visible = _TYPICAL_VARIANCE / ((power - mean.square()).clamp(min=0) + (0.03 * 255) ** 2)
+    visible = F.interpolate(visible, scale_factor=_BLOCK, mode="bilinear")
+    return 1 - _SIMILARITY + _SIMILARITY * visible
