@@ -19,12 +19,12 @@ from vqcodec.model.half import half
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 
-_COARSE_STEP, _FINEST_STEP = 0.12, 0.25
+_COARSE_STEP, _FINEST_STEP = 0.08, 0.16
 """Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
 _SIMILARITY = 0.5
 """Part of the error that counts as in SSIM, by its surroundings."""
 _BLOCK = 8
-"""Pixels along each side of what counts as surroundings; it divides every padded picture."""
+"""Pixels along each side of what counts as surroundings."""
 _TYPICAL_VARIANCE = 257.0
 """Harmonic mean over blocks of photographs of variance + SSIM's constant, on the 0-255 scale."""
 
@@ -91,7 +91,7 @@ def importance(x: Tensor) -> Tensor:
     around them plus a constant: what is lost among leaves would be seen in the sky.
     """
     y = x.mean(1, keepdim=True) * 255
-    mean, power = F.avg_pool2d(y, _BLOCK), F.avg_pool2d(y.square(), _BLOCK)
+    mean, power = (F.avg_pool2d(v, _BLOCK, ceil_mode=True) for v in (y, y.square()))
     visible = _TYPICAL_VARIANCE / ((power - mean.square()).clamp(min=0) + (0.03 * 255) ** 2)
-    visible = F.interpolate(visible, scale_factor=_BLOCK, mode="bilinear")
+    visible = F.interpolate(visible, x.shape[2:], mode="bilinear")
     return 1 - _SIMILARITY + _SIMILARITY * visible
