@@ -5,10 +5,13 @@ qualities that both reach: Bjontegaard, VCEG-M33 (2001), with piecewise cubic (P
 quality, by the ``bjontegaard`` package (Herglotz et al. 2022).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bjontegaard
+import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 LEAST_POINTS = 2
 """Fewer points make no curve."""
@@ -35,9 +38,13 @@ class Curve:
         return cls(tuple(rate for rate, _ in kept), tuple(value for _, value in kept))
 
     def within(self, low: float, high: float) -> "Curve":
-        """The points whose rate is from ``low`` to ``high`` bits per pixel."""
-        kept = [(rate, value) for rate, value in zip(self.bpp, self.score, strict=True) if low <= rate <= high]
-        return Curve(tuple(rate for rate, _ in kept), tuple(value for _, value in kept))
+        """The curve from ``low`` to ``high`` bits per pixel, cut there (PCHIP over log rate) if it goes further."""
+        kept = [(rate, value) for rate, value in zip(self.bpp, self.score, strict=True) if low < rate < high]
+        if len(self.bpp) >= LEAST_POINTS:
+            through = PchipInterpolator(np.log(self.bpp), self.score)
+            ends = [rate for rate in (low, high) if self.bpp[0] <= rate <= self.bpp[-1]]
+            kept += [(rate, float(through(math.log(rate)))) for rate in ends]
+        return Curve(*zip(*sorted(kept), strict=True)) if kept else Curve((), ())
 
 
 @dataclass(frozen=True)

@@ -72,4 +72,6 @@ def test_only_the_overlap_counts():
 def test_curves_rise():
     curve = Curve.through([0.4, 0.1, 0.2, 0.3], [33, 30, 32, 31])
     assert curve == Curve((0.1, 0.2, 0.4), (30, 32, 33))
-    assert curve.within(0.15, 0.4) == Curve((0.2, 0.4), (32, 33))
+    cut = curve.within(0.15, 0.4)
+    assert cut.bpp == (0.15, 0.2, 0.4) and 31 < cut.score[0] < 32 and cut.score[1:] == pytest.approx((32, 33))
+    assert curve.within(0.01, 9) == curve and curve.within(1, 9) == Curve((), ())

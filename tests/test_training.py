@@ -13,6 +13,7 @@ from vqcodec import Codec
 from vqcodec.config import PRESETS
 from vqcodec.metrics import psnr
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice
+from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
@@ -124,6 +125,23 @@ def test_bd_rate_at_equal_ms_ssim():
     half = [Point(p.bpp / 2, p.psnr + i, p.ms_ssim) for i, p in enumerate(anchor)]
     assert bd_rate(anchor, half, "ms_ssim") == pytest.approx(-50)
     assert np.isnan(bd_rate(anchor, [Point(p.bpp, p.psnr, np.nan) for p in anchor], "ms_ssim"))
+
+
+def test_export_blends_two_runs(crops, tmp_path):
+    one, other = trainer(tmp_path / "one", crops), trainer(tmp_path / "other", crops, rate=0.1)
+    for run in (one, other):
+        run.train_step()
+        run.save()
+    stages.write_weights(one.state_file, tmp_path / "a.safetensors", [], print, other.state_file, 0.25)
+    blended = from_weights(tmp_path / "a.safetensors").vqvae.state_dict()
+    pairs = zip(one.average.vqvae.state_dict().items(), other.average.vqvae.state_dict().values(), strict=True)
+    for (name, a), b in pairs:
+        if "counts" not in name and "sums" not in name:  # stored as 16-bit floats
+            assert torch.allclose(blended[name], torch.lerp(a, b, 0.25), atol=1e-3), name
+    strange = trainer(tmp_path / "strange", crops, fresh_network(PRESETS["vqvae"], crops, 0, 32))
+    strange.save()
+    with pytest.raises(ValueError, match="another shape"):
+        stages.write_weights(one.state_file, tmp_path / "b.safetensors", [], print, strange.state_file, 0.25)
 
 
 @pytest.mark.parametrize("preset", ["vqvae", "vqvae2", "vqvae2-3level"])

@@ -77,12 +77,17 @@ def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
     return stages.train(setting, plan, options["init"], preset, options["resume"], _say)
 
 
-def _export(state_file: Path, out: Path, valid: Path | None, valid_count: int) -> None:
+def _export(
+    state_file: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None = None, share: float = 0.0
+) -> None:
     from vqcodec.training import stages
     from vqcodec.training.data import find_photos, load_photos
 
     photos = load_photos(find_photos(valid)[: valid_count or None]) if valid else []
-    stages.write_weights(state_file, out, photos, _say)
+    try:
+        stages.write_weights(state_file, out, photos, _say, blend, share)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,9 +118,11 @@ def prior(**options: Any) -> None:
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @click.option("--valid", type=_FOLDER, help="Photographs to measure the result on.")
 @click.option("--valid-count", default=16, show_default=True, help="How many of them; 0 means all.")
-def export(run: Path, out: Path, valid: Path | None, valid_count: int) -> None:
+@click.option("--blend", type=_FILE, help="Weights file or state of another run, to be averaged with this one.")
+@click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Part of --blend.")
+def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None, share: float) -> None:
     """Stage 3: write the weights file, with the prior in integers."""
-    _export(run / "state.safetensors", out, valid, valid_count)
+    _export(run / "state.safetensors", out, valid, valid_count, blend, share)
 
 
 @group.command("all")

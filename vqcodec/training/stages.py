@@ -13,7 +13,7 @@ from vqcodec.config import PRESETS
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
-from vqcodec.training.network import Network, load_state, under_prefix
+from vqcodec.training.network import Network, follow, load_state, under_prefix
 from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
 
 Say = Callable[[str], None]
@@ -81,11 +81,23 @@ def train(setting: Setting, plan: Plan, start: Path | None, preset: str, resume:
     return state_file
 
 
-def write_weights(state_file: Path, out: Path, photos: list[Tensor], say: Say) -> None:
-    """Export a run's averaged network; with photos, measure it and what its integers cost first."""
+def write_weights(
+    state_file: Path, out: Path, photos: list[Tensor], say: Say, blend: Path | None = None, share: float = 0.0
+) -> None:
+    """Export a run's averaged network; with photos, measure it and what its integers cost first.
+
+    ``share`` of every weight comes from the network ``blend``: between two runs of which one went on from the other lie
+    networks that trade one's aim for the other's (Wortsman et al., "Model soups", ICML 2022).
+    """
     network = network_from(state_file)
     _, _, facts = load_state(state_file)
     facts |= {"run": state_file.parent.name}
+    if blend is not None:
+        other = network_from(blend)
+        if other.config != network.config:
+            raise ValueError(f"{blend}: a network of another shape")
+        follow(network, other, 1 - share)
+        facts |= {"blended_with": blend.parent.name, "share": share}
     if photos:
         report = evaluate(network, photos)
         cost = rounding_cost(network, photos)
