@@ -21,7 +21,7 @@ TIERS = (
     ("codec",),
     ("encoder", "decoder"),
     ("analysing", "painting"),
-    ("zoo", "image", "files", "plan", "console"),
+    ("zoo", "image", "files", "strips", "plan", "console"),
     ("results",),
     ("metadata", "modes", "alpha"),
     ("model", "coding", "bitstream", "tiles", "metrics", "search"),

@@ -4,10 +4,11 @@ What a file becomes is the codec's business, which file becomes which is in ``pl
 process can be given, and how they are spread.
 """
 
+import itertools
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -15,12 +16,14 @@ from typing import Any, Protocol
 import vqcodec
 from vqcodec import bitstream, files, metrics
 from vqcodec.errors import MissingFile, UnreadableFile, VqcError, VqcWarning
+from vqcodec.grouping import WINDOW_PIXELS
 from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
 from vqcodec.modes import Remark
-from vqcodec.plan import Existing, Gate, Job, Naming, plan
+from vqcodec.plan import STANDARD, Existing, Gate, Job, Naming, plan
 from vqcodec.processes import spread
 from vqcodec.results import Decoded
 from vqcodec.search import Goal
+from vqcodec.strips import joins, write_strips
 from vqcodec.tiles import Box
 
 STREAM_SUFFIXES = frozenset({".vqc"})
@@ -133,11 +136,44 @@ class DecodeTask:
 
     def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
-        for job, result in zip(jobs, self._decode(codec, jobs), strict=True):
-            done = FileResult(job.source, job.output, result.error, remarks=result.remarks, seconds=result.seconds)
-            yield done if result.image is None else _deliver_image(job, result.image, self.format, done)
+        for in_strips, some in itertools.groupby(jobs, self._goes_in_strips):
+            if in_strips:
+                yield from (self._run_in_strips(codec, job) for job in some)
+                continue
+            mine, theirs = itertools.tee(some)
+            for job, result in zip(mine, self._decode(codec, theirs), strict=True):
+                done = FileResult(job.source, job.output, result.error, remarks=result.remarks, seconds=result.seconds)
+                yield done if result.image is None else _deliver_image(job, result.image, self.format, done)
 
-    def _decode(self, codec: Any, jobs: Sequence[Job]) -> Iterator[Decoded]:
+    def _goes_in_strips(self, job: Job) -> bool:
+        """Whether the picture is large, and its rows can be written as they come."""
+        if self.preview or self.region is not None or self.partial or not os.path.isfile(job.source):
+            return False
+        if job.output == STANDARD or (os.path.exists(job.output) and not os.path.isfile(job.output)):
+            return False  # what is written to standard output or to a device cannot be taken back
+        try:
+            header = _header_of(job.source)
+        except Exception:  # decoding will say what it is
+            return False
+        return header.width * header.height > WINDOW_PIXELS and joins(self.format, header.layout.has_alpha)
+
+    def _run_in_strips(self, codec: Any, job: Job) -> FileResult:
+        start = time.perf_counter()
+        done = FileResult(job.source, job.output)
+        with _listening() as remarks:
+            try:
+                header = _header_of(job.source)
+                size = header.width, header.height
+                strips = codec.decode_strips(job.open(), max_pixels=self.max_pixels)
+                with job.file() as file:
+                    write_strips(file, self.format, size, strips)
+                    written = file.tell()
+            except Exception as error:
+                return replace(done, error=error)
+        done = replace(done, remarks=tuple(remarks), seconds=time.perf_counter() - start)
+        return replace(done, width=header.width, height=header.height, bytes=written)
+
+    def _decode(self, codec: Any, jobs: Iterable[Job]) -> Iterator[Decoded]:
         sources = (job.open() for job in jobs)
         if not self.preview and self.region is None:
             yield from codec.decode_batch(sources, max_pixels=self.max_pixels, partial=self.partial)
@@ -156,6 +192,11 @@ class DecodeTask:
                 else:
                     result = Decoded(index, image, seconds=time.perf_counter() - start)
             yield replace(result, remarks=tuple(remarks))
+
+
+def _header_of(path: str) -> bitstream.Header:
+    with files.open_binary(path) as file:
+        return bitstream.read_header(file.read(bitstream.MAX_HEADER_BYTES))[0]
 
 
 def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:

@@ -159,6 +159,15 @@ class Codec:
             for o in in_groups(streams, read, size, work, threads.available())
         )
 
+    def decode_strips(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+        """Like :meth:`decode`, some rows at a time: images of full width, from the top.
+
+        For a picture that is too large to hold.  All indices are decoded first, 1.5 bytes for each pixel; metadata come
+        with every strip.
+        """
+        stream, decoder = self._open(data, max_pixels, partial=False)
+        return decoder.strips(stream)
+
     def encode_to_goal(
         self,
         image: Source,

@@ -3,7 +3,7 @@
 A walk through the prior's wavefronts serves all streams of a call, and all tiles of each, at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from vqcodec.grouping import GROUP_PIXELS
 from vqcodec.image import Picture, Pixels, check_size, to_pil
 from vqcodec.metadata import read_metadata
 from vqcodec.model.vqvae import VQVAE
-from vqcodec.painting import Painter
+from vqcodec.painting import WINDOW, Painter
 from vqcodec.threads import available, concurrently
 from vqcodec.tiles import Box, Tiling, cut
 from vqcodec.zoo import Model
@@ -71,6 +71,16 @@ class Decoder:
         """Streams -> images; they are taken to be checked.  One of which only the top is left becomes its preview."""
         every = self.grids(streams)[::-1]  # what is painted is given up, a large picture's indices are large
         return [_image(stream, self._paint(stream, every.pop()), _alpha(stream)) for stream in streams]
+
+    def strips(self, stream: Stream) -> Iterator[Image.Image]:
+        """An undamaged stream -> images of full width, from the top."""
+        header = stream.header
+        (grids,) = self.grids([stream])
+        alpha = _alpha(stream)
+        for top in range(0, header.height, WINDOW):
+            box = Box(0, top, header.width, min(WINDOW, header.height - top))
+            pixels = self.painter.paint(header, grids, box)
+            yield _image(stream, pixels, None if alpha is None else alpha[box.top : box.bottom])
 
     def _paint(self, stream: Stream, grids: Sequence[Indices]) -> Pixels:
         finer = any(s.kind.is_level and s.kind is not SectionKind.LEVEL_0 for s in stream.sections)

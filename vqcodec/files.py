@@ -9,6 +9,7 @@ import os
 import secrets
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -53,8 +54,9 @@ def read_bytes(path: AnyPath) -> bytes:
             raise UnreadableFile(_cause(error)) from error
 
 
-def write_atomically(path: AnyPath, data: bytes) -> None:
-    """Write the file whole or not at all: to a temporary file beside it, synced, then renamed.
+@contextlib.contextmanager
+def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
+    """A file to write, which is there whole at the end or not at all: a temporary one beside it, synced, then renamed.
 
     The temporary file is hidden, ``.vqcodec-*.tmp``.  Only a process that is killed leaves one behind; it is in the
     way of nobody and may be deleted.
@@ -65,11 +67,16 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            target.write_bytes(data)
+            with open(target, "wb") as file:
+                yield file
             return
         temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
         try:
-            _write_synced(temporary, data)
+            # With the mode that the umask gives new files.
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, target)
             _sync_folder(target.parent)
         except BaseException:  # an interrupt, too, must leave nothing behind
@@ -77,6 +84,12 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
             raise
     except OSError as error:
         raise UnwritableFile(_cause(error)) from error
+
+
+def write_atomically(path: AnyPath, data: bytes) -> None:
+    """Write all of an :func:`atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def picture_format(name: str) -> str:
@@ -133,14 +146,6 @@ def _on_white(image: Image.Image) -> Image.Image:
 def save_image_atomically(image: Image.Image, path: AnyPath, format: str) -> None:
     """:func:`image_bytes`, written with :func:`write_atomically`."""
     write_atomically(path, image_bytes(image, format))
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    """Create the file, with the mode that the umask gives new files, and wait until the data is on disk."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
-GROUP_PIXELS = 1 << 20
+GROUP_PIXELS = 3 << 19
 """Pixels that are coded at once, which bounds memory; a larger picture is a group of its own."""
 WINDOW_PIXELS = 1 << 24
 """Pixels that are read ahead, to form groups of them."""

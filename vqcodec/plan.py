@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -43,8 +44,6 @@ class Job:
 
     def deliver(self, data: bytes) -> None:
         """Write the output, whole or not at all."""
-        from vqcodec import files  # imports Pillow, which a help text does not need
-
         if self.output == STANDARD:
             if sys.stdout is None:
                 raise UnwritableFile("standard output is closed")
@@ -54,9 +53,18 @@ class Job:
             except OSError as error:
                 raise UnwritableFile(error.strerror or str(error)) from error
             return
+        with self.file() as file:
+            file.write(data)
+
+    @contextmanager
+    def file(self) -> Iterator[BinaryIO]:
+        """The output, which is not standard output, open for writing; it is there whole at the end or not at all."""
+        from vqcodec import files  # imports Pillow, which a help text does not need
+
         if self.folder is not None:
             os.makedirs(self.folder, exist_ok=True)
-        files.write_atomically(self.output, data)
+        with files.atomic_file(self.output) as file:
+            yield file
 
 
 @dataclass(frozen=True)
