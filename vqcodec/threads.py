@@ -1,7 +1,9 @@
 """Several pieces of work at once, in threads of this process.
 
 Nearly all of a walk's time is spent inside numpy and torch, which let other threads run meanwhile.  Where several
-threads work, each gets its share of the cores for what numpy and torch do: more would only wait for each other.
+threads work, each gets its share of the cores for what torch does: more would only wait for each other.  numpy's matrix
+products, which are small, keep to the thread that asks for them: what helpers would save, they take from torch's
+threads afterwards, waiting for more at full speed.
 """
 
 import threading
@@ -38,10 +40,11 @@ def restrict(threads: int) -> None:
 def concurrently(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """What ``work`` makes of every item, in order; no more items are taken ahead than threads are there."""
     if threads <= 1:
-        yield from map(work, items)
+        with _blas.held_to_one():
+            yield from map(work, items)
         return
     share = max(1, torch.get_num_threads() // threads)
-    with _blas.held_to(share), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
+    with _blas.held_to_one(), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
         ahead: deque[Future[Result]] = deque()
         try:
             for item in items:
@@ -61,19 +64,19 @@ def _start(share: int) -> None:
 
 
 class _Blas:
-    """The one limit of numpy's matrix products, which all callers of this process share."""
+    """The limit of numpy's matrix products, which all callers of this process share."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders = 0
 
     @contextmanager
-    def held_to(self, threads: int) -> Iterator[None]:
-        """Inside, products run on so many threads; the first caller's number counts until the last one leaves."""
+    def held_to_one(self) -> Iterator[None]:
+        """Inside, each product runs on one thread."""
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                self._limit = _pools.limit(limits=threads, user_api="blas")
+                self._limit = _pools.limit(limits=1, user_api="blas")
         try:
             yield
         finally:
