@@ -35,6 +35,7 @@ def test_callers_share_the_limit():
     before = limits()
     one, other = (concurrently(str, range(3), 2) for _ in range(2))
     assert next(one) == next(other) == "0"
+
     def held() -> set[int]:
         return {pool["num_threads"] for pool in threads._pools.info() if pool["user_api"] == "blas"}
 

@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.tiny import TINY
 from vqcodec import Codec
 from vqcodec.config import PRESETS
 from vqcodec.metrics import psnr
+from vqcodec.model.prior import slice_bits
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice
 from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_photos, load_photos
@@ -37,6 +39,19 @@ def trainer(folder, crops, network=None, **plan):
 
 def fit(run, log, valid=()):
     return list(run.fit(Schedule(log_steps=10), log, list(valid)))
+
+
+def test_bits_are_the_cross_entropy():
+    logits, indices = torch.randn(3, 2 * 5 * 4, 7, requires_grad=True), torch.randint(7, (2, 3, 5, 4))
+    (bits,) = slice_bits([logits], indices)
+    target = indices.transpose(0, 1).flatten()
+    nats = F.cross_entropy(logits.flatten(0, 1), target, reduction="none").reshape(3, 2, -1)
+    expected = nats.sum((0, 2)) / np.log(2)
+    weights = torch.tensor([1.0, 3.0])
+    (gradient,) = torch.autograd.grad((bits * weights).sum(), logits)
+    (wanted,) = torch.autograd.grad((expected * weights).sum(), logits)
+    torch.testing.assert_close(bits, expected)
+    torch.testing.assert_close(gradient, wanted)
 
 
 def test_train_export_encode_decode(crops, tmp_path):
