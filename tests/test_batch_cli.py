@@ -27,6 +27,13 @@ def run(tmp_path, tiny_weights, monkeypatch):
     )
 
 
+def test_a_target_that_cannot_be_written(run):
+    os.makedirs(f"there/{FILE_NAME}")
+    for target, why in (("there", "Is a directory"), ("photos/a.png/x", "Not a directory")):
+        result = run("photos", target)
+        assert (result.exit_code, result.stderr) == (1, f"vqcodec: {target}: {why}\n")
+
+
 def test_failures_are_recorded_and_tried_again(run, tiny_codec, tmp_path):
     result = run("-q", "70", "photos", "streams")
     assert result.exit_code == 1

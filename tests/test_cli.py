@@ -1,6 +1,7 @@
 """The command line with a stand-in for the codec: arguments, outputs, messages, exit codes."""
 
 import dataclasses
+import errno
 import importlib.metadata
 import io
 import json
@@ -25,6 +26,7 @@ from tests.fake_codec import FakeCodec
 from vqcodec import batch, bitstream, cli, console, files, image, options
 from vqcodec.codec import DEFAULT_QUALITY
 from vqcodec.console import Console
+from vqcodec.errors import DeviceUnavailable
 from vqcodec.image import ReadOptions
 from vqcodec.results import Reached
 
@@ -399,6 +401,14 @@ def test_tracebacks_on_request_only(run, width, cause):
         ["encode", "-j", "0", "photo.png", "out.vqc"],
         ["decode", "--region", "1,2,3", "photo.vqc", "out.png"],
         ["decode", "--region", "1,2,0,3", "photo.vqc", "out.png"],
+        ["decode", "--region", "1,2,00,3", "photo.vqc", "out.png"],
+        ["decode", "--region", "1,2,3," + 5000 * "9", "photo.vqc", "out.png"],
+        ["encode", "--target-size", 400 * "9", "photo.png", "out.vqc"],
+        ["encode", "--background", "rgb(999,0,0)", "photo.png", "out.vqc"],
+        ["encode", "--model", "", "photo.png", "out.vqc"],
+        ["info", "--model-path", "", "photo.vqc"],
+        ["batch", ".", ""],
+        ["batch", ".", "photo.png"],
         ["decode", "--preview", "--region", "1,2,3,4", "photo.vqc", "out.png"],
         ["completion", "nosuchshell"],
         ["verify"],
@@ -414,6 +424,25 @@ def test_wrong_usage(run, photo, arguments):
     result = run(*arguments)
     assert result.exit_code == 2 and result.stderr.startswith("Usage: vqcodec ")
     assert sorted(os.listdir()) == before
+
+
+def test_a_result_that_nobody_can_be_given(monkeypatch, capsys):
+    def write(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys.stdout, "write", write)
+    told = Console(as_json=True)
+    with told.guard("a.vqc"):
+        told.result({"large": True}, "")
+    assert told.failed == ["a.vqc"]
+    assert capsys.readouterr().err == "vqcodec: a.vqc: No space left on device\n"
+
+
+def test_a_missing_device_is_said_of_no_file(capsys):
+    told = Console()
+    with told.guard(None), told.guard("weights.safetensors"):
+        raise DeviceUnavailable("device 'cuda': none here")
+    assert told.failed and capsys.readouterr().err == "vqcodec: device 'cuda': none here\n"
 
 
 # Verify, completion, progress
@@ -433,6 +462,12 @@ def test_verify(run, photo):
     records = [json.loads(line) for line in run("verify", "--json", "bad.vqc", "good.vqc").stdout.splitlines()]
     assert [r["intact"] for r in records] == [False, True]
     assert sorted(os.listdir()) == ["bad.vqc", "good.vqc", "photo.png"]
+
+
+def test_names_cannot_speak(run, photo):
+    name = "a\x1b[31m\nb.vqc: intact\udcff.vqc"
+    run("encode", photo, name)
+    assert run("verify", name).stdout == "a\\x1b[31m\\nb.vqc: intact\\udcff.vqc: intact, 8x6\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

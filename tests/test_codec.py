@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from vqcodec.coding.ports import Reader
 from vqcodec.coding.traversal import walk
 from vqcodec.image import Picture, ReadOptions
 from vqcodec.metadata import Metadata
+from vqcodec.plan import Job
 from vqcodec.search import Goal
 from vqcodec.tiles import Box
 from vqcodec.training.export import export
@@ -163,10 +165,37 @@ def test_higher_quality_is_larger(tiny_codec):
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
-@pytest.mark.parametrize("quality", [-1, 100.5, float("nan")])
+@pytest.mark.parametrize("quality", [-1, 100.5, float("nan"), 10**400, None, "50"])
 def test_quality_out_of_range(tiny_codec, quality):
     with pytest.raises(errors.InvalidQuality):
         tiny_codec.encode(picture(16, 16), quality)
+
+
+@pytest.mark.parametrize("source", [None, 5, io.StringIO("VQC"), np.zeros(9, np.uint8)])
+def test_what_is_no_stream(tiny_codec, source):
+    with pytest.raises(errors.NotAVqcFile, match="is neither bytes nor a path nor a binary file"):
+        tiny_codec.decode(source)
+
+
+@pytest.mark.parametrize("source", [None, 5, b"photo.png"])
+def test_what_is_no_picture(tiny_codec, source):
+    with pytest.raises(errors.InvalidImage, match="is not a path, a binary file, a PIL image or an array"):
+        tiny_codec.encode(source)
+
+
+def test_names_that_no_file_could_have(tiny_codec):
+    for call in (tiny_codec.encode, tiny_codec.decode):
+        with pytest.raises(errors.UnreadableFile, match="embedded null byte"):
+            call("a\0b")
+
+
+def test_one_source_that_cannot_be_opened(tiny_codec, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    closed = Job("-", "-").open()
+    bad, good = tiny_codec.encode_batch([closed, picture(16, 16)])
+    assert str(bad.error) == "standard input is closed" and good.data
+    bad, good = tiny_codec.decode_batch([closed, good.data])
+    assert str(bad.error) == "standard input is closed" and good.image
 
 
 def test_another_model_is_refused(tiny_codec, tmp_path):
@@ -325,7 +354,7 @@ def test_effort_works_window_by_window(tiny_codec, monkeypatch, effort):
 
 
 def test_efforts_that_do_not_exist(tiny_codec):
-    for wrong in (-1, 4):
+    for wrong in (-1, 4, 1.0, None):
         with pytest.raises(errors.InvalidEffort):
             tiny_codec.encode(picture(16, 16), effort=wrong)
         with pytest.raises(errors.InvalidEffort):

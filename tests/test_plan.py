@@ -70,6 +70,8 @@ def test_gate():
             gate.admits(job)
     assert Gate("replace").admits(Job("a.png", "there.vqc"))
     assert not Gate("skip").admits(Job("a.png", "there.vqc"))
+    with pytest.raises(Misuse, match="refuse, replace, skip, not 'overwrite'"):
+        Gate("overwrite")
     assert Gate("skip").admits(Job("a.png", "new.vqc")) and Gate().admits(Job(STANDARD, STANDARD))
 
 
@@ -111,7 +113,7 @@ def test_closed_standard_streams(monkeypatch, stream):
     monkeypatch.setattr(f"sys.{stream}", None)
     job = Job(STANDARD, STANDARD)
     with pytest.raises(VqcError, match="is closed"):
-        job.open() if stream == "stdin" else job.deliver(b"data")
+        job.open().read() if stream == "stdin" else job.deliver(b"data")
 
 
 def test_a_pipe_that_nobody_reads_any_more(monkeypatch):
@@ -129,6 +131,12 @@ def test_standard_input_and_output(monkeypatch, capsysbinary):
     assert job.open().read() == b"in"
     job.deliver(b"out")
     assert capsysbinary.readouterr().out == b"out"
+
+
+def test_a_folder_that_cannot_be_made():
+    Path("file").write_bytes(b"")
+    with pytest.raises(UnwritableFile, match="^its folder cannot be made: "):
+        Job("a.png", "file/a.vqc", folder="file").deliver(b"data")
 
 
 def test_missing_folders_are_made():

@@ -96,6 +96,13 @@ def test_other_formats_are_written_whole(large, tiny_weights, monkeypatch):
     assert not result.error and result.remarks[0].text == "PPM holds no alpha: the picture is put on white"
 
 
+def test_a_file_called_like_standard_input(large, monkeypatch):
+    monkeypatch.chdir(large)
+    os.rename("large.vqc", "-")
+    task = DecodeTask()
+    assert task._goes_in_strips(Job("./-", "x.png")) and not task._goes_in_strips(Job("-", "x.png"))
+
+
 def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):
     real, painted = decoder.Painter.paint, []
 

@@ -147,12 +147,13 @@ class DecodeTask:
 
     def _goes_in_strips(self, job: Job) -> bool:
         """Whether the picture is large, and its rows can be written as they come."""
-        if self.preview or self.region is not None or self.partial or not os.path.isfile(job.source):
+        if self.preview or self.region is not None or self.partial or STANDARD in (job.source, job.output):
             return False
-        if job.output == STANDARD or (os.path.exists(job.output) and not os.path.isfile(job.output)):
-            return False  # what is written to standard output or to a device cannot be taken back
+        if not os.path.isfile(job.source) or (os.path.exists(job.output) and not os.path.isfile(job.output)):
+            return False  # what comes from a pipe comes once, what is written to a device cannot be taken back
         try:
-            header = _header_of(job.source)
+            with files.open_binary(job.source) as file:
+                header, _ = bitstream.read_header(file.read(bitstream.MAX_HEADER_BYTES))
         except Exception:  # decoding will say what it is
             return False
         return header.width * header.height > WINDOW_PIXELS and joins(self.format, header.layout.has_alpha)
@@ -162,11 +163,11 @@ class DecodeTask:
         done = FileResult(job.source, job.output)
         with _listening() as remarks:
             try:
-                header = _header_of(job.source)
-                size = header.width, header.height
-                strips = codec.decode_strips(job.open(), max_pixels=self.max_pixels)
+                data = files.read_bytes(job.source)
+                header, _ = bitstream.read_header(data)
+                strips = codec.decode_strips(data, max_pixels=self.max_pixels)
                 with job.file() as file:
-                    write_strips(file, self.format, size, strips)
+                    write_strips(file, self.format, (header.width, header.height), strips)
                     written = file.tell()
             except Exception as error:
                 return replace(done, error=error)
@@ -192,11 +193,6 @@ class DecodeTask:
                 else:
                     result = Decoded(index, image, seconds=time.perf_counter() - start)
             yield replace(result, remarks=tuple(remarks))
-
-
-def _header_of(path: str) -> bitstream.Header:
-    with files.open_binary(path) as file:
-        return bitstream.read_header(file.read(bitstream.MAX_HEADER_BYTES))[0]
 
 
 def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:

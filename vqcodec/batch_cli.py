@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from vqcodec.console import Console
+from vqcodec.errors import UnwritableFile
 from vqcodec.options import (
     Keeping,
     Model,
@@ -21,6 +22,7 @@ from vqcodec.options import (
     quality_option,
     reporting,
 )
+from vqcodec.plan import Misuse
 
 _EXAMPLES = """\b
 Examples:
@@ -112,7 +114,7 @@ def batch(console: Console, engine: str, address: str | None, format_name: str, 
         how = ClusterOptions(workers=asked.jobs, address=address, as_table=format_name == "parquet")
         results = _on_ray(asked, how)
     count = _Count()
-    with console.guard(asked.source), console.progress(None) as bar:
+    with console.guard(asked.source, asked.target), console.progress(None) as bar:
         for result in results:
             count.add(result)
             _tell(console, result)
@@ -128,17 +130,24 @@ def _on_this_machine(asked: _Request) -> Iterator[Any]:
 
     weights = Weights(asked.weights.model, asked.weights.model_path)
     how = FolderOptions("skip", weights, asked.jobs or cores())
-    results = encode_folder(
-        asked.source,
-        asked.target,
-        asked.quality,
-        effort=asked.effort,
-        max_pixels=asked.max_pixels,
-        options=asked.keeping.to_options(),
-        how=how,
-    )
-    os.makedirs(asked.target, exist_ok=True)
-    with open(os.path.join(asked.target, FILE_NAME), "wb") as file:
+    try:
+        results = encode_folder(
+            asked.source,
+            asked.target,
+            asked.quality,
+            effort=asked.effort,
+            max_pixels=asked.max_pixels,
+            options=asked.keeping.to_options(),
+            how=how,
+        )
+    except Misuse as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        os.makedirs(asked.target, exist_ok=True)
+        file = open(os.path.join(asked.target, FILE_NAME), "wb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UnwritableFile(error.strerror or str(error)) from error
+    with file:
         yield from record_failures(results, file)
 
 

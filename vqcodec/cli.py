@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from vqcodec.batch_cli import batch as batch_command
-from vqcodec.console import Console
+from vqcodec.console import Console, one_line
 from vqcodec.errors import UnknownFormat, VqcError
 from vqcodec.options import (
     Keeping,
@@ -46,7 +46,8 @@ T = TypeVar("T")
 def _summarise(console: Console, total: int) -> None:
     """Name the failures again, where they may have scrolled away."""
     if console.failed and total > 1:
-        click.echo(f"vqcodec: {len(console.failed)} of {total} failed: {', '.join(console.failed)}", err=True)
+        names = ", ".join(console.failed)
+        click.echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
 
 
 def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
@@ -260,7 +261,7 @@ def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights:
         for source, result in zip(sources, results, strict=True):
             if result.error is None:
                 size = {"width": result.image.width, "height": result.image.height}
-                text = f"{source}: intact, {result.image.width}x{result.image.height}"
+                text = f"{one_line(source)}: intact, {result.image.width}x{result.image.height}"
                 console.result({"source": source, "intact": True, **size}, text)
             else:
                 console.fail(result.error, source, intact=False)
@@ -315,7 +316,7 @@ def _describe_model(model: Any) -> str:
 def _block(title: str, rows: Sequence[tuple[str, Any]]) -> str:
     """A title and indented rows, their values in one column."""
     width = max(len(label) for label, _ in rows)
-    return "\n".join([title, *(f"  {label:{width}}  {value}" for label, value in rows)])
+    return "\n".join([one_line(title), *(f"  {label:{width}}  {value}" for label, value in rows)])
 
 
 @main.command(short_help="A sample photograph, beside JPEG at equal bytes.")

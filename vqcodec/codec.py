@@ -4,6 +4,7 @@ It reads pictures and streams, finds the model of each, and leaves the work to `
 """
 
 import copy
+import operator
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from vqcodec.coding.traversal import Indices
 from vqcodec.config import QUALITY_STEPS
 from vqcodec.decoder import Decoder
 from vqcodec.encoder import EFFORTS, Coded, Encoder, sections_beside
-from vqcodec.errors import DeviceUnavailable, InvalidEffort, InvalidQuality, UnknownModel, VqcWarning
+from vqcodec.errors import DeviceUnavailable, InvalidEffort, InvalidQuality, NotAVqcFile, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, read_bytes
 from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
@@ -280,15 +281,23 @@ def _warn(remarks: Sequence[Remark]) -> None:
 
 def quality_step(quality: float) -> int:
     """The step that a stream stores for a quality of 0 to 100.  Raises :class:`InvalidQuality`."""
-    if not 0 <= quality <= 100:
-        raise InvalidQuality(f"quality {quality:g} is not between 0 and 100")
+    try:
+        known = 0 <= quality <= 100
+    except TypeError:
+        known = False
+    if not known:
+        raise InvalidQuality(f"quality {quality!s} is not a number from 0 to 100")
     return round(quality * (QUALITY_STEPS - 1) / 100)
 
 
 def check_effort(effort: int) -> None:
     """Raise :class:`InvalidEffort` unless the encoder knows it."""
-    if effort not in EFFORTS:
-        raise InvalidEffort(f"effort {effort} is not one of 0 to {max(EFFORTS)}")
+    try:
+        known = operator.index(effort) in EFFORTS
+    except TypeError:
+        known = False
+    if not known:
+        raise InvalidEffort(f"effort {effort!s} is not one of 0 to {max(EFFORTS)}")
 
 
 def quality_of(step: int) -> float:
@@ -313,7 +322,12 @@ def read_source(data: StreamSource) -> bytes:
     """The bytes of a stream, wherever they are."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    return read_bytes(data) if isinstance(data, str | os.PathLike) else data.read()
+    if isinstance(data, str | os.PathLike):
+        return read_bytes(data)
+    content = data.read() if hasattr(data, "read") else None
+    if not isinstance(content, bytes):
+        raise NotAVqcFile(f"{type(data).__name__} is neither bytes nor a path nor a binary file")
+    return content
 
 
 def _device(name: str) -> torch.device:

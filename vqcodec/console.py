@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from vqcodec.errors import OutputExists, UnwritableFile, VqcError
+from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, VqcError
 
 Record: TypeAlias = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Console:
         """For everyone but those who asked for quiet."""
         if not self.quiet:
             self._clear()
-            click.echo(_one_line(text), err=True)
+            click.echo(one_line(text), err=True)
 
     def detail(self, text: str) -> None:
         """For those who asked for more."""
@@ -74,22 +74,29 @@ class Console:
         self._clear()
         if self.verbose >= 2:
             traceback.print_exception(error)
+        name = output if isinstance(error, OutputExists | UnwritableFile) else source
+        click.echo(one_line(": ".join(filter(None, ("vqcodec", name, cause(error))))), err=True)
+        self.failed.append(source or "")
         if self.as_json:
             names = {"source": source, "output": output}
             known = {key: name for key, name in names.items() if name is not None}
-            self.result({**known, **record, "error": cause(error)}, "")
-        name = output if isinstance(error, OutputExists | UnwritableFile) else source
-        click.echo(_one_line(": ".join(filter(None, ("vqcodec", name, cause(error))))), err=True)
-        self.failed.append(source or "")
+            try:
+                self.result({**known, **record, "error": cause(error)}, "")
+            except BrokenPipeError:
+                raise
+            except OSError:  # then that was the error, and stderr has it
+                pass
 
     @contextmanager
     def guard(self, source: str | None, output: str | None = None) -> Iterator[None]:
-        """Survive and report what goes wrong inside."""
+        """Survive and report what goes wrong inside; but that a device is missing is said of no file."""
         try:
             yield
         except _CLICKS_OWN:
             raise
         except Exception as error:
+            if source is not None and isinstance(error, DeviceUnavailable):
+                raise
             self.fail(error, source, output)
 
     @contextmanager
@@ -190,9 +197,9 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt(number)
 
 
-def _one_line(text: str) -> str:
-    """With escapes for what a file's name may hold and a terminal would obey."""
-    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
+def one_line(text: str) -> str:
+    """With escapes for what a file's name may hold and a terminal would obey, or could not show."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def cause(error: Exception) -> str:

@@ -39,6 +39,8 @@ def open_binary(path: AnyPath) -> BinaryIO:
     """The file, open for reading."""
     try:
         return open(path, "rb")
+    except ValueError as error:
+        raise UnreadableFile(f"not a name that a file could have: {error}") from error
     except FileNotFoundError as error:
         raise MissingFile(_cause(error)) from error
     except OSError as error:

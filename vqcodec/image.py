@@ -58,9 +58,11 @@ class ReadOptions:
         if unknown := sorted(self.metadata - set(metadata.ALL)):
             raise InvalidImage(f"no metadata are called {', '.join(unknown)}, only {', '.join(metadata.ALL)}")
         try:
-            ImageColor.getrgb(self.background)
-        except ValueError as error:
-            raise InvalidImage(f"no colour is called {self.background!r}") from error
+            known = max(ImageColor.getrgb(self.background)) <= 255
+        except ValueError:
+            known = False
+        if not known:
+            raise InvalidImage(f"no colour is called {self.background!r}")
 
 
 AS_IS = ReadOptions()
@@ -94,6 +96,8 @@ def read_picture(source: Source, max_pixels: int = MAX_PIXELS, options: ReadOpti
     if isinstance(source, str | os.PathLike):
         with open_binary(source) as file:
             return _decode(file, max_pixels, options)
+    if not hasattr(source, "read"):  # Pillow would take bytes for a name
+        raise InvalidImage(f"{type(source).__name__} is not a path, a binary file, a PIL image or an array")
     return _decode(source, max_pixels, options)
 
 
@@ -245,7 +249,7 @@ def _pillow_allows(max_pixels: int) -> Iterator[None]:
     with _changing_pillows_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and not 0 < max_pixels <= limit:
+        if limit is not None and not (max_pixels and max_pixels <= limit):
             Image.MAX_IMAGE_PIXELS = None
         try:
             yield

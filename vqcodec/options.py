@@ -80,6 +80,8 @@ class Model:
     def __post_init__(self) -> None:
         if self.model is not None and self.model_path is not None:
             raise click.UsageError("--model and --model-path exclude each other.")
+        if "" in (self.model, self.model_path):
+            raise click.UsageError("an empty name is no model's.")
 
     def load(self) -> Any:
         """The :class:`vqcodec.zoo.Model`."""
@@ -212,7 +214,7 @@ class _Size(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKM]?)[bB]?", str(value))
-        if match is None or float(match[1]) <= 0:
+        if match is None or not 0 < float(match[1]) < 1e18:
             self.fail(f"{value!r} is not a size like 20000, 20k or 1.5M", param, context)
         return float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]
 
@@ -301,8 +303,8 @@ keeping_options = _packed(
 def _to_box(context: click.Context, option: click.Parameter, value: str | None) -> Any:
     if value is None:
         return None
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", value)
-    if match is None or "0" in (match[3], match[4]):
+    match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", value)
+    if match is None or 0 in (int(match[3]), int(match[4])):
         raise click.BadParameter(f"{value!r} is not X,Y,WIDTH,HEIGHT in pixels")
     from vqcodec.tiles import Box
 

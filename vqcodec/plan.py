@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args
 
-from vqcodec.errors import MissingFile, OutputExists, UnreadableFile, UnwritableFile
+from vqcodec.errors import MissingFile, OutputExists, UnreadableFile, UnwritableFile, VqcError
 
 STANDARD = "-"
 """As a source: standard input.  As a target: standard output."""
@@ -21,7 +21,7 @@ Existing = Literal["refuse", "replace", "skip"]
 """What to do about outputs that are there already."""
 
 
-class Misuse(ValueError):
+class Misuse(VqcError, ValueError):
     """Sources and a target that make no sense together, whatever the files are."""
 
 
@@ -39,8 +39,11 @@ class Job:
         if self.source != STANDARD:
             return self.source
         if sys.stdin is None:
-            raise UnreadableFile("standard input is closed")
-        return io.BytesIO(sys.stdin.buffer.read())
+            return _Unreadable("standard input is closed")
+        try:
+            return io.BytesIO(sys.stdin.buffer.read())
+        except OSError as error:
+            return _Unreadable(error.strerror or str(error))
 
     def deliver(self, data: bytes) -> None:
         """Write the output, whole or not at all."""
@@ -62,9 +65,24 @@ class Job:
         from vqcodec import files  # imports Pillow, which a help text does not need
 
         if self.folder is not None:
-            os.makedirs(self.folder, exist_ok=True)
+            try:
+                os.makedirs(self.folder, exist_ok=True)
+            except OSError as error:
+                raise UnwritableFile(f"its folder cannot be made: {error.strerror or error}") from error
         with files.atomic_file(self.output) as file:
             yield file
+
+
+class _Unreadable(io.BytesIO):
+    """A source that could not be opened: whoever reads it is told why, so that only its own job fails."""
+
+    def __init__(self, cause: str):
+        super().__init__()
+        self._cause = cause
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Raises :class:`UnreadableFile`."""
+        raise UnreadableFile(self._cause)
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,8 @@ class Gate:
     """Refuses jobs that can be refused before any work is done."""
 
     def __init__(self, existing: Existing = "refuse"):
+        if existing not in get_args(Existing):
+            raise Misuse(f"existing outputs can be met with {', '.join(get_args(Existing))}, not {existing!r}")
         self._existing = existing
         self._taken: dict[str, str] = {}
 

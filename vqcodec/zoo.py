@@ -90,7 +90,7 @@ def model_ids() -> list[str]:
 
 def load_model(model: str | None = None) -> Model:
     """The shipped model of that id, the default one without; its file must have the pinned hash."""
-    name = model or DEFAULT_MODEL
+    name = DEFAULT_MODEL if model is None else model
     if name not in _PINNED:
         raise UnknownModel(f"no model {name!r} here, only {', '.join(_PINNED) or 'none'}")
     loaded = load_weights(weights_file(name), name)
