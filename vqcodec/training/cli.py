@@ -81,9 +81,8 @@ def _export(
     state_file: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None = None, share: float = 0.0
 ) -> None:
     from vqcodec.training import stages
-    from vqcodec.training.data import find_photos, load_photos
 
-    photos = load_photos(find_photos(valid)[: valid_count or None]) if valid else []
+    photos = stages.validation_photos(valid, valid_count)
     try:
         stages.write_weights(state_file, out, photos, _say, blend, share)
     except ValueError as error:

@@ -43,12 +43,12 @@ def network_from(path: Path) -> Network:
     return network
 
 
-def validation_photos(setting: Setting) -> list[Tensor]:
+def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
     """Evenly chosen photos of the validation folder; all with a count of 0."""
-    if setting.valid is None:
+    if folder is None:
         return []
-    files = find_photos(setting.valid)
-    count = setting.valid_count or len(files)
+    files = find_photos(folder)
+    count = count or len(files)
     return load_photos(files[:: max(1, len(files) // count)][:count])
 
 
@@ -76,7 +76,7 @@ def train(setting: Setting, plan: Plan, start: Path | None, preset: str, resume:
     trainer = Trainer(setting.folder, plan, network, crops, torch.device(device))
     if resume:
         trainer.resume()
-    for line in trainer.fit(setting.schedule, setting.log, validation_photos(setting)):
+    for line in trainer.fit(setting.schedule, setting.log, validation_photos(setting.valid, setting.valid_count)):
         say(line)
     return state_file
 
