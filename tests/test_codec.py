@@ -353,6 +353,22 @@ def test_effort_works_window_by_window(tiny_codec, monkeypatch, effort):
         assert np.mean(b != c) < 0.2 * np.mean(a != b)
 
 
+def test_windows_are_refined_once_where_there_is_room(tiny_codec, monkeypatch):
+    monkeypatch.setattr(encoder, "TILE_LOG2", 6)
+    for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64)):
+        monkeypatch.setattr(analysing, name, value)
+    refined = []
+    first_choice = analysing.first_choice
+    monkeypatch.setattr(analysing, "first_choice", lambda *args: refined.append(1) or first_choice(*args))
+    once = indices_of(tiny_codec, tiny_codec.encode(picture(130, 300), 90))
+    assert len(refined) == 3 * 3
+    monkeypatch.setattr(analysing, "KEPT_PIXELS", 0)
+    twice = indices_of(tiny_codec, tiny_codec.encode(picture(130, 300), 90))
+    assert len(refined) == 3 * 9  # again for both levels
+    for a, b in zip(once, twice, strict=True):
+        assert np.mean(a != b) < 0.01  # what is kept is kept in 16 bits
+
+
 def test_efforts_that_do_not_exist(tiny_codec):
     for wrong in (-1, 4, 1.0, None):
         with pytest.raises(errors.InvalidEffort):

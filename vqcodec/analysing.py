@@ -26,6 +26,8 @@ WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
 """Pixels that are analysed at once, apart from a margin; tiles divide their width."""
 WHOLE_PIXELS = 1 << 21
 """A picture up to this size is one window."""
+KEPT_PIXELS = 1 << 25
+"""Of pictures up to this size each window is refined once, though every level looks at it: 8 bytes a pixel."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Subject:
         self._refine = refine and vqvae.config.entropy_constrained
         self._learned: list[NDArray[np.float16]] = []
         """Corrections (D, H, W) of each level for the whole picture, once it was coded and looked at again."""
+        self._kept: dict[Box, list[NDArray[np.float16]]] = {}
+        """Corrections of windows that were looked at, until the picture was coded."""
         self._view: _View | None = None
         self._last: tuple[int, Box, Tensor] | None = None
 
@@ -91,7 +95,7 @@ class Subject:
             for level, ((_, added), more) in enumerate(zip(seen, better, strict=True)):
                 part = (more + added)[0][:, *self._inside(view, box, level)]
                 learned[level][:, *self._positions(box, level)] = part.cpu().numpy()
-        self._learned, self._last = learned, None
+        self._learned, self._last, self._kept = learned, None, {}
 
     def _windows(self) -> Iterator[Box]:
         """All windows, in raster order."""
@@ -125,10 +129,19 @@ class Subject:
             with half(self._device):
                 view = _View(around, x, self._vqvae.analyse(x, self._quality), [])
             if self._refine and not self._learned:
-                better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
-                view = _View(around, x, view.pyramid, better)
+                view = _View(around, x, view.pyramid, self._refined(view, box))
             self._view = view
         return self._view
+
+    def _refined(self, view: _View, box: Box) -> list[Tensor]:
+        """The first corrections of a window."""
+        if box in self._kept:
+            return [torch.from_numpy(kept).to(self._device).float() for kept in self._kept[box]]
+        better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
+        height, width = self._pixels.shape[:2]
+        if WHOLE_PIXELS < height * width <= KEPT_PIXELS:
+            self._kept[box] = [part.half().cpu().numpy() for part in better]
+        return better
 
     @torch.no_grad()
     def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> tuple[Tensor, Tensor]:
