@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from vqcodec import metrics, zoo
+from vqcodec import analysing, metrics, zoo
 from vqcodec.bitstream import SectionKind, read_stream
 from vqcodec.codec import DEFAULT_QUALITY
 
@@ -69,14 +69,24 @@ def test_what_the_zoo_tells(codec):
     assert told.kmac_per_pixel["prior"] <= 25
 
 
+def cost(codec, picture, quality, effort=1):
+    """What the encoder minimises: squared error and bits, ``lambda * 255^2 * MSE + bpp``."""
+    data = codec.encode(picture, quality, effort=effort)
+    error = np.asarray(codec.decode(data)).astype(float) - np.asarray(picture)
+    lam = codec.model.config.lambda_at(quality / 100)
+    return lam * np.mean(error**2) + metrics.bits_per_pixel(len(data), *picture.size)
+
+
 @pytest.mark.parametrize("quality", [20, 60])
 def test_effort_pays(codec, picture, quality):
-    """In squared error and bits, ``lambda * 255^2 * MSE + bpp``; the decoder knows nothing of it."""
-    config = codec.model.config
-    lam = config.lambda_at(quality / 100)
-    costs = []
-    for effort in (0, 1, 2):
-        data = codec.encode(picture, quality, effort=effort)
-        error = np.asarray(codec.decode(data)).astype(float) - np.asarray(picture)
-        costs.append(lam * np.mean(error**2) + metrics.bits_per_pixel(len(data), *picture.size))
+    """The decoder knows nothing of it."""
+    costs = [cost(codec, picture, quality, effort) for effort in (0, 1, 2)]
     assert costs[2] < costs[1] < costs[0]
+
+
+def test_windows_cost_nothing(codec, picture, monkeypatch):
+    """Margins are narrower than the networks' reach; of these windows nearly every position is close to an edge."""
+    whole = cost(codec, picture, 50)
+    for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 1024), ("WINDOW_HEIGHT", 64)):
+        monkeypatch.setattr(analysing, name, value)
+    assert cost(codec, picture, 50) < 1.003 * whole

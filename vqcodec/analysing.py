@@ -24,10 +24,13 @@ from vqcodec.tiles import Box
 
 WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
 """Pixels that are analysed at once, apart from a margin; tiles divide their width."""
+MARGIN = 32
+"""Pixels around a window that are looked at, too.  Networks reach further, but what they would find there does not save
+a bit: docs/PERFORMANCE.md."""
 WHOLE_PIXELS = 1 << 21
 """A picture up to this size is one window."""
-KEPT_PIXELS = 1 << 25
-"""Of pictures up to this size each window is refined once, though every level looks at it: 8 bytes a pixel."""
+_FINENESS = 100
+"""Corrections are kept in hundredths of a cell, a byte each; hardly any is larger than half a cell."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,6 @@ class _View:
     x: Tensor
     """(1, 3, H, W), padded."""
     pyramid: Pyramid
-    corrections: list[Tensor]
-    """What refinement adds to each level's latents, (1, D, H, W); empty without."""
 
 
 class Subject:
@@ -49,11 +50,15 @@ class Subject:
         """``pixels`` (H, W, 3); ``step`` is the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
-        self._refine = refine and vqvae.config.entropy_constrained
-        self._learned: list[NDArray[np.float16]] = []
-        """Corrections (D, H, W) of each level for the whole picture, once it was coded and looked at again."""
-        self._kept: dict[Box, list[NDArray[np.float16]]] = {}
-        """Corrections of windows that were looked at, until the picture was coded."""
+        self._corrections: list[NDArray[np.int8]] = []
+        """What refinement adds to each level's latents, (D, H, W), for the whole picture; empty without."""
+        self._unrefined: set[Box] = set()
+        """Windows whose first correction is still to be found."""
+        if refine and vqvae.config.entropy_constrained:
+            shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
+            levels = zip(vqvae.config.levels, shapes, strict=True)
+            self._corrections = [np.zeros((level.latents, *shape), np.int8) for level, shape in levels]
+            self._unrefined = set(self._windows())
         self._view: _View | None = None
         self._last: tuple[int, Box, Tensor] | None = None
 
@@ -78,24 +83,24 @@ class Subject:
         """Those of a window, (D, rows, columns)."""
         if self._last is None or self._last[:2] != (level, box):
             view = self._look(box)
-            self._last = level, box, self._analyse(view, level, coarser)[0][0][:, *self._inside(view, box, level)]
+            if box in self._unrefined:
+                better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
+                self._keep(better, view, box, self._corrections)
+                self._unrefined.remove(box)
+            self._last = level, box, self._analyse(view, level, coarser)[0][:, *self._inside(view, box, level)]
         return self._last[2]
 
     def learn(self, grids: Sequence[Indices]) -> None:
         """Improve the latents after all levels were coded as ``grids`` (G, H, W) from those that there are now."""
-        if not self._refine:
+        if not self._corrections:
             return
-        levels = list(zip(self._vqvae.config.levels, grids, strict=True))
-        learned = [np.zeros((level.latents, *grid.shape[1:]), np.float16) for level, grid in levels]
+        learned = [known.copy() for known in self._corrections]
         for box in self._windows():
             view = self._look(box)
-            seen = [self._analyse(view, level, grids[:level]) for level in range(len(grids))]
+            latents = [self._analyse(view, level, grids[:level]) for level in range(len(grids))]
             codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
-            better = self._correct(view, [z for z, _ in seen], codewords)
-            for level, ((_, added), more) in enumerate(zip(seen, better, strict=True)):
-                part = (more + added)[0][:, *self._inside(view, box, level)]
-                learned[level][:, *self._positions(box, level)] = part.cpu().numpy()
-        self._learned, self._last, self._kept = learned, None, {}
+            self._keep(self._correct(view, latents, codewords), view, box, learned)
+        self._corrections, self._last = learned, None
 
     def _windows(self) -> Iterator[Box]:
         """All windows, in raster order."""
@@ -120,43 +125,36 @@ class Subject:
     def _look(self, box: Box) -> _View:
         """Analyse a window, unless it was the last one."""
         height, width = self._pixels.shape[:2]
-        around = box.grown(self._vqvae.analysis_reach, self._vqvae.config.stride, width, height)
+        margin = min(MARGIN, self._vqvae.analysis_reach)
+        around = box.grown(margin, self._vqvae.config.stride, width, height)
         if self._view is None or self._view.around != around:
             if self._view is not None:
                 self._view = self._last = None  # before the next, so that memory holds one window
                 give_back()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
             with half(self._device):
-                view = _View(around, x, self._vqvae.analyse(x, self._quality), [])
-            if self._refine and not self._learned:
-                view = _View(around, x, view.pyramid, self._refined(view, box))
-            self._view = view
+                self._view = _View(around, x, self._vqvae.analyse(x, self._quality))
         return self._view
 
-    def _refined(self, view: _View, box: Box) -> list[Tensor]:
-        """The first corrections of a window."""
-        if box in self._kept:
-            return [torch.from_numpy(kept).to(self._device).float() for kept in self._kept[box]]
-        better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
-        height, width = self._pixels.shape[:2]
-        if WHOLE_PIXELS < height * width <= KEPT_PIXELS:
-            self._kept[box] = [part.half().cpu().numpy() for part in better]
-        return better
-
     @torch.no_grad()
-    def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> tuple[Tensor, Tensor]:
-        """A level's latents in a view, and the part of them that is correction: (1, D, H, W)."""
+    def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> Tensor:
+        """A level's latents in a view, with the corrections that are known so far: (1, D, H, W)."""
         message: Message | None = None
         with half(self._device):
             for i, grid in enumerate(coarser):
                 message = self._vqvae.advance(i, self._codewords(view, i, grid), message, self._quality)
-            plain = self._vqvae.latents(level, view.pyramid, message, self._quality)
-        if self._learned:
-            part = self._learned[level][:, *self._positions(view.around, level)]
-            added = torch.from_numpy(part).to(self._device).float()[None]
-        else:
-            added = view.corrections[level] if view.corrections else torch.zeros_like(plain)
-        return plain + added, added
+            latents = self._vqvae.latents(level, view.pyramid, message, self._quality)
+        if self._corrections:
+            known = self._corrections[level][:, *self._positions(view.around, level)]
+            latents += torch.from_numpy(known).to(self._device) / _FINENESS
+        return latents
+
+    def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:
+        """Add what was found in a view to the corrections of its window."""
+        for level, (found, whole) in enumerate(zip(more, corrections, strict=True)):
+            known = whole[:, *self._positions(box, level)]
+            wanted = known + found[0][:, *self._inside(view, box, level)].cpu().numpy() * _FINENESS
+            known[:] = np.clip(np.rint(wanted), -127, 127)
 
     def _correct(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> list[Tensor]:
         size = view.around.height, view.around.width
