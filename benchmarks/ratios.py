@@ -17,8 +17,10 @@ from PIL import Image
 
 from benchmarks import learned
 from benchmarks.datasets import Photo
+from benchmarks.environment import cores
 from benchmarks.speed import make_picture
 from vqcodec import Box, Codec
+from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
 
 KODAK = 768 * 512 / 1e6
 _LARGE = 6.0
@@ -85,6 +87,8 @@ def _cases(photos: Sequence[Photo]) -> Iterator[Case]:
     twenty_four = [make_picture([*photos[i:], *photos[:i]], KODAK) for i in range(24)]
     yield from _batches(codec, "24 pictures of 768x512", twenty_four)
     with tempfile.TemporaryDirectory() as folder:
+        yield from _folders(codec, "24 files of 768x512", twenty_four, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "a.vqc"), Path(folder, "a.png")
         source.write_bytes(stream)
         python = [sys.executable, "-c"]
@@ -97,6 +101,36 @@ def _cases(photos: Sequence[Photo]) -> Iterator[Case]:
         "process 'vqcodec --help' / process 'import click'",
         lambda: _run([sys.executable, "-m", "vqcodec", "--help"]),
         lambda: _run([*python, "import click"]),
+    )
+
+
+def _folders(codec: Codec, what: str, pictures: Sequence[Image.Image], folder: Path) -> Iterator[Case]:
+    """Files one by one with loaded weights, against a folder at once by a process per core, which loads its own."""
+    images, streams, results = (folder / name for name in ("images", "streams", "results"))
+    for each in (images, streams, results):
+        each.mkdir()
+    for i, picture in enumerate(pictures):
+        picture.save(images / f"{i:02}.png")
+        (streams / f"{i:02}.vqc").write_bytes(codec.encode(picture))
+    how = FolderOptions(existing="replace", weights=Weights(device="cpu"), workers=cores())
+
+    def encode_each() -> None:
+        for image in images.iterdir():
+            (results / f"{image.stem}.vqc").write_bytes(codec.encode(image))
+
+    def decode_each() -> None:
+        for stream in streams.iterdir():
+            codec.decode(stream).save(results / f"{stream.stem}.png")
+
+    yield Case(
+        f"encode {what} one by one / as a folder",
+        encode_each,
+        lambda: list(encode_folder(images, results, how=how)),
+    )
+    yield Case(
+        f"decode {what} one by one / as a folder",
+        decode_each,
+        lambda: list(decode_folder(streams, results, how=how)),
     )
 
 
