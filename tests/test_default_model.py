@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data as samples
 
 import vqcodec
 from vqcodec import analysing, metrics, zoo
@@ -82,6 +83,12 @@ def test_effort_pays(codec, picture, quality):
     """The decoder knows nothing of it."""
     costs = [cost(codec, picture, quality, effort) for effort in (0, 1, 2)]
     assert costs[2] < costs[1] < costs[0]
+
+
+def test_effort_is_held_back_where_it_leads_astray(codec):
+    """Saturated reds at the highest quality: some codebooks are too small for them."""
+    picture = Image.fromarray(samples.coffee()[50:306, 150:406])
+    assert cost(codec, picture, 100, 3) < cost(codec, picture, 100, 0)
 
 
 def test_windows_cost_nothing(codec, picture, monkeypatch):

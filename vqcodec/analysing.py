@@ -29,8 +29,11 @@ MARGIN = 32
 a bit: docs/PERFORMANCE.md."""
 WHOLE_PIXELS = 1 << 21
 """A picture up to this size is one window."""
-_FINENESS = 100
-"""Corrections are kept in hundredths of a cell, a byte each; hardly any is larger than half a cell."""
+_FURTHEST = 0.13
+"""Cells that refinement may move a latent in all.  Where codebooks are overloaded or rounds add up, its steps lead
+astray; within this they gain the most: docs/PERFORMANCE.md."""
+_UNIT = _FURTHEST / 127
+"""Cells that corrections count in, so that each takes a byte."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +149,14 @@ class Subject:
             latents = self._vqvae.latents(level, view.pyramid, message, self._quality)
         if self._corrections:
             known = self._corrections[level][:, *self._positions(view.around, level)]
-            latents += torch.from_numpy(known).to(self._device) / _FINENESS
+            latents += torch.from_numpy(known).to(self._device) * _UNIT
         return latents
 
     def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:
         """Add what was found in a view to the corrections of its window."""
         for level, (found, whole) in enumerate(zip(more, corrections, strict=True)):
             known = whole[:, *self._positions(box, level)]
-            wanted = known + found[0][:, *self._inside(view, box, level)].cpu().numpy() * _FINENESS
+            wanted = known + found[0][:, *self._inside(view, box, level)].cpu().numpy() / _UNIT
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
     def _correct(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> list[Tensor]:

@@ -68,7 +68,7 @@ class Encoder:
         """Pictures with their quality steps, and the sections that follow the levels, -> streams.
 
         ``effort`` 0 takes the latents as the analysis gives them, 1 refines them once, 2 and 3 code them and refine
-        them again, once and three times.
+        them again, once and three times.  A model that chooses codewords by distance alone knows effort 0 only.
         """
         headers = [
             Header(self._model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
@@ -79,7 +79,7 @@ class Encoder:
             for picture, step in zip(pictures, steps, strict=True)
         ]
         grids, sections = self._code(headers, subjects)
-        for _ in range(_ROUNDS[effort]):
+        for _ in range(_ROUNDS[effort] if self._vqvae.config.entropy_constrained else 0):
             for subject, known in zip(subjects, grids, strict=True):
                 subject.learn(known)
             grids, sections = self._code(headers, subjects)

@@ -19,7 +19,7 @@ from vqcodec.model.half import half
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 
-_COARSE_STEP, _FINEST_STEP = 0.1, 0.2
+_COARSE_STEP, _FINEST_STEP = 0.05, 0.3
 """Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
 _SIMILARITY = 0.5
 """Part of the error that counts as in SSIM, by its surroundings."""
