@@ -175,6 +175,17 @@ def test_alpha_section_and_layout_need_each_other():
             bitstream.write_stream(dataclasses.replace(HEADER, layout=layout), SECTIONS)
 
 
+def test_what_was_cut_out_cleanly_is_told(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(bitstream, "_check_order", lambda *_: None)
+        data = bitstream.write_stream(dataclasses.replace(HEADER, layout=Layout.RGBA), SECTIONS)
+        headless = bitstream.write_stream(HEADER, SECTIONS[1:])
+    stream = bitstream.read_stream(data, partial=True)
+    assert stream.sections == SECTIONS and "no alpha section" in str(stream.damage[0])
+    with pytest.raises(MalformedStream, match="out of order"):
+        bitstream.read_stream(headless, partial=True)
+
+
 def test_layouts():
     assert [layout.mode for layout in Layout] == ["L", "RGB", "LA", "RGBA"]
     for layout in Layout:

@@ -470,6 +470,15 @@ def test_without_any_top_nothing_is_left_to_decode(tiny_codec):
             tiny_codec.decode(broken, partial=True)
 
 
+def test_a_small_damaged_file_is_a_small_picture_too(tiny_codec):
+    """Sections that are missing cost nothing, but a picture that is hardly there is none."""
+    stream = read_stream(tiny_codec.encode(np.zeros((64, 64, 3), np.uint8), 0))
+    header = dataclasses.replace(stream.header, width=4096, height=4096, tile_log2=6)
+    cut = dataclasses.replace(stream, header=header, damage=(errors.TruncatedStream("truncated"),))
+    with pytest.raises(errors.MalformedStream, match="too little of 4096x4096 pixels"):
+        tiny_codec.decode_streams([cut])
+
+
 def test_a_lost_alpha_plane_leaves_the_colours(tiny_codec):
     image = Image.fromarray(np.dstack([picture(50, 60), picture(50, 60, 1)[:, :, 0]]))
     stream = read_stream(tiny_codec.encode(image))

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 import vqcodec
 from vqcodec import pillow_plugin
@@ -140,6 +140,18 @@ def test_damaged_files(pixels):
             image.load()
     with pytest.raises(OSError, match="format version 9"):
         Image.open(io.BytesIO(MAGIC + b"\x09" + data[5:]))
+
+
+def test_a_damaged_alpha_plane_is_left_out_if_pillow_may(pixels, monkeypatch):
+    alpha = Image.fromarray(pixels[:, :, 0])
+    image = Image.fromarray(pixels)
+    image.putalpha(alpha)
+    data = bytearray(saved(image).getvalue())
+    data[-1] ^= 1
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with Image.open(io.BytesIO(data)) as opened, pytest.warns(VqcWarning, match="alpha"):
+        opened.load()
+        assert opened.mode == opened.im.mode == opened.copy().mode == "RGB"
 
 
 def test_pillows_limit_on_pixels(pixels, monkeypatch):

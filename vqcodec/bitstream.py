@@ -155,7 +155,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Stream:
-    """A file, every checksum and the order of its sections verified."""
+    """A file, every checksum verified and, unless it is damaged, the order of its sections."""
 
     header: Header
     sections: tuple[Section, ...]
@@ -204,8 +204,13 @@ def read_stream(data: bytes, *, partial: bool = False) -> Stream:
         else:
             raise found
     if not damage:
-        _check_order(header, sections)
-    elif not any(section.kind is SectionKind.LEVEL_0 for section in sections):
+        try:
+            _check_order(header, sections)
+        except VqcError as error:  # all that is there is intact, but something is not there
+            if not partial:
+                raise
+            damage.append(error)
+    if damage and not any(section.kind is SectionKind.LEVEL_0 for section in sections):
         raise damage[0]
     return Stream(header, tuple(sections), tuple(damage))
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from vqcodec.alpha import read_alpha
 from vqcodec.bitstream import SectionKind, Stream
-from vqcodec.coding.ports import Reader
+from vqcodec.coding.ports import Reader, least_words
+from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.traversal import Canvas, Indices, walk
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.grouping import GROUP_PIXELS
@@ -61,6 +62,10 @@ class Decoder:
         levels = {section.kind for section in stream.sections if section.kind.is_level}
         if len(levels) != len(config.levels) and not stream.damage:
             raise MalformedStream(f"{len(levels)} levels, model {self._model.id} has {len(config.levels)}")
+        # Missing sections cost nothing, so that without this a few bytes would be a picture of any size.
+        held = sum(len(section.payload) for section in stream.sections if section.kind.is_level)
+        if stream.damage and held < WORD_BYTES * least_words(config.grid_shapes(header.height, header.width)[0]):
+            raise MalformedStream(f"{held} bytes of grids are too little of {header.width}x{header.height} pixels")
         if 1 << header.tile_log2 < config.stride:
             raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
         width, height = (min(1 << header.tile_log2, edge) for edge in (header.width, header.height))

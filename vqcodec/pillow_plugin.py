@@ -84,9 +84,10 @@ class VqcImageFile(ImageFile.ImageFile):
             fp = self._file()
             fp.seek(0)
             try:
-                self.im = self._decode(fp.read()).im
+                decoded = self._decode(fp.read())
             except VqcError as error:
                 raise OSError(str(error)) from error
+            self.im, self._mode = decoded.im, decoded.mode  # without a damaged alpha plane, if that was allowed
             self._pending = False
             if self._exclusive_fp:
                 fp.close()

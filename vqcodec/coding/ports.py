@@ -20,7 +20,7 @@ Without it, zeros could be had for nothing, and a few bytes would make a decoder
 """
 
 
-def _least_words(shape: tuple[int, int]) -> int:
+def least_words(shape: tuple[int, int]) -> int:
     """Words of the shortest payload for a grid of that many rows and columns."""
     return shape[0] * shape[1] // POSITIONS_PER_WORD
 
@@ -34,7 +34,7 @@ class Reader:
         Raises :class:`~vqcodec.errors.MalformedStream` for a payload that is too short for its grid: to be made before
         anything of the grid's size is.
         """
-        self._poppers = [Popper(payload, _least_words(shape)) for payload, shape in zip(payloads, shapes, strict=True)]
+        self._poppers = [Popper(payload, least_words(shape)) for payload, shape in zip(payloads, shapes, strict=True)]
 
     def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.Port`."""
@@ -125,7 +125,7 @@ class Writer:
         pushers = [Pusher() for _ in self._shapes]
         for entry in reversed(self._entries):
             pushers[entry.item].push(entry.symbols, frequencies(entry.short))
-        return [pusher.to_bytes(_least_words(shape)) for pusher, shape in zip(pushers, self._shapes, strict=True)]
+        return [pusher.to_bytes(least_words(shape)) for pusher, shape in zip(pushers, self._shapes, strict=True)]
 
     def ideal_bits(self) -> float:
         """Cross-entropy of the choice under the prior's frequencies, all items together."""
