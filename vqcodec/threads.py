@@ -39,16 +39,20 @@ def restrict(threads: int) -> None:
 
 def concurrently(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """What ``work`` makes of every item, in order; no more items are taken ahead than threads are there."""
+
+    def held(item: Item) -> Result:
+        with _blas.held_to_one():  # only here: between results, the caller is free to compute as it likes
+            return work(item)
+
     if threads <= 1:
-        with _blas.held_to_one():
-            yield from map(work, items)
+        yield from map(held, items)
         return
     share = max(1, torch.get_num_threads() // threads)
-    with _blas.held_to_one(), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
+    with ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
         ahead: deque[Future[Result]] = deque()
         try:
             for item in items:
-                ahead.append(pool.submit(work, item))
+                ahead.append(pool.submit(held, item))
                 if len(ahead) > threads:
                     yield ahead.popleft().result()
             while ahead:
