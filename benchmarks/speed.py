@@ -25,9 +25,6 @@ from benchmarks.workers import worker_pool
 
 T = TypeVar("T")
 
-SIZES = (0.1, 0.4, 1.5, 6.0, 24.0)
-"""Megapixels."""
-BATCHES = (1, 4, 16)
 BATCH_SIZE = 0.4
 """Megapixels of each picture of a batch: a Kodak photograph's."""
 _ASPECT = 1.5

@@ -219,6 +219,13 @@ def test_format_follows_the_suffix(run, photo, name, format):
         assert image.format == format
 
 
+def test_formats_whose_name_is_no_suffix(run, photo):
+    run("encode", photo, "a.vqc")
+    assert run("decode", "--format", "jpeg2000", "a.vqc", ".").exit_code == 0
+    with Image.open("a.jp2") as image:
+        assert image.format == "JPEG2000"
+
+
 def test_format_option_wins_over_the_suffix(run, photo):
     run("encode", photo, "a.vqc")
     assert run("decode", "--format", "png", "a.vqc", "odd.name").exit_code == 0

@@ -20,6 +20,7 @@ from PIL import Image
 from vqcodec import cli
 from vqcodec.batch import Weights
 from vqcodec.distributed import ClusterOptions, encode_collection, rows, storage
+from vqcodec.distributed.cluster import _Places
 from vqcodec.distributed.storage import LateFile, Listing, Storage
 from vqcodec.distributed.table import Table, digests, is_in
 from vqcodec.distributed.turns import find_turns
@@ -283,6 +284,13 @@ def test_a_name_that_is_no_text_is_an_error_of_its_folder(tmp_path):
         Path(os.fsdecode(os.fsencode(tmp_path / "sub") + b"/" + name)).touch()
     (turn,) = find_turns(Storage.at(tmp_path), frozenset({".png"}), 9, unique_outputs=True)
     assert [(key, type(error)) for key, error in turn] == [("sub", UnreadableFile), ("sub/a.png", type(None))]
+
+
+def test_the_root_may_be_the_folder_that_failed(tmp_path):
+    (tmp_path / "in").mkdir()
+    places = _Places(Storage.at(tmp_path / "in"), Storage.at(tmp_path / "out"), as_table=False)
+    job = places.job("")
+    assert Path(job.source) == tmp_path / "in" and Path(job.output) == tmp_path / "out"
 
 
 @pytest.mark.parametrize("whole_or_absent", [False, True])

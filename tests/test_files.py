@@ -76,6 +76,10 @@ def test_errors_name_the_cause_only(tmp_path):
         files.write_atomically(tmp_path / "absent" / "out", b"")
     with pytest.raises(UnwritableFile, match="^Is a directory$"):
         files.write_atomically(tmp_path, b"")
+    with pytest.raises(UnwritableFile, match="null"):
+        files.write_atomically("a\0b", b"")
+    with pytest.raises(MissingFile), files.atomic_file(tmp_path / "out"):
+        files.read_bytes(tmp_path / "absent")  # is not the output's fault
 
 
 def test_pictures(tmp_path):
@@ -102,6 +106,11 @@ def test_formats_by_suffix_and_by_name():
     for name in ("xyz", ".vqc", "svg", "ico", ".icns"):
         with pytest.raises(UnknownFormat, match=f"no picture format is called '{name.removeprefix('.')}'"):
             files.picture_format(name)
+
+
+def test_suffixes_are_those_that_pictures_have():
+    suffixes = {name: files.suffix_for(name) for name in ("jpeg", ".JPG", "jpeg2000", "tiff", "png")}
+    assert suffixes == {"jpeg": ".jpeg", ".JPG": ".jpg", "jpeg2000": ".jp2", "tiff": ".tiff", "png": ".png"}
 
 
 def test_picture_that_the_format_cannot_hold(tmp_path):

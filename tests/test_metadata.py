@@ -105,6 +105,16 @@ def test_formats_that_hold_none(format):
         assert from_image(back) == Metadata()
 
 
+@pytest.mark.parametrize("format", ["TIFF", "AVIF"])
+def test_damaged_exif_is_left_out_where_it_would_be_read(format):
+    image = Image.new("RGB", (8, 6))
+    attach(image, Metadata(exif=b"junk", xmp=b"<x/>"))
+    with pytest.warns(VqcWarning, match=f"^{format} holds no damaged EXIF data$"):
+        data = files.image_bytes(image, format)
+    with Image.open(io.BytesIO(data)) as back:
+        assert from_image(back).xmp == b"<x/>"
+
+
 def test_what_is_too_long_for_a_jpeg():
     image = Image.new("RGB", (8, 6))
     attach(image, Metadata(exif=bytes(70_000), xmp=b"short"))

@@ -26,19 +26,26 @@ def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
 def encode_file(
     source: AnyPath, target: AnyPath, quality: float = DEFAULT_QUALITY, *, model: str | None = None
 ) -> None:
-    """Encode a picture file; ``target`` is replaced whole or not at all."""
+    """Encode a picture file; ``target`` is replaced whole or not at all.
+
+    Raises :class:`UnwritableFile`, and what :meth:`Codec.encode` raises.
+    """
     write_atomically(target, encode(source, quality, model=model))
 
 
 def decode_file(source: AnyPath, target: AnyPath) -> None:
-    """Decode to a picture file whose format follows the suffix of ``target``."""
+    """Decode to a picture file whose format follows the suffix of ``target``.
+
+    Raises :class:`UnknownFormat`, :class:`UnwritableFile`, and what :meth:`Codec.decode` raises.
+    """
     save_image_atomically(decode(source), target, picture_format(Path(target).suffix))
 
 
 def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo:
     """What a stream says of itself.  Its checksums are verified, nothing is decoded.
 
-    ``model_path`` names a weights file that is to be known beside the shipped ones.
+    ``model_path`` names a weights file that is to be known beside the shipped ones.  Raises what :meth:`Codec.decode`
+    raises for a file that cannot be read or is damaged.
     """
     content = read_source(data)
     stream = read_stream(content)

@@ -53,8 +53,8 @@ class FileResult:
 
     @property
     def bpp(self) -> float:
-        """Bits of output for each pixel."""
-        return metrics.bits_per_pixel(self.bytes, self.width, self.height)
+        """Bits of output for each pixel; 0 where there is no output."""
+        return metrics.bits_per_pixel(self.bytes, self.width, self.height) if self.bytes else 0.0
 
 
 @dataclass(frozen=True)

@@ -192,11 +192,11 @@ def decode(
         raise click.UsageError("--preview and --region exclude each other.")
     from vqcodec import batch, files
 
-    suffix = f".{(format_name or 'png').removeprefix('.').lower()}"
-    jobs = _plan(sources, target, Naming(suffix, batch.STREAM_SUFFIXES if transfer.recursive else None))
-    if jobs:
-        suffix = ".png" if target == STANDARD else Path(jobs[0].output).suffix
     try:
+        suffix = files.suffix_for(format_name or "png")
+        jobs = _plan(sources, target, Naming(suffix, batch.STREAM_SUFFIXES if transfer.recursive else None))
+        if jobs and target != STANDARD and format_name is None:
+            suffix = Path(jobs[0].output).suffix
         form = files.picture_format(format_name or suffix)
         task = batch.DecodeTask(form, max_pixels, preview, region, allow_partial)
     except UnknownFormat as error:

@@ -163,8 +163,9 @@ class Codec:
     def decode_strips(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
         """Like :meth:`decode`, some rows at a time: images of full width, from the top.
 
-        For a picture that is too large to hold.  All indices are decoded first, 1.5 bytes for each pixel; metadata come
-        with every strip.
+        For a picture that is too large to hold (``max_pixels=0`` where it is too large for :meth:`decode`, too).  All
+        indices are decoded first, 1.5 bytes for each pixel; metadata come with every strip.  Raises what
+        :meth:`decode` raises, at once.
         """
         stream, decoder = self._open(data, max_pixels, partial=False)
         return decoder.strips(stream)
@@ -212,7 +213,10 @@ class Codec:
         return [coded.data for coded in self._encoder.encode(pictures, steps, beside, effort)]
 
     def decode_preview(self, data: StreamSource, *, max_pixels: int = MAX_PIXELS, partial: bool = False) -> Image.Image:
-        """A coarse picture at full size, from the top grid alone; alpha and metadata as :meth:`decode` gives them."""
+        """A coarse picture at full size, from the top grid alone; alpha and metadata as :meth:`decode` gives them.
+
+        Raises what :meth:`decode` raises.
+        """
         stream, decoder = self._open(data, max_pixels, partial)
         _warn(defects(stream))
         return decoder.preview(stream)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeAlias
 from PIL import Image
 
 from vqcodec import metadata
-from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcWarning
+from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError, VqcWarning
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
@@ -66,7 +66,10 @@ def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
     A symbolic link stays one and its target is replaced.  What is not a regular file (a device, a pipe) is
     written in place, for it must not be replaced.
     """
-    target = Path(os.path.realpath(path))
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError as error:  # a zero byte
+        raise UnwritableFile(str(error)) from error
     try:
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             with open(target, "wb") as file:
@@ -84,6 +87,8 @@ def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
         except BaseException:  # an interrupt, too, must leave nothing behind
             temporary.unlink(missing_ok=True)
             raise
+    except VqcError:  # some are an OSError, too
+        raise
     except OSError as error:
         raise UnwritableFile(_cause(error)) from error
 
@@ -101,6 +106,16 @@ def picture_format(name: str) -> str:
     if format not in Image.SAVE.keys() - _ICONS or format == _OURS:
         raise UnknownFormat(f"no picture format is called '{bare}'" if bare else "no suffix names a picture format")
     return format
+
+
+def suffix_for(name: str) -> str:
+    """What to call files of the format that a suffix or a name means: that suffix, or else its usual one.
+
+    Raises :class:`UnknownFormat`.
+    """
+    format = picture_format(name)
+    suffix = f".{name.removeprefix('.').lower()}"
+    return suffix if suffix in Image.registered_extensions() else suffix_of(format)
 
 
 def suffix_of(format: str) -> str:

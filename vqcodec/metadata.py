@@ -20,6 +20,8 @@ MAX_BYTES = 64 << 20
 """Sections that would unpack to more are refused."""
 
 _HOLDERS = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "AVIF"})
+_EXIF_READERS = frozenset({"TIFF", "AVIF"})
+"""Those whose writers in Pillow look into EXIF data, and fail where it is damaged."""
 _JPEG_SEGMENT = 65_000
 """A little less than what a JPEG's segment holds, so that the names before the data fit, too."""
 _EXIF_PREFIX = b"Exif\0\0"
@@ -91,6 +93,9 @@ def save_options(image: Image.Image, format: str) -> dict[str, Any]:
             if len(info.get(name, b"")) > _JPEG_SEGMENT:
                 warnings.warn(f"JPEG holds no {_SPOKEN[name]} of that length", VqcWarning, stacklevel=3)
                 del info[name]
+    if format in _EXIF_READERS and "exif" in info and not _is_intact(info["exif"]):
+        warnings.warn(f"{format} holds no damaged EXIF data", VqcWarning, stacklevel=3)
+        del info["exif"]
     exif, xmp = info.get("exif", b""), info.get("xmp", b"")
     if "icc_profile" in info:
         options["icc_profile"] = info["icc_profile"]
@@ -107,6 +112,15 @@ def save_options(image: Image.Image, format: str) -> dict[str, Any]:
     if exif:
         options["exif"] = exif
     return options
+
+
+def _is_intact(exif: bytes) -> bool:
+    """Whether Pillow can read it, however little is in it."""
+    try:
+        Image.Exif().load(exif)
+    except Exception:  # whatever its readers of TIFF run into
+        return False
+    return True
 
 
 def write_metadata(metadata: Metadata) -> list[Section]:

@@ -12,19 +12,27 @@ class StreamInfo:
     """What a file says of itself without being decoded."""
 
     version: int
+    """Of the format."""
     model: str | None
     """Id of the model, None if it is not known here."""
     model_hash: str
+    """The beginning of the SHA-256 of its weights file, in hexadecimal."""
     width: int
     height: int
     layout: str
+    """What the pixels are: ``L``, ``LA``, ``RGB`` or ``RGBA``."""
     quality: float
+    """0 to 100."""
     tile: int
+    """Pixels along each side of a tile."""
     grids: list[list[int]]
     """``[rows, columns]`` per level; empty without the model."""
     sections: list[dict[str, int | str]]
+    """``name``, ``tile``, and the payload's ``bytes`` and ``bits`` of each, in the order of the file."""
     bytes: int
+    """Of the whole file."""
     bpp: float
+    """Bits of the whole file for each pixel."""
 
 
 @dataclass(frozen=True)

@@ -71,11 +71,15 @@ class ModelInfo:
 
     id: str
     hash: str
+    """SHA-256 of the weights file, in hexadecimal; streams name its beginning."""
     licence: str
     levels: list[str]
+    """Coarse to fine: stride in pixels, and indices at each position."""
     codebooks: list[str]
+    """Of each level, ``codebooks x codewords x dimensions`` for every slice."""
     parameters: int
     kmac_per_pixel: dict[str, float]
+    """Thousands of multiplications for each pixel, by part: encoder, decoder, prior."""
     quality_range: tuple[int, int]
 
 
@@ -224,9 +228,7 @@ def models() -> list[ModelInfo]:
 def describe(model: Model) -> ModelInfo:
     """What there is to know of a model."""
     config = model.config
-    slices = [
-        " ".join(f"{s.groups}x{s.size}x{s.dim}" for s in level.slices) for level in config.levels
-    ]  # groups x codewords x dimensions
+    slices = [" ".join(f"{s.groups}x{s.size}x{s.dim}" for s in level.slices) for level in config.levels]
     return ModelInfo(
         id=model.id,
         hash=model.sha256,

@@ -93,7 +93,7 @@ class _Places:
 
     def job(self, key: str) -> "_StoredJob":
         """The picture's name and its stream's, as the user would call them."""
-        output = self.target.name("" if self.as_table else stream_key(key))
+        output = self.target.name(stream_key(key) if key and not self.as_table else "")  # the folder itself has no key
         return _StoredJob(self.source.name(key), output, places=self, key=key)
 
 

@@ -133,8 +133,11 @@ class Storage:
             if self._filesystem.type_name not in _WHOLE_OR_ABSENT:
                 self._filesystem.create_dir(path.rpartition("/")[0])
             file = self._filesystem.open_output_stream(path, compression=None)
-        with file:
+        try:
             yield file
+        finally:
+            with _named_errors(UnwritableFile):
+                file.close()
 
     def delete(self, key: str) -> None:
         """Delete a file."""

@@ -19,7 +19,7 @@ _OPTIONS = (
     click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on."),
     click.option("--valid-count", default=16, show_default=True, help="How many of them; 0 means all."),
     click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="The run's folder."),
-    click.option("--log", type=_PATH, default="docs/training-log.csv", show_default=True, help="CSV file that grows."),
+    click.option("--log", type=_PATH, help="CSV file that grows; default: log.csv in the run's folder."),
     click.option("--init", type=_FILE, help="Start from a weights file or another run's state."),
     click.option("--resume", is_flag=True, help="Continue the run in the folder."),
     click.option("--steps", default=10_000, show_default=True, help="Length of the whole run."),
@@ -63,7 +63,7 @@ def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
         valid=options["valid"],
         valid_count=options["valid_count"],
         folder=options["run"],
-        log=options["log"],
+        log=options["log"] or options["run"] / "log.csv",
         device=options["device"],
         threads=options["threads"],
         schedule=Schedule(
