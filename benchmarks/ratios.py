@@ -17,10 +17,9 @@ from PIL import Image
 
 from benchmarks import learned
 from benchmarks.datasets import Photo
-from benchmarks.environment import cores
 from benchmarks.speed import make_picture
 from vqcodec import Box, Codec
-from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
+from vqcodec.batch import FolderOptions, Weights, cores, decode_folder, encode_folder
 
 KODAK = 768 * 512 / 1e6
 _LARGE = 6.0

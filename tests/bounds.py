@@ -57,7 +57,10 @@ def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
             spare = LARGEST_FILE - len(bitstream.write_header(header)) - 6 * len(kinds) - 8 * len(alpha)
             for shares in _shares(header, config, spare // 4):
                 levels = [Section(kind, 0, filling * share) for kind, share in zip(kinds, shares, strict=True)]
-                yield join(bitstream.write_header(header), [(s.kind.value, s.payload) for s in [*levels, *alpha]])
+                head, pieces = bitstream.write_header(header), [(s.kind.value, s.payload) for s in [*levels, *alpha]]
+                yield join(head, pieces)
+                if not any(shares):
+                    yield join(head, pieces, ended=False)  # partial decoding takes it for the beginning of a file
 
 
 def _plausible_sizes(config: ModelConfig) -> Iterator[tuple[int, int]]:

@@ -46,12 +46,12 @@ def _body(raw: bytes) -> int:
     return bitstream._read_varint(raw, 1, bitstream.MAX_PAYLOAD, "")[1] + CHECKSUM_BYTES
 
 
-def join(head: bytes, pieces: Sequence[Piece]) -> bytes:
-    """Inverse of :func:`split`: lengths, checksums and the flag of the last section right, and nothing else checked."""
+def join(head: bytes, pieces: Sequence[Piece], ended: bool = True) -> bytes:
+    """Inverse of :func:`split`: lengths and checksums right, the flag of the last section, and nothing else checked."""
     seen: Counter[int] = Counter()
     parts = [head]
     for number, (kind, payload) in enumerate(pieces, 1):
-        flag = LAST if number == len(pieces) else 0
+        flag = LAST if ended and number == len(pieces) else 0
         prefix = bytes([kind | flag]) + bitstream._write_varint(len(payload))
         parts += [prefix, bitstream._checksum(head, prefix, seen[kind], payload), payload]
         seen[kind] += 1

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from vqcodec.coding.traversal import Indices
 from vqcodec.image import Pixels
@@ -19,7 +18,7 @@ from vqcodec.memory import give_back
 from vqcodec.model.half import half
 from vqcodec.model.refinement import corrections, first_choice
 from vqcodec.model.transform import Message
-from vqcodec.model.vqvae import VQVAE, Pyramid
+from vqcodec.model.vqvae import VQVAE, Pyramid, pad
 from vqcodec.tiles import Box
 
 WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
@@ -177,7 +176,6 @@ class Subject:
         return self._positions(box.moved(view.around.left, view.around.top), level)
 
     def _to_tensor(self, pixels: Pixels) -> Tensor:
-        """(H, W, 3) -> (1, 3, H, W) in [0, 1], the last row and column repeated up to whole positions."""
+        """(H, W, 3) -> (1, 3, H, W) in [0, 1], padded."""
         x = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None].float() / 255
-        stride = self._vqvae.config.stride
-        return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
+        return pad(x, self._vqvae.config.stride)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
 from vqcodec.grids import Grids
@@ -26,6 +27,11 @@ class Pyramid:
 
     features: list[Tensor]
     linear: list[Tensor]
+
+
+def pad(x: Tensor, stride: int) -> Tensor:
+    """Repeat the last row and column of (B, C, H, W) up to multiples of ``stride``."""
+    return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
 
 
 class VQVAE(nn.Module):

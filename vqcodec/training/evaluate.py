@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from pytorch_msssim import ms_ssim
 from torch import Tensor
-from torch.nn import functional as F
 
 from vqcodec.model.exact import unrounded
+from vqcodec.model.vqvae import pad
 from vqcodec.training.network import Network
 from vqcodec.training.objective import encode
 
@@ -66,11 +66,6 @@ class Report:
     def summary(self) -> str:
         """The two BD-rates for people."""
         return f"{self.bd_rate:.2f} % (PSNR), {self.bd_rate_ms_ssim:.2f} % (MS-SSIM)"
-
-
-def pad(x: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) up to multiples of ``stride``."""
-    return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
 
 
 def psnr(mse: float) -> float:
