@@ -2,7 +2,6 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -32,34 +31,19 @@ def test_results_are_in_order_and_limits_end(count):
     assert (limits(), torch.get_num_threads()) == before
 
 
-def blas_limits() -> set[int]:
-    return {pool["num_threads"] for pool in threads._pools.info() if pool["user_api"] == "blas"}
-
-
 def test_callers_share_the_limit():
-    """The first to end does not lift it for the other."""
     before = limits()
-    together, first_is_done = threading.Barrier(2, timeout=30), threading.Event()
+    one, other = (concurrently(str, range(3), 2) for _ in range(2))
+    assert next(one) == next(other) == "0"
 
-    def work(number):
-        together.wait()
-        if number:
-            first_is_done.wait(30)
-        return blas_limits()
+    def held() -> set[int]:
+        return {pool["num_threads"] for pool in threads._pools.info() if pool["user_api"] == "blas"}
 
-    with ThreadPoolExecutor(2) as pool:
-        one, other = (pool.submit(lambda i: list(concurrently(work, [i], 1)), i) for i in range(2))
-        assert one.result()[0] <= {1}
-        first_is_done.set()
-        assert other.result()[0] <= {1}
+    assert held() <= {1}
+    one.close()
+    assert held() <= {1}
+    assert list(other) == ["1", "2"]
     assert limits() == before
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_between_results_the_caller_has_all_cores(count):
-    before = limits()
-    for _ in concurrently(str, range(1), count):
-        assert limits() == before
 
 
 def test_what_nobody_waits_for_is_not_begun():
