@@ -40,8 +40,8 @@ def restrict(threads: int) -> None:
 def concurrently(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """What ``work`` makes of every item, in order; no more items are taken ahead than threads are there.
 
-    Until the last result was taken, or the iterator closed, the limit of numpy's matrix products holds for the caller, too.
-    (Setting it for each item, in the threads, loses it: batches took 1.5 times as long.)
+    Until the last result was taken, or the iterator closed, the limit of numpy's matrix products holds for the caller,
+    too.  (Set for each item, in the threads, it gets lost: batches took 1.5 times as long.)
     """
     if threads <= 1:
         with _blas.held_to_one():
