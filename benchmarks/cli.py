@@ -152,8 +152,8 @@ def rd(
 ) -> None:
     """Rate and distortion of every codec: curves, BD-rates against JPEG, and a page to look at."""
     from benchmarks.datasets import WHY_LEFT_OUT, open_dataset
+    from benchmarks.environment import cores
     from benchmarks.report import Request, choose_codecs, command_line, write_report
-    from vqcodec.batch import cores
 
     jobs = jobs or cores()
     choices = choose_codecs(codecs, weights, device, threads=max(1, cores() // jobs))
@@ -211,10 +211,9 @@ def speed(
     """Throughput and peak memory against size and batch, and where vqcodec's time goes."""
     from benchmarks import speed as timing
     from benchmarks.datasets import open_dataset
-    from benchmarks.environment import environment
+    from benchmarks.environment import cores, environment
     from benchmarks.plots import plot_speed
     from benchmarks.report import choose_codecs, open_codecs
-    from vqcodec.batch import cores
 
     threads = threads or cores()
     ready = open_codecs(choose_codecs(codecs, weights, device, threads), _tell)

@@ -2,12 +2,16 @@
 
 import datetime
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 
-from vqcodec.batch import cores
-
 _PACKAGES = ("vqcodec", "torch", "numpy", "pillow", "scikit-image", "pytorch-msssim", "bjontegaard", "imagecodecs")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environment() -> dict[str, str | int]:

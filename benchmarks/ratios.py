@@ -17,9 +17,10 @@ from PIL import Image
 
 from benchmarks import learned
 from benchmarks.datasets import Photo
+from benchmarks.environment import cores
 from benchmarks.speed import make_picture
 from vqcodec import Box, Codec
-from vqcodec.batch import FolderOptions, Weights, cores, decode_folder, encode_folder
+from vqcodec.batch import FolderOptions, decode_folder, encode_folder
 
 KODAK = 768 * 512 / 1e6
 _LARGE = 6.0
@@ -111,7 +112,7 @@ def _folders(codec: Codec, what: str, pictures: Sequence[Image.Image], folder: P
     for i, picture in enumerate(pictures):
         picture.save(images / f"{i:02}.png")
         (streams / f"{i:02}.vqc").write_bytes(codec.encode(picture))
-    how = FolderOptions(existing="replace", weights=Weights(device="cpu"), workers=cores())
+    how = FolderOptions(existing="replace", workers=cores())
 
     def encode_each() -> None:
         for image in images.iterdir():
