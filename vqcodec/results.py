@@ -20,7 +20,7 @@ class StreamInfo:
     width: int
     height: int
     layout: str
-    """What the pixels are: ``L``, ``LA``, ``RGB`` or ``RGBA``."""
+    """What the pixels are: ``grey``, ``grey alpha``, ``rgb`` or ``rgba``."""
     quality: float
     """0 to 100."""
     tile: int
