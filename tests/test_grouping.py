@@ -29,6 +29,11 @@ def test_alike_pictures_share_a_group():
     assert form_groups([(5000, 1), (1, 5000)]) == [[0], [1]]
 
 
+def test_threads_get_groups_of_equal_size():
+    assert [len(group) for group in form_groups([(512, 768)] * 12, 2)] == [3, 3, 3, 3]
+    assert [len(group) for group in form_groups([(512, 768)] * 24, 2)] == [4] * 6
+
+
 def double(numbers: Sequence[int]) -> list[int]:
     if 13 in numbers:
         raise ValueError("unlucky")

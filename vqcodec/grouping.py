@@ -4,6 +4,7 @@ A group shares the steps of one walk, so it pays to have many pictures in it, of
 group is the caller's business; here are its size, the order of the results, and that one bad item costs nobody else.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,12 +118,12 @@ def _work(
 def form_groups(sizes: Sequence[tuple[int, int]], threads: int = 1) -> list[list[int]]:
     """Heights and widths in pixels -> groups of their numbers, each of similar widths and not too large.
 
-    A walk lays its pictures on a strip as wide as the widest; at most half of it may be waste.  With several threads,
-    no group of more than one picture has more than a thread's share of all pixels.
+    A walk lays its pictures on a strip as wide as the widest; at most half of it may be waste.  Each of several threads
+    has a share of all pixels, in groups of about equal size, so that all are done at about the same time.
     """
     cells = [(-(-height // _CELL), -(-width // _CELL)) for height, width in sizes]
     share = sum(height * width for height, width in cells) / threads
-    largest = min(GROUP_PIXELS / _CELL**2, share)
+    largest = share / max(1, math.ceil(share * _CELL**2 / GROUP_PIXELS))
     groups: list[list[int]] = []
     rows = area = 0
     for i in sorted(range(len(cells)), key=lambda i: cells[i][::-1]):
