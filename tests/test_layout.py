@@ -25,7 +25,7 @@ TIERS = (
     ("results",),
     ("metadata", "modes", "alpha"),
     ("model", "coding", "bitstream", "tiles", "metrics", "search"),
-    ("config", "grids", "grouping", "arithmetic", "memory", "processes", "threads"),
+    ("config", "grids", "grouping", "arithmetic", "memory", "processes", "threads", "device"),
     ("errors",),
 )
 """Top to bottom.  A unit is a module or a folder of the package; ``training`` stands beside the tower."""

@@ -19,7 +19,7 @@ from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
-from vqcodec.training.network import Network
+from vqcodec.training.network import Network, load_state
 from vqcodec.training.objective import mix
 from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
 
@@ -206,6 +206,56 @@ def test_command_line_trains_and_resumes(photo_folder, tmp_path):
             main(["joint", *common, *small, *extra])
         assert stop.value.code == 0
     assert (tmp_path / "r" / "state.safetensors").exists()
+
+
+def test_command_line_says_what_is_wrong_and_spares_what_is_there(photo_folder, tmp_path, capsys):
+    from vqcodec.training.cli import main
+
+    begun = tmp_path / "begun" / "state.safetensors"
+    begun.parent.mkdir()
+    begun.write_bytes(b"hours of work")
+    (tmp_path / "empty").mkdir()
+    small = ["--preset", "vqvae", "--steps", "1", "--batch", "1", "--crop", "32"]
+    for data, run, extra, message in (
+        (photo_folder, "begun", [], f"{begun} exists already"),
+        (photo_folder, "new", ["--resume"], str(tmp_path / "new")),
+        (photo_folder, "new", ["--device", "abacus"], "device 'abacus'"),
+        (photo_folder, "new", ["--crop", "5000"], "no photograph is 5000 pixels"),
+        (tmp_path / "empty", "new", [], "empty: no photographs"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["joint", "--data", str(data), "--run", str(tmp_path / run), *small, *extra])
+        told = capsys.readouterr().err
+        assert stop.value.code == 1 and message in told and "Traceback" not in told
+    assert begun.read_bytes() == b"hours of work"
+
+
+def test_all_stages_resume_where_they_were(photo_folder, tmp_path):
+    from vqcodec.training.cli import main
+
+    common = ["--data", str(photo_folder), "--run", str(tmp_path), "--out", str(tmp_path / "w.safetensors")]
+    small = [
+        "--preset",
+        "vqvae",
+        "--batch",
+        "1",
+        "--crop",
+        "32",
+        "--device",
+        "cpu",
+        "--steps",
+        "1",
+        "--prior-steps",
+        "1",
+    ]
+    states = [tmp_path / stage / "state.safetensors" for stage in ("joint", "prior")]
+    seen = []
+    for extra in ([], ["--resume"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["all", *common, *small, *extra])
+        assert stop.value.code == 0
+        seen.append([load_state(path)[2] for path in states])
+    assert seen[0] == seen[1]
 
 
 def test_lattices_have_unit_cells_and_start_at_zero():

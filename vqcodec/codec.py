@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image
 
 from vqcodec import metrics, threads, zoo
@@ -19,8 +18,9 @@ from vqcodec.bitstream import Header, Stream, read_stream
 from vqcodec.coding.traversal import Indices
 from vqcodec.config import QUALITY_STEPS
 from vqcodec.decoder import Decoder
+from vqcodec.device import find_device
 from vqcodec.encoder import EFFORTS, Coded, Encoder, sections_beside
-from vqcodec.errors import DeviceUnavailable, InvalidEffort, InvalidQuality, NotAVqcFile, UnknownModel, VqcWarning
+from vqcodec.errors import InvalidEffort, InvalidQuality, NotAVqcFile, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, read_bytes
 from vqcodec.grouping import in_groups
 from vqcodec.image import AS_IS, MAX_PIXELS, Picture, Pixels, ReadOptions, Source, check_size, read_picture, to_pil
@@ -48,12 +48,12 @@ class Codec:
     def __init__(
         self, model: str | None = None, *, model_path: str | os.PathLike[str] | None = None, device: str = "auto"
     ):
-        """``model`` is an id of :func:`vqcodec.models`; ``model_path`` names a weights file instead.
+        """``model`` is an id of :func:`vqcodec.models`; ``model_path`` names a weights file, which goes before it.
 
         A model that is named this way is used for every stream; otherwise streams are decoded with the shipped model
         that their header names.  ``device`` is ``auto``, ``cpu`` or ``cuda[:N]`` and concerns the transforms only.
         """
-        self.device = _device(device)
+        self.device = find_device(device)
         self._chosen = model is not None or model_path is not None
         self.model = zoo.load_model(model) if model_path is None else zoo.load_weights(model_path)
         vqvae = self.model.vqvae
@@ -165,7 +165,7 @@ class Codec:
 
         For a picture that is too large to hold (``max_pixels=0`` where it is too large for :meth:`decode`, too).  All
         indices are decoded first, 1.5 bytes for each pixel; metadata come with every strip.  Raises what
-        :meth:`decode` raises, at once.
+        :meth:`decode` raises: at once what the stream's frame shows, with the first strip what lies in its sections.
         """
         stream, decoder = self._open(data, max_pixels, partial=False)
         return decoder.strips(stream)
@@ -332,16 +332,3 @@ def read_source(data: StreamSource) -> bytes:
     if not isinstance(content, bytes):
         raise NotAVqcFile(f"{type(data).__name__} is neither bytes nor a path nor a binary file")
     return content
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("only cpu and cuda are supported")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceUnavailable(f"device {name!r}: {str(error).splitlines()[0]}") from error
-    return device

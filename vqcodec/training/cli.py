@@ -1,6 +1,7 @@
 """``vqcodec train``: one command per stage, one that runs all.  Only parses; torch is imported when a stage runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,10 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from vqcodec.config import PRESETS
+from vqcodec.console import one_line
+from vqcodec.errors import VqcError
 
 Command = TypeVar("Command", bound=Callable[..., None])
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_COUNT = click.IntRange(min=1)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _OPTIONS = (
@@ -22,10 +26,10 @@ _OPTIONS = (
     click.option("--log", type=_PATH, help="CSV file that grows; default: log.csv in the run's folder."),
     click.option("--init", type=_FILE, help="Start from a weights file or another run's state."),
     click.option("--resume", is_flag=True, help="Continue the run in the folder."),
-    click.option("--steps", default=10_000, show_default=True, help="Length of the whole run."),
+    click.option("--steps", type=_COUNT, default=10_000, show_default=True, help="Length of the whole run."),
     click.option("--minutes", default=0.0, help="Length of the whole run in minutes of training, instead of steps."),
-    click.option("--batch", default=16, show_default=True, help="Crops in a step, for each process."),
-    click.option("--crop", default=128, show_default=True, help="Pixels."),
+    click.option("--batch", type=_COUNT, default=16, show_default=True, help="Crops in a step, for each process."),
+    click.option("--crop", type=_COUNT, default=128, show_default=True, help="Pixels."),
     click.option("--rate", default=5e-4, show_default=True, help="Learning rate."),
     click.option("--warmup", default=300, show_default=True, help="Steps until the full rate."),
     click.option("--hold", default=0.4, show_default=True, help="Fraction at the full rate; a cosine follows."),
@@ -54,39 +58,48 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
-    from vqcodec.training import stages
-    from vqcodec.training.trainer import Plan, Schedule
-
-    setting = stages.Setting(
-        data=options["data"],
-        valid=options["valid"],
-        valid_count=options["valid_count"],
-        folder=options["run"],
-        log=options["log"] or options["run"] / "log.csv",
-        device=options["device"],
-        threads=options["threads"],
-        schedule=Schedule(
-            checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
-        ),
-    )
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with a file, a folder or the surroundings ends the command with one line."""
     try:
-        plan = Plan(stage, **{f.name: options[f.name] for f in fields(Plan) if f.name in options})
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    return stages.train(setting, plan, options["init"], preset, options["resume"], _say)
+        yield
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is not installed: pip install 'vqcodec[train]'") from error
+    except (VqcError, OSError, ValueError) as error:
+        raise click.ClickException(one_line(str(error))) from error
+
+
+def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
+    with _told():
+        from vqcodec.training import stages
+        from vqcodec.training.trainer import Plan, Schedule
+
+        setting = stages.Setting(
+            data=options["data"],
+            valid=options["valid"],
+            valid_count=options["valid_count"],
+            folder=options["run"],
+            log=options["log"] or options["run"] / "log.csv",
+            device=options["device"],
+            threads=options["threads"],
+            schedule=Schedule(
+                checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
+            ),
+        )
+        try:
+            plan = Plan(stage, **{f.name: options[f.name] for f in fields(Plan) if f.name in options})
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return stages.train(setting, plan, options["init"], preset, options["resume"], _say)
 
 
 def _export(
     state_file: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None = None, share: float = 0.0
 ) -> None:
-    from vqcodec.training import stages
+    with _told():
+        from vqcodec.training import stages
 
-    photos = stages.validation_photos(valid, valid_count)
-    try:
-        stages.write_weights(state_file, out, photos, _say, blend, share)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+        stages.write_weights(state_file, out, stages.validation_photos(valid, valid_count), _say, blend, share)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,23 +139,21 @@ def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Pa
 
 @group.command("all")
 @_PRESET
-@click.option("--prior-steps", default=5_000, show_default=True, help="Length of stage 2.")
+@click.option("--prior-steps", type=_COUNT, default=5_000, show_default=True, help="Length of stage 2.")
 @click.option("--prior-minutes", default=0.0, help="Length of stage 2 in minutes of training, instead of steps.")
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @_SIMILARITY
 @_stage_options
 def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, **options: Any) -> None:
     """All three stages; the runs lie in the folders joint and prior of --run."""
-    folder = options["run"]
-    state = _train("joint", options | {"run": folder / "joint"}, preset)
-    follow_up = {
-        "run": folder / "prior",
-        "init": state,
-        "steps": prior_steps,
-        "minutes": prior_minutes,
-        "resume": False,
-    }
-    state = _train("prior", options | follow_up)
+
+    def stage(name: str, **changed: Any) -> Path:
+        run = options["run"] / name
+        begun = (run / "state.safetensors").exists()
+        return _train(name, options | changed | {"run": run, "resume": options["resume"] and begun}, preset)
+
+    state = stage("joint")
+    state = stage("prior", init=state, steps=prior_steps, minutes=prior_minutes)
     _export(state, out, options["valid"], options["valid_count"])
 
 

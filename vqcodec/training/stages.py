@@ -10,6 +10,8 @@ from torch import Tensor
 
 from vqcodec import zoo
 from vqcodec.config import PRESETS
+from vqcodec.device import find_device
+from vqcodec.errors import OutputExists
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
@@ -53,27 +55,27 @@ def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
 
 
 def train(setting: Setting, plan: Plan, start: Path | None, preset: str, resume: bool, say: Say) -> Path:
-    """Run one stage and return the file with its state.
+    """Run one stage and return the file with its state.  Raises :class:`OutputExists` for a run that was begun before.
 
     ``start`` names weights or a run's state to begin with, ``preset`` a model to begin from nothing.  As one of several
     processes under ``torchrun``, every process gets its own share of the crops.
     """
     if setting.threads:
         torch.set_num_threads(setting.threads)
-    device = setting.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    state_file = setting.folder / "state.safetensors"
+    if state_file.exists() and not resume:
+        raise OutputExists(f"{state_file} exists already; --resume continues that run")
+    device = find_device(setting.device)
     distributed = dist.is_torchelastic_launched()
     if distributed and not dist.is_initialized():
-        dist.init_process_group("nccl" if device == "cuda" else "gloo")
-        if device == "cuda":
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
             torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
     crops = Crops(load_photos(find_photos(setting.data)), plan.seed)
-    state_file = setting.folder / "state.safetensors"
     if resume:
         start = state_file
     network = network_from(start) if start else fresh_network(PRESETS[preset], crops, plan.seed, plan.crop)
-    trainer = Trainer(setting.folder, plan, network, crops, torch.device(device))
+    trainer = Trainer(setting.folder, plan, network, crops, device)
     if resume:
         trainer.resume()
     for line in trainer.fit(setting.schedule, setting.log, validation_photos(setting.valid, setting.valid_count)):

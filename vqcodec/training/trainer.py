@@ -1,7 +1,7 @@
 """The training loop of both stages: schedule, optimizer, checkpoints, logs.  What is minimised is in ``objective.py``.
 
 A run lives in a folder: ``state.safetensors`` holds weights, optimizer, averages and the plan, so that the same command
-continues it; ``slices.csv`` says how the codebooks are used.
+with ``--resume`` continues it; ``slices.csv`` says how the codebooks are used.
 """
 
 import copy
