@@ -89,6 +89,8 @@ def test_sixteen_bits_are_scaled_not_clipped():
     check(read_picture(as_file(Image.fromarray(deep))), shallow)
     check(read_picture(as_file(Image.fromarray(deep), "TIFF")), shallow)
     check(read_picture(Image.fromarray(deep.astype(np.int32))), shallow)
+    check(read_picture(Image.fromarray(shallow.astype(np.int32))), shallow)
+    check(read_picture(as_file(Image.fromarray(shallow.astype(np.int32)), "TIFF")), shallow)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "PA", "La", "RGBa"])
@@ -132,6 +134,13 @@ def test_alpha_dropped_or_blended():
     check(coloured, np.array([[[255, 0, 0]]], np.uint8))
 
 
+def test_a_grey_profile_does_not_outlive_a_coloured_background():
+    grey = Image.new("LA", (1, 1), (50, 128))
+    grey.info["icc_profile"] = b"a profile of greys"
+    assert read_picture(grey, options=ReadOptions(alpha="blend", background="red")).metadata.icc == b""
+    assert read_picture(grey, options=ReadOptions(alpha="blend", background="white")).metadata.icc
+
+
 @pytest.mark.parametrize("wrong", [{"alpha": "some"}, {"background": "nocolour"}, {"metadata": frozenset({"iptc"})}])
 def test_options_that_mean_nothing(wrong):
     with pytest.raises(InvalidImage):
@@ -146,18 +155,26 @@ def animation() -> io.BytesIO:
 def test_first_frame_of_an_animation():
     picture = read_picture(animation())
     check(picture, np.asarray(Image.new("RGB", (4, 4), "red")))
-    assert Remark("only the first of 2 frames is kept") in picture.remarks
+    assert Remark("only frame 1 of 2 is kept") in picture.remarks
 
 
-def deep_rgb() -> io.BytesIO:
-    """A PNG of 16 bits per sample, which Pillow reads but does not write."""
+def deep_rgb(transparent: bytes = b"") -> io.BytesIO:
+    """A PNG of 16 bits per sample, (0xffff, 0x8000, 0), which Pillow reads but does not write."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
     whole = as_file(Image.new("RGB", (1, 1))).getvalue()
-    header = whole[:24] + bytes([16]) + whole[25:29]
-    header += zlib.crc32(header[12:]).to_bytes(4, "big")
-    body = zlib.compress(bytes([0, 255, 255, 128, 0, 0, 0]))
-    chunk = b"IDAT" + body
-    data = len(body).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-    return io.BytesIO(header + data + whole[-12:])
+    parts = [whole[:8], chunk(b"IHDR", whole[16:24] + bytes([16]) + whole[25:29])]
+    if transparent:
+        parts.append(chunk(b"tRNS", transparent))
+    parts += [chunk(b"IDAT", zlib.compress(bytes([0, 255, 255, 128, 0, 0, 0]))), whole[-12:]]
+    return io.BytesIO(b"".join(parts))
+
+
+def test_the_transparent_colour_of_sixteen_bits_is_found():
+    assert read_picture(deep_rgb(bytes([255, 255, 128, 0, 0, 0]))).alpha == 0
+    assert read_picture(deep_rgb(bytes([255, 255, 0, 128, 0, 0]))).alpha == 255
 
 
 @pytest.mark.parametrize("source", [deep_rgb, lambda: as_file(Image.new("I;16", (2, 2)))])

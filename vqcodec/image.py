@@ -55,11 +55,11 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.alpha not in ("keep", "drop", "blend"):
             raise InvalidImage(f"alpha is to be 'keep', 'drop' or 'blend', not {self.alpha!r}")
-        if unknown := sorted(self.metadata - set(metadata.ALL)):
+        if unknown := sorted(set(self.metadata) - set(metadata.ALL)):
             raise InvalidImage(f"no metadata are called {', '.join(unknown)}, only {', '.join(metadata.ALL)}")
         try:
             known = max(ImageColor.getrgb(self.background)) <= 255
-        except ValueError:
+        except (ValueError, AttributeError, TypeError):
             known = False
         if not known:
             raise InvalidImage(f"no colour is called {self.background!r}")
@@ -87,7 +87,8 @@ def read_picture(source: Source, max_pixels: int = MAX_PIXELS, options: ReadOpti
     """The picture in a file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
 
     More than ``max_pixels`` pixels are refused before any is decoded; 0 lifts the limit, which replaces
-    Pillow's own.  Of an animation the first frame is taken.
+    Pillow's own.  Of an animation the first frame is taken, or
+    the one that a PIL image is at.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), max_pixels, options)
@@ -170,8 +171,9 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Pictu
         planes = split(image, found.icc, say)
         if not planes.profile_applies:
             found = found.only(("exif", "xmp"))
-        elif "icc" not in options.metadata:
+        elif "icc" not in options.metadata or _gains_colour(planes, options):
             planes = Planes(to_srgb(planes.colour, found.icc, say), planes.alpha)
+            found = found.only(("exif", "xmp"))
         planes = _without_alpha(planes, options)
     return Picture(
         pixels=_to_rgb(planes.colour),
@@ -197,18 +199,30 @@ def _remark_on_file(image: Image.Image, say: Say) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         # A phone's second picture in an MPO file is a depth map or a smaller copy, not the next frame.
-        say(Remark(f"only the first of {frames} frames is kept", loses=image.format != "MPO"))
+        say(Remark(f"only frame {image.tell() + 1} of {frames} is kept", loses=image.format != "MPO"))
     layout = repr([tile[3] for tile in getattr(image, "tile", [])])
     if ";16" in layout and not image.mode.startswith("I"):
         say(SIXTEEN_BITS)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, tuple):  # Pillow reduces the pixels, not the colour that they are compared with
+            image.info["transparency"] = tuple(value >> 8 for value in transparent)
 
 
 def _is_turned(image: Image.Image) -> bool:
     """Whether EXIF says that the pixels must be turned to be looked at."""
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of damaged data, which name no picture
+            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     except Exception:  # damaged EXIF data are no reason to refuse the pixels
         return False
+
+
+def _gains_colour(planes: Planes, options: ReadOptions) -> bool:
+    """Whether a grey picture is laid over a background that is not, of which its profile knows nothing."""
+    red, green, blue, *_ = ImageColor.getrgb(options.background)
+    laid = planes.alpha is not None and options.alpha == "blend"
+    return laid and planes.colour.mode == "L" and not red == green == blue
 
 
 def _without_alpha(planes: Planes, options: ReadOptions) -> Planes:
@@ -218,7 +232,7 @@ def _without_alpha(planes: Planes, options: ReadOptions) -> Planes:
     if options.alpha == "drop":
         return Planes(planes.colour, None)
     red, green, blue, *_ = ImageColor.getrgb(options.background)
-    mode = planes.colour.mode if red == green == blue else "RGB"
+    mode = "RGB" if _gains_colour(planes, options) else planes.colour.mode
     ground = Image.new(mode, planes.colour.size, red if mode == "L" else (red, green, blue))
     return Planes(Image.composite(planes.colour.convert(mode), ground, planes.alpha), None)
 

@@ -13,6 +13,8 @@ from PIL import Image, ImageCms
 from vqcodec.errors import InvalidImage
 
 _GREY_MODES = ("1", "L", "LA", "La")
+_SCALED_TO_16_BITS = ("PPM", "PNG")
+"""Formats whose readers, some of them of older Pillows, deliver mode ``I`` so."""
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
 
 
@@ -104,15 +106,21 @@ def _through(image: Image.Image, profile: ImageCms.ImageCmsProfile, say: Say) ->
 
 
 def _from_16_bits(image: Image.Image, say: Say) -> Planes:
-    """Grey of 16 bits, which Pillow would clip, scaled to 8.  Some readers deliver it in mode ``I``."""
+    """Grey of 16 bits, which Pillow would clip, scaled to 8.
+
+    Mode ``I`` may hold 16 bits or 8: some readers scale to 16, whoever converted to it, or wrote TIFF so, did not.
+    """
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise InvalidImage("integer pixels outside of 0 to 65535 have no agreed range")
-    say(SIXTEEN_BITS)
+    deep = image.mode != "I" or image.format in _SCALED_TO_16_BITS or values.max() > 0xFF
+    if deep:
+        say(SIXTEEN_BITS)
     alpha = None
     if "transparency" in image.info:
         alpha = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-    return Planes(Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)), alpha)
+    grey = (values * 255 + 0x7FFF) // 0xFFFF if deep else values
+    return Planes(Image.fromarray(grey.astype(np.uint8)), alpha)
 
 
 SIXTEEN_BITS = Remark("16 bits per sample are reduced to 8")
