@@ -77,8 +77,11 @@ def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
             return
         temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
         try:
-            # With the mode that the umask gives new files.
+            mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+            # With the mode that the umask gives new files, or that of the file which is replaced.
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+                if mode is not None:
+                    temporary.chmod(mode)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
