@@ -8,22 +8,21 @@ import itertools
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import vqcodec
 from vqcodec import bitstream, files, metrics
 from vqcodec.errors import MissingFile, UnreadableFile, VqcError, VqcWarning
-from vqcodec.grouping import WINDOW_PIXELS
 from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
 from vqcodec.modes import Remark
 from vqcodec.plan import STANDARD, Existing, Gate, Job, Naming, plan
 from vqcodec.processes import spread
 from vqcodec.results import Decoded
 from vqcodec.search import Goal
-from vqcodec.strips import joins, write_strips
+from vqcodec.strips import WHOLE_PIXELS, joins, write_strips
 from vqcodec.tiles import Box
 
 STREAM_SUFFIXES = frozenset({".vqc"})
@@ -156,7 +155,7 @@ class DecodeTask:
                 header, _ = bitstream.read_header(file.read(bitstream.MAX_HEADER_BYTES))
         except Exception:  # decoding will say what it is
             return False
-        return header.width * header.height > WINDOW_PIXELS and joins(self.format, header.layout.has_alpha)
+        return header.width * header.height > WHOLE_PIXELS and joins(self.format, header.layout.has_alpha)
 
     def _run_in_strips(self, codec: Any, job: Job) -> FileResult:
         start = time.perf_counter()
@@ -292,7 +291,8 @@ class FolderOptions:
     """Outputs that are there already: an error each, replaced, or skipped."""
     weights: Weights = field(default_factory=Weights)
     workers: int = 1
-    """Processes; each loads the weights."""
+    """Processes; each loads the weights.  With several, a script needs ``if __name__ == "__main__":``, as always with
+    ``multiprocessing``: they import it again."""
 
 
 DEFAULT = FolderOptions()
@@ -361,15 +361,18 @@ def run(task: Task, jobs: Sequence[Job], how: FolderOptions) -> Iterator[FileRes
                 refused[i] = FileResult(job.source, job.output, skipped=True)
         except Exception as error:
             refused[i] = FileResult(job.source, job.output, error)
-    done = _run_ready(task, ready, how)
-    for i in range(len(jobs)):
-        yield refused[i] if i in refused else next(done)
+    with closing(_run_ready(task, ready, how)) as done:
+        for i in range(len(jobs)):
+            yield refused[i] if i in refused else next(done)
+        for _ in done:  # to its end, where processes go home
+            raise AssertionError("more results than jobs")
 
 
-def _run_ready(task: Task, jobs: Sequence[Job], how: FolderOptions) -> Iterator[FileResult]:
+def _run_ready(task: Task, jobs: Sequence[Job], how: FolderOptions) -> Generator[FileResult]:
     if not jobs:
         return
     if how.workers > 1 and len(jobs) > 1:
+        replace(how.weights, device="cpu").load()  # what is wrong with them is said once, not by every process
         yield from run_in_processes(task, jobs, how.weights, min(how.workers, len(jobs)))
     else:
         yield from task.run(how.weights.load(), jobs)

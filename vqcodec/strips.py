@@ -14,6 +14,8 @@ from PIL.PngImagePlugin import putchunk
 
 from vqcodec import metadata
 
+WHOLE_PIXELS = 1 << 24
+"""Pictures up to this size are decoded and written whole."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
