@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vqcodec import zoo
+from vqcodec import metrics, zoo
 from vqcodec.bitstream import read_stream
 from vqcodec.codec import DEFAULT_QUALITY, Codec, StreamSource, codec_of, quality_of, read_source
 from vqcodec.files import AnyPath, picture_format, save_image_atomically, write_atomically
@@ -70,5 +70,5 @@ def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo
             for s in stream.sections
         ],
         bytes=len(content),
-        bpp=8 * len(content) / (header.width * header.height),
+        bpp=metrics.bits_per_pixel(len(content), header.width, header.height),
     )

@@ -120,6 +120,8 @@ def batch(console: Console, engine: str, address: str | None, format_name: str, 
             _tell(console, result)
             if bar is not None:
                 bar.advance()
+    if len(console.failed) > count.failed:  # not of pictures alone: the work did not come to its end
+        return
     record = {"source": asked.source, "target": asked.target, "quality": asked.quality}
     console.result({**record, **vars(count), "bpp": count.bpp}, _describe(count))
 

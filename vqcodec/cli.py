@@ -333,7 +333,11 @@ def demo(console: Console, force: bool, weights: Weights) -> None:
             gate.admits(Job(STANDARD, output))
     if console.failed:
         return
-    shown = demo.run(_codec(console, weights), Path())
+    codec = _codec(console, weights)
+    with console.guard(None, demo.STREAM):
+        shown = demo.run(codec, Path())
+    if console.failed:
+        return
     times = {"encode_seconds": shown.encode_seconds, "decode_seconds": shown.decode_seconds}
     figures = {
         version.name.lower(): {"bytes": version.bytes, "bpp": version.bpp, "psnr": version.psnr}

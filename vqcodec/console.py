@@ -42,6 +42,8 @@ class Console:
     def result(self, record: Record | list[Record], text: str) -> None:
         """What was asked for, on stdout: one line of JSON, or the text."""
         self._clear()
+        if sys.stdout is None:
+            raise UnwritableFile("standard output is closed")
         click.echo(json.dumps(record) if self.as_json else text)
 
     def done(self, record: Record, text: str) -> None:
