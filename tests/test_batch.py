@@ -9,7 +9,7 @@ from PIL import Image
 
 from vqcodec import batch
 from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
-from vqcodec.errors import InvalidImage, MissingFile, OutputExists, UnreadableFile
+from vqcodec.errors import InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile
 
 
 @pytest.fixture
@@ -53,6 +53,26 @@ def test_two_processes_write_the_same(pictures, how, tiny_codec, tmp_path):
     assert [type(r.error) for r in results if r.error] == [InvalidImage]
     for name in ("a.png", "sub/c.png", "sub/deep/e.tif"):
         assert (tmp_path / "streams" / name).with_suffix(".vqc").read_bytes() == tiny_codec.encode(pictures / name)
+
+
+def test_weights_that_are_wrong_are_told_once(pictures, tmp_path):
+    how = FolderOptions(weights=Weights("nope"), workers=2)
+    with pytest.raises(UnknownModel):
+        next(encode_folder(pictures, tmp_path / "streams", how=how))
+
+
+def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):
+    """Where processes are told that they may go, not only after the last result."""
+    ended = []
+    work = batch._run_ready
+
+    def watched(*arguments):
+        yield from work(*arguments)
+        ended.append(True)
+
+    monkeypatch.setattr(batch, "_run_ready", watched)
+    assert len(list(encode_folder(pictures, tmp_path / "streams", how=how))) == 6
+    assert ended
 
 
 def test_existing_files(pictures, how, tmp_path):

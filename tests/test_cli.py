@@ -655,6 +655,22 @@ def test_train_passes_its_arguments_on(run, monkeypatch):
 # Start-up
 
 
+def test_a_closed_standard_output_is_told():
+    told = subprocess.run(["sh", "-c", '"$0" -m vqcodec models >&-', sys.executable], capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (1, "vqcodec: standard output is closed\n")
+
+
+def test_demo_names_what_it_cannot_write(run, monkeypatch):
+    from vqcodec import demo
+
+    def fail(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(demo, "run", fail)
+    result = run("demo")
+    assert (result.exit_code, result.stderr) == (1, f"vqcodec: {demo.STREAM}: Permission denied\n")
+
+
 def python(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
 

@@ -31,6 +31,14 @@ def test_mode_follows_the_umask(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o666 & ~umask
 
 
+def test_what_is_replaced_keeps_its_mode(tmp_path):
+    path = tmp_path / "private"
+    path.write_bytes(b"data")
+    path.chmod(0o600)
+    files.write_atomically(path, b"more data")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_bytes() == b"more data"
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, failure):
