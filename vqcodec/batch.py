@@ -322,6 +322,8 @@ def encode_folder(
 
     Raises:
         MissingFile, UnreadableFile: if ``source`` is not a folder.
+        Misuse: if ``target`` is a file.  With the first result: what loading the weights raises; with one process also
+        InvalidQuality and InvalidEffort, which are otherwise each picture's error.
     """
     task = EncodeTask(quality, max_pixels, options, effort=effort)
     return _run_folder(source, target, Naming(".vqc", files.picture_suffixes()), task, how)
@@ -335,7 +337,10 @@ def decode_folder(
     max_pixels: int = MAX_PIXELS,
     how: FolderOptions = DEFAULT,
 ) -> Iterator[FileResult]:
-    """Decode every ``.vqc`` file below a folder into a mirrored tree of pictures; see :func:`encode_folder`."""
+    """Decode every ``.vqc`` file below a folder into a mirrored tree of pictures; see :func:`encode_folder`.
+
+    Raises :class:`UnknownFormat` besides, for a ``format`` that Pillow does not write.
+    """
     task = DecodeTask(files.picture_format(format), max_pixels)
     return _run_folder(source, target, Naming(files.suffix_of(task.format), STREAM_SUFFIXES), task, how)
 
