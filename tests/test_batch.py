@@ -9,7 +9,7 @@ from PIL import Image
 
 from vqcodec import batch
 from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
-from vqcodec.errors import InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile
+from vqcodec.errors import DeviceUnavailable, InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile
 
 
 @pytest.fixture
@@ -55,9 +55,12 @@ def test_two_processes_write_the_same(pictures, how, tiny_codec, tmp_path):
         assert (tmp_path / "streams" / name).with_suffix(".vqc").read_bytes() == tiny_codec.encode(pictures / name)
 
 
-def test_weights_that_are_wrong_are_told_once(pictures, tmp_path):
-    how = FolderOptions(weights=Weights("nope"), workers=2)
-    with pytest.raises(UnknownModel):
+@pytest.mark.parametrize(
+    ("weights", "error"), [(Weights("nope"), UnknownModel), (Weights(model_path="absent"), MissingFile)]
+)
+def test_weights_that_are_wrong_are_told_once(pictures, tmp_path, weights, error):
+    how = FolderOptions(weights=weights, workers=2)
+    with pytest.raises(error):
         next(encode_folder(pictures, tmp_path / "streams", how=how))
 
 
@@ -102,10 +105,10 @@ def test_remarks_travel(how, tmp_path):
     assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
 
 
-def test_weights_that_no_process_can_load(pictures, tmp_path):
-    how = FolderOptions(weights=Weights(model_path=str(tmp_path / "absent"), device="cpu"), workers=2)
+def test_a_device_that_no_process_has(pictures, tiny_weights, tmp_path):
+    how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cuda:99"), workers=2)
     results = list(encode_folder(pictures, tmp_path / "streams", how=how))
-    assert len(results) == 6 and {type(r.error) for r in results} == {MissingFile}
+    assert len(results) == 6 and {type(r.error) for r in results} == {DeviceUnavailable}
 
 
 def test_sensible_workers(monkeypatch):

@@ -26,7 +26,7 @@ from tests.fake_codec import FakeCodec
 from vqcodec import batch, bitstream, cli, console, files, image, options
 from vqcodec.codec import DEFAULT_QUALITY
 from vqcodec.console import Console
-from vqcodec.errors import DeviceUnavailable
+from vqcodec.errors import DeviceUnavailable, UnwritableFile
 from vqcodec.image import ReadOptions
 from vqcodec.results import Reached
 
@@ -664,7 +664,7 @@ def test_demo_names_what_it_cannot_write(run, monkeypatch):
     from vqcodec import demo
 
     def fail(*arguments):
-        raise PermissionError(errno.EACCES, "Permission denied")
+        raise UnwritableFile("Permission denied")
 
     monkeypatch.setattr(demo, "run", fail)
     result = run("demo")
