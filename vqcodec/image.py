@@ -87,8 +87,7 @@ def read_picture(source: Source, max_pixels: int = MAX_PIXELS, options: ReadOpti
     """The picture in a file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
 
     More than ``max_pixels`` pixels are refused before any is decoded; 0 lifts the limit, which replaces
-    Pillow's own.  Of an animation the first frame is taken, or
-    the one that a PIL image is at.
+    Pillow's own.  Of an animation the first frame is taken, or the one that a PIL image is at.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), max_pixels, options)
