@@ -1,6 +1,8 @@
 """Folders of files, with a tiny model, in one process and in two."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,18 @@ def test_weights_that_are_wrong_are_told_once(pictures, tmp_path, weights, error
     how = FolderOptions(weights=weights, workers=2)
     with pytest.raises(error):
         next(encode_folder(pictures, tmp_path / "streams", how=how))
+
+
+def test_a_script_that_its_processes_would_run_again(pictures, tiny_weights, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from vqcodec.batch import FolderOptions, Weights, encode_folder\n"
+        f"how = FolderOptions(weights=Weights(model_path={str(tiny_weights)!r}, device='cpu'), workers=2)\n"
+        f"list(encode_folder({str(pictures)!r}, {str(tmp_path / 'streams')!r}, how=how))\n"
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("vqcodec.errors.WorkerDied: no process could begin")
 
 
 def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from ctypes import c_bool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
@@ -42,7 +43,8 @@ def spread(
         prepare: called with ``arguments`` in each process when it starts.
 
     Whatever ``work`` raises is the result of every item of its turn.  Where a process dies, the items that it had are
-    tried again one by one; those that kill it again get a :class:`~vqcodec.errors.WorkerDied`.
+    tried again one by one; those that kill it again get a :class:`~vqcodec.errors.WorkerDied`.  Where none ever began,
+    that is raised.
     """
     with ExitStack() as stack:
         crew = stack.enter_context(_Crew(work, workers, prepare, arguments))
@@ -51,9 +53,9 @@ def spread(
         for turn in turns:
             ahead.append((turn, crew.submit(turn)))
             if len(ahead) > _AHEAD * workers:
-                yield from _collect(*ahead.popleft(), alone)
+                yield from _collect(*ahead.popleft(), crew, alone)
         while ahead:
-            yield from _collect(*ahead.popleft(), alone)
+            yield from _collect(*ahead.popleft(), crew, alone)
 
 
 class _Crew(Generic[Item, Result]):
@@ -65,6 +67,8 @@ class _Crew(Generic[Item, Result]):
         self._work, self._workers = work, workers
         self._prepare, self._arguments = prepare, arguments
         self._pool: ProcessPoolExecutor | None = None
+        self._context = get_context("spawn")  # fresh processes: a copy of one that runs threads may hang
+        self._began = self._context.RawValue(c_bool, False)
 
     def __enter__(self) -> "_Crew[Item, Result]":
         return self
@@ -85,17 +89,21 @@ class _Crew(Generic[Item, Result]):
             self._hire()
             return self._submit(turn)
 
+    def check(self) -> None:
+        """Raise :class:`WorkerDied` if no process ever came to its work."""
+        if not self._began.value:
+            raise WorkerDied('no process could begin; does the script start them under if __name__ == "__main__"?')
+
     def _submit(self, turn: Sequence[Item]) -> "Future[Sequence[Result]]":
         assert self._pool is not None
         with _deaf_children():  # submitting starts processes
             return self._pool.submit(_unless_stopped, self._work, turn)
 
     def _hire(self) -> None:
-        context = get_context("spawn")  # fresh processes: a copy of one that runs threads may hang
-        self._lifeline, self._held = context.Pipe(duplex=False)
-        initial = (self._lifeline, self._prepare, self._arguments)
+        self._lifeline, self._held = self._context.Pipe(duplex=False)
+        initial = (self._began, self._lifeline, self._prepare, self._arguments)
         with _deaf_children():  # the pool may start one that looks after its semaphores
-            self._pool = ProcessPoolExecutor(self._workers, context, _start, initial)
+            self._pool = ProcessPoolExecutor(self._workers, self._context, _start, initial)
 
     def _dismiss(self) -> None:
         """End the processes, whatever they are doing."""
@@ -108,11 +116,12 @@ class _Crew(Generic[Item, Result]):
 
 
 def _collect(
-    turn: Sequence[Item], future: "Future[Sequence[Result]]", alone: _Crew[Item, Result]
+    turn: Sequence[Item], future: "Future[Sequence[Result]]", crew: _Crew[Item, Result], alone: _Crew[Item, Result]
 ) -> Iterator[tuple[Item, Result | Exception]]:
     try:
         yield from zip(turn, future.result(), strict=True)
     except BrokenProcessPool:
+        crew.check()
         for item in turn:
             result = _result_of(item, alone)
             yield item, result
@@ -149,7 +158,8 @@ def _deaf_children() -> Iterator[None]:
 _working = False
 
 
-def _start(lifeline: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _start(began: c_bool, lifeline: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    began.value = True
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
     _unless_stopped(prepare, *arguments)
