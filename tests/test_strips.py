@@ -62,7 +62,7 @@ def test_what_ppm_does_not_hold():
 @pytest.fixture
 def large(tiny_codec, tiny_weights, tmp_path, monkeypatch):
     """A stream that counts as large, of a picture in three strips."""
-    monkeypatch.setattr(batch, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(batch, "STRIPS_ABOVE", 1000)
     monkeypatch.setattr(decoder, "WINDOW", 16)
     image = picture("RGBA")
     metadata.attach(image, INFO)

@@ -22,7 +22,7 @@ from vqcodec.plan import STANDARD, Existing, Gate, Job, Naming, plan
 from vqcodec.processes import spread
 from vqcodec.results import Decoded
 from vqcodec.search import Goal
-from vqcodec.strips import WHOLE_PIXELS, joins, write_strips
+from vqcodec.strips import STRIPS_ABOVE, joins, write_strips
 from vqcodec.tiles import Box
 
 STREAM_SUFFIXES = frozenset({".vqc"})
@@ -155,7 +155,7 @@ class DecodeTask:
                 header, _ = bitstream.read_header(file.read(bitstream.MAX_HEADER_BYTES))
         except Exception:  # decoding will say what it is
             return False
-        return header.width * header.height > WHOLE_PIXELS and joins(self.format, header.layout.has_alpha)
+        return header.width * header.height > STRIPS_ABOVE and joins(self.format, header.layout.has_alpha)
 
     def _run_in_strips(self, codec: Any, job: Job) -> FileResult:
         start = time.perf_counter()

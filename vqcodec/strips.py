@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import putchunk
 
 from vqcodec import metadata
 
-WHOLE_PIXELS = 1 << 24
-"""Pictures up to this size are decoded and written whole."""
+STRIPS_ABOVE = 1 << 24
+"""Pictures of more pixels are decoded and written in strips."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 

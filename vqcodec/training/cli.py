@@ -11,6 +11,7 @@ import click
 from vqcodec.config import PRESETS
 from vqcodec.console import one_line
 from vqcodec.errors import VqcError
+from vqcodec.training import STATE_FILE
 
 Command = TypeVar("Command", bound=Callable[..., None])
 _PATH = click.Path(path_type=Path)
@@ -134,7 +135,7 @@ def prior(**options: Any) -> None:
 @click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Part of --blend.")
 def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None, share: float) -> None:
     """Stage 3: write the weights file, with the prior in integers."""
-    _export(run / "state.safetensors", out, valid, valid_count, blend, share)
+    _export(run / STATE_FILE, out, valid, valid_count, blend, share)
 
 
 @group.command("all")
@@ -149,7 +150,7 @@ def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, *
 
     def stage(name: str, **changed: Any) -> Path:
         run = options["run"] / name
-        begun = (run / "state.safetensors").exists()
+        begun = (run / STATE_FILE).exists()
         return _train(name, options | changed | {"run": run, "resume": options["resume"] and begun}, preset)
 
     state = stage("joint")

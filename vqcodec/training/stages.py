@@ -12,6 +12,7 @@ from vqcodec import zoo
 from vqcodec.config import PRESETS
 from vqcodec.device import find_device
 from vqcodec.errors import OutputExists
+from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
@@ -62,7 +63,7 @@ def train(setting: Setting, plan: Plan, start: Path | None, preset: str, resume:
     """
     if setting.threads:
         torch.set_num_threads(setting.threads)
-    state_file = setting.folder / "state.safetensors"
+    state_file = setting.folder / STATE_FILE
     if state_file.exists() and not resume:
         raise OutputExists(f"{state_file} exists already; --resume continues that run")
     device = find_device(setting.device)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
+from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
 from vqcodec.training.evaluate import MS_SSIM_SIDE, Report, evaluate
 from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
@@ -113,7 +114,7 @@ class Trainer:
     @property
     def state_file(self) -> Path:
         """Where the run's state lies."""
-        return self.folder / "state.safetensors"
+        return self.folder / STATE_FILE
 
     def save(self) -> None:
         """Write the state; only the first process does."""
