@@ -21,6 +21,7 @@ from PIL import Image, features
 
 import vqcodec
 from benchmarks.errors import CodecUnavailable, UnknownCodec
+from vqcodec import defaults
 
 T = TypeVar("T")
 
@@ -221,7 +222,7 @@ class Vqc(Codec):
         super().__init__(choice)
         name = _VQC_NAME.fullmatch(choice.name)
         assert name is not None
-        self._effort = {"effort": int(name["effort"])} if name["effort"] else {}
+        self._effort = int(name["effort"]) if name["effort"] else defaults.EFFORT
         try:
             if choice.weights is not None:
                 self._codec = vqcodec.Codec(model_path=choice.weights, device=choice.device)
@@ -234,18 +235,18 @@ class Vqc(Codec):
     def description(self) -> str:
         stream = vqcodec.info(self._codec.encode(Image.new("RGB", (16, 16))))
         version = importlib.metadata.version("vqcodec")
-        effort = self._effort.get("effort", "default")
-        return f"vqcodec {version}, model {stream.model or 'not shipped'} ({stream.model_hash}), effort={effort}"
+        return f"vqcodec {version}, model {stream.model or 'not shipped'} ({stream.model_hash}), effort={self._effort}"
 
     def encode(self, image: Image.Image, quality: float) -> bytes:
-        return self._codec.encode(image, quality, max_pixels=0, **self._effort)
+        return self._codec.encode(image, quality, max_pixels=0, effort=self._effort)
 
     def decode(self, path: Path) -> Image.Image:
         return self._codec.decode(path, max_pixels=0).convert("RGB")
 
     def encode_batch(self, images: list[Image.Image], quality: float) -> list[bytes]:
         return [
-            _unwrap(r.data, r.error) for r in self._codec.encode_batch(images, quality, max_pixels=0, **self._effort)
+            _unwrap(r.data, r.error)
+            for r in self._codec.encode_batch(images, quality, max_pixels=0, effort=self._effort)
         ]
 
     def decode_batch(self, paths: list[Path]) -> list[Image.Image]:

@@ -10,8 +10,10 @@ from vqcodec import Codec, Goal, VqcError
 _BPP = (0.25, 0.5, 1.0)
 _BYTES = (5_000, 15_000, 40_000)
 _PSNR = (30.0, 34.0, 38.0)
-GOALS = tuple(
-    Goal(kind, value) for kind, values in (("bpp", _BPP), ("size", _BYTES), ("psnr", _PSNR)) for value in values
+GOALS = (
+    *(Goal("bpp", value) for value in _BPP),
+    *(Goal("size", value) for value in _BYTES),
+    *(Goal("psnr", value) for value in _PSNR),
 )
 
 

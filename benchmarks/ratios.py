@@ -20,7 +20,7 @@ from benchmarks.datasets import Photo
 from benchmarks.environment import cores
 from benchmarks.speed import make_picture
 from vqcodec import Box, Codec
-from vqcodec.batch import FolderOptions, decode_folder, encode_folder
+from vqcodec.batch.folders import FolderOptions, decode_folder, encode_folder
 
 KODAK = 768 * 512 / 1e6
 _LARGE = 6.0

@@ -22,24 +22,24 @@ from PIL import Image
 
 import vqcodec
 from tests.streams import join
-from vqcodec import Codec, bitstream
-from vqcodec.bitstream import MAX_EDGE, Header, Layout, Section, SectionKind
-from vqcodec.coding.ports import POSITIONS_PER_WORD
+from vqcodec import Codec, defaults
+from vqcodec.codec.tiles import Box
+from vqcodec.coding.symbols import POSITIONS_PER_WORD
 from vqcodec.config import ModelConfig
 from vqcodec.errors import VqcError
-from vqcodec.image import MAX_PIXELS
-from vqcodec.tiles import Box
+from vqcodec.stream import container
+from vqcodec.stream.container import MAX_EDGE, Header, Layout, Section, SectionKind
 
 LARGEST_FILE = 64
 ORDINARY = 320
 """Edge of the picture that is compared with."""
-_SQUARE = int(MAX_PIXELS**0.5)
+_SQUARE = int(defaults.MAX_PIXELS**0.5)
 _ABSURD = (
     (MAX_EDGE, MAX_EDGE),
     (MAX_EDGE, 1),
     (1, MAX_EDGE),
-    (MAX_PIXELS, 1),
-    (1, MAX_PIXELS),
+    (defaults.MAX_PIXELS, 1),
+    (1, defaults.MAX_PIXELS),
     (_SQUARE, _SQUARE),
     (2048, 2048),
     (32768, 128),
@@ -54,10 +54,10 @@ def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
         alpha = [Section(SectionKind.ALPHA, 0, b"\0\x07")] if layout.has_alpha else []
         for width, height in (*_ABSURD, *_plausible_sizes(config)):
             header = Header(model_hash, width, height, layout, 128, tile_log2)
-            spare = LARGEST_FILE - len(bitstream.write_header(header)) - 6 * len(kinds) - 8 * len(alpha)
+            spare = LARGEST_FILE - len(container.write_header(header)) - 6 * len(kinds) - 8 * len(alpha)
             for shares in _shares(header, config, spare // 4):
                 levels = [Section(kind, 0, filling * share) for kind, share in zip(kinds, shares, strict=True)]
-                head, pieces = bitstream.write_header(header), [(s.kind.value, s.payload) for s in [*levels, *alpha]]
+                head, pieces = container.write_header(header), [(s.kind.value, s.payload) for s in [*levels, *alpha]]
                 yield join(head, pieces)
                 if not any(shares):
                     yield join(head, pieces, ended=False)  # partial decoding takes it for the beginning of a file

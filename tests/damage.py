@@ -18,15 +18,16 @@ import numpy as np
 from PIL import Image
 
 from tests.streams import LAST, golden, repair, split_raw
-from vqcodec import Codec, bitstream
+from vqcodec import Codec
 from vqcodec.errors import VqcError
+from vqcodec.stream import container
 
 COUNT = 200_000
 ACCEPTED = "accepted"
 _MAX_PIXELS = 1 << 13
 _DECODED_SHARE = 0.3
 """Of what is accepted with mended checksums: decoding takes a thousand times as long as reading."""
-_EDGES = (1, 2, 15, 17, 127, 128, 16383, 16384, 65535, 1 << 20, 1 << 27, bitstream.MAX_EDGE)
+_EDGES = (1, 2, 15, 17, 127, 128, 16383, 16384, 65535, 1 << 20, 1 << 27, container.MAX_EDGE)
 
 Damaged = tuple[str, bytes]
 """What was done, and what came of it."""
@@ -76,7 +77,7 @@ def campaign(codec: Codec, count: int, step: int = 1) -> Report:
 def _outcome(codec: Codec, data: bytes, decode: bool) -> tuple[str, bool]:
     """How far it went, or the name of the exception; and whether that may happen."""
     try:
-        header = bitstream.read_stream(data).header
+        header = container.read_stream(data).header
         if not decode or header.model_hash != codec.model.hash:
             return ACCEPTED, True
         size = codec.decode(data, max_pixels=_MAX_PIXELS).size
@@ -103,10 +104,10 @@ def _streams_of(codec: Codec) -> list[bytes]:
     picture = Image.fromarray(rng.integers(0, 256, (9, 20, 4), np.uint8))
     plain = codec.encode(picture.convert("RGB"), 40)
     picture.info = {"xmp": b"<x/>", "exif": b"Exif\0\0MM", "icc_profile": b"profile"}
-    header = bitstream.Header(codec.model.hash, 70, 20, bitstream.Layout.GREY, 200, 6)
-    kinds = (bitstream.SectionKind.LEVEL_0, bitstream.SectionKind.LEVEL_1)
-    tiles = [bitstream.Section(kind, tile, b"") for kind in kinds for tile in (0, 1)]
-    return [plain, codec.encode(picture, 90), bitstream.write_stream(header, tiles)]
+    header = container.Header(codec.model.hash, 70, 20, container.Layout.GREY, 200, 6)
+    kinds = (container.SectionKind.LEVEL_0, container.SectionKind.LEVEL_1)
+    tiles = [container.Section(kind, tile, b"") for kind in kinds for tile in (0, 1)]
+    return [plain, codec.encode(picture, 90), container.write_stream(header, tiles)]
 
 
 def _systematic(originals: Sequence[bytes]) -> Iterator[Damaged]:
@@ -132,7 +133,7 @@ def _absurd_sizes(data: bytes) -> Iterator[Damaged]:
     head, pieces = split_raw(data)
     for width in _EDGES:
         for height in _EDGES:
-            sizes = bitstream._write_varint(width) + bitstream._write_varint(height)
+            sizes = container._write_varint(width) + container._write_varint(height)
             for shape in (head[13:14], bytes([head[13] & 0xF0 | 6]), bytes([head[13] & 0xF0 | 15])):
                 yield "absurd size", head[:13] + shape + head[14:15] + sizes + b"".join(pieces)
 
@@ -140,10 +141,10 @@ def _absurd_sizes(data: bytes) -> Iterator[Damaged]:
 def _absurd_lengths(data: bytes) -> Iterator[Damaged]:
     head, pieces = split_raw(data)
     for i, piece in enumerate(pieces):
-        old, end = bitstream._read_varint(piece, 1, bitstream.MAX_PAYLOAD, "")
-        for length in (0, old - 1, old + 1, old + 4, len(data), 1 << 20, 1 << 31, bitstream.MAX_PAYLOAD, 1 << 34):
+        old, end = container._read_varint(piece, 1, container.MAX_PAYLOAD, "")
+        for length in (0, old - 1, old + 1, old + 4, len(data), 1 << 20, 1 << 31, container.MAX_PAYLOAD, 1 << 34):
             if length >= 0:
-                damaged = piece[:1] + bitstream._write_varint(length) + piece[end:]
+                damaged = piece[:1] + container._write_varint(length) + piece[end:]
                 yield "absurd length", head + b"".join([*pieces[:i], damaged, *pieces[i + 1 :]])
 
 
@@ -178,7 +179,7 @@ def _random(originals: Sequence[bytes], rng: random.Random) -> Iterator[Damaged]
         yield "bytes overwritten", _with(data, start, rng.randbytes(min(length, len(data) - start)))
         other = rng.choice(originals)
         yield "spliced", data[:start] + other[rng.randrange(len(other)) :]
-        yield "noise", bitstream.MAGIC + b"\1" + rng.randbytes(length)
+        yield "noise", container.MAGIC + b"\1" + rng.randbytes(length)
 
 
 def _with(data: bytes, at: int, piece: bytes) -> bytes:

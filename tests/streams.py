@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcodec import bitstream
 from vqcodec.errors import VqcError
+from vqcodec.stream import container
 
 GOLDEN = Path(__file__).parent / "golden"
 LAST = 0x40
@@ -22,11 +22,11 @@ def golden(*names: str) -> list[bytes]:
 
 def split_raw(data: bytes) -> tuple[bytes, list[bytes]]:
     """Header and sections as they stand there, as far as they go, checksums unread; a header must be there."""
-    at = bitstream.read_header(data)[1]
+    at = container.read_header(data)[1]
     head, pieces, last = data[:at], [], False
     while at < len(data) and not last:
         try:
-            length, body = bitstream._read_varint(data, at + 1, bitstream.MAX_PAYLOAD, "")
+            length, body = container._read_varint(data, at + 1, container.MAX_PAYLOAD, "")
         except VqcError:
             break
         last, end = bool(data[at] & LAST), body + CHECKSUM_BYTES + length
@@ -43,7 +43,7 @@ def split(data: bytes) -> tuple[bytes, list[Piece]]:
 
 def _body(raw: bytes) -> int:
     """Where a section's payload begins."""
-    return bitstream._read_varint(raw, 1, bitstream.MAX_PAYLOAD, "")[1] + CHECKSUM_BYTES
+    return container._read_varint(raw, 1, container.MAX_PAYLOAD, "")[1] + CHECKSUM_BYTES
 
 
 def join(head: bytes, pieces: Sequence[Piece], ended: bool = True) -> bytes:
@@ -52,8 +52,8 @@ def join(head: bytes, pieces: Sequence[Piece], ended: bool = True) -> bytes:
     parts = [head]
     for number, (kind, payload) in enumerate(pieces, 1):
         flag = LAST if ended and number == len(pieces) else 0
-        prefix = bytes([kind | flag]) + bitstream._write_varint(len(payload))
-        parts += [prefix, bitstream._checksum(head, prefix, seen[kind], payload), payload]
+        prefix = bytes([kind | flag]) + container._write_varint(len(payload))
+        parts += [prefix, container._checksum(head, prefix, seen[kind], payload), payload]
         seen[kind] += 1
     return b"".join(parts)
 
@@ -70,7 +70,7 @@ def repair(data: bytes) -> bytes:
         body, kind = _body(raw), raw[0] & ~LAST
         if body <= len(raw):
             prefix = raw[: body - CHECKSUM_BYTES]
-            raw = prefix + bitstream._checksum(head, prefix, seen[kind], raw[body:]) + raw[body:]
+            raw = prefix + container._checksum(head, prefix, seen[kind], raw[body:]) + raw[body:]
         seen[kind] += 1
         parts.append(raw)
     mended = b"".join(parts)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vqcodec import alpha
-from vqcodec.alpha import read_alpha, write_alpha
 from vqcodec.errors import MalformedStream
+from vqcodec.stream import alpha
+from vqcodec.stream.alpha import read_alpha, write_alpha
 
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 13), np.uint8)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec import batch
-from vqcodec.batch import FolderOptions, Weights, decode_folder, encode_folder
+from vqcodec.batch import folders, tasks
+from vqcodec.batch.folders import FolderOptions, decode_folder, encode_folder
+from vqcodec.batch.tasks import Weights
 from vqcodec.errors import DeviceUnavailable, InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile
 
 
@@ -81,13 +82,13 @@ def test_a_script_that_its_processes_would_run_again(pictures, tiny_weights, tmp
 def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):
     """Where processes are told that they may go, not only after the last result."""
     ended = []
-    work = batch._run_ready
+    work = folders._run_ready
 
     def watched(*arguments):
         yield from work(*arguments)
         ended.append(True)
 
-    monkeypatch.setattr(batch, "_run_ready", watched)
+    monkeypatch.setattr(tasks, "_run_ready", watched)
     assert len(list(encode_folder(pictures, tmp_path / "streams", how=how))) == 6
     assert ended
 
@@ -126,5 +127,5 @@ def test_a_device_that_no_process_has(pictures, tiny_weights, tmp_path):
 
 
 def test_sensible_workers(monkeypatch):
-    monkeypatch.setattr(batch, "cores", lambda: 4)
-    assert [batch.sensible_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]
+    monkeypatch.setattr(tasks, "cores", lambda: 4)
+    assert [folders.sensible_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]

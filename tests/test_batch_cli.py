@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.test_cli import Terminal
-from vqcodec import cli
-from vqcodec.console import Console
-from vqcodec.failures import FILE_NAME
+from vqcodec.batch.failures import FILE_NAME
+from vqcodec.cli import main
+from vqcodec.cli.console import Console
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def run(tmp_path, tiny_weights, monkeypatch):
         Image.new("RGB", (40, 30), "teal").save(tmp_path / "photos" / name)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no picture")
     return lambda *arguments: CliRunner().invoke(
-        cli.main, ["batch", "-j", "1", "--model-path", str(tiny_weights), *arguments], prog_name="vqcodec"
+        main.main, ["batch", "-j", "1", "--model-path", str(tiny_weights), *arguments], prog_name="vqcodec"
     )
 
 

@@ -4,10 +4,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.cli import main
-from vqcodec import zoo
+from vqcodec.weights import registry
 
 
-@pytest.mark.skipif("vqc-1" not in zoo.model_ids(), reason="it measures the shipped model")
+@pytest.mark.skipif("vqc-1" not in registry.model_ids(), reason="it measures the shipped model")
 def test_scale():
     result = CliRunner().invoke(main, ["scale", "--sizes", "0.01", "--effort", "0"])
     assert result.exit_code == 0, result.output

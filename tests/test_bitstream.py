@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec import bitstream
-from vqcodec.bitstream import Header, Layout, Section, SectionKind, Stream
 from vqcodec.errors import (
     CorruptStream,
     MalformedStream,
@@ -18,6 +16,8 @@ from vqcodec.errors import (
     UnsupportedVersion,
     VqcError,
 )
+from vqcodec.stream import container
+from vqcodec.stream.container import Header, Layout, Section, SectionKind, Stream
 
 HASH = bytes(range(8))
 HEADER = Header(HASH, width=768, height=512, layout=Layout.RGB, quality=128, tile_log2=10)
@@ -31,11 +31,11 @@ GOLDEN = bytes.fromhex(
 headers = st.builds(
     Header,
     model_hash=st.binary(min_size=8, max_size=8),
-    width=st.integers(1, bitstream.MAX_EDGE),
-    height=st.integers(1, bitstream.MAX_EDGE),
+    width=st.integers(1, container.MAX_EDGE),
+    height=st.integers(1, container.MAX_EDGE),
     layout=st.sampled_from(Layout),
     quality=st.integers(0, 255),
-    tile_log2=st.integers(bitstream.MIN_TILE_LOG2, bitstream.MAX_TILE_LOG2),
+    tile_log2=st.integers(container.MIN_TILE_LOG2, container.MAX_TILE_LOG2),
 )
 
 
@@ -55,56 +55,56 @@ def streams(draw):
 
 def with_section(kind: int, payload: bytes = b"?") -> bytes:
     """The golden stream with one more section of ``kind`` at its end, checksums right."""
-    head = bitstream.write_header(HEADER)
+    head = container.write_header(HEADER)
     out = head
     for code, body in ((0x00, b"top"), (0x01, b"bottom!"), (kind | 0x40, payload)):
         prefix = bytes([code, len(body)])
-        out += prefix + bitstream._checksum(head, prefix, 0, body) + body
+        out += prefix + container._checksum(head, prefix, 0, body) + body
     return out
 
 
 def test_golden_bytes():
-    assert bitstream.write_stream(HEADER, SECTIONS) == GOLDEN
-    assert bitstream.read_stream(GOLDEN) == Stream(HEADER, SECTIONS)
+    assert container.write_stream(HEADER, SECTIONS) == GOLDEN
+    assert container.read_stream(GOLDEN) == Stream(HEADER, SECTIONS)
 
 
 @given(streams())
 def test_round_trip(stream):
-    data = bitstream.write_stream(stream.header, stream.sections)
-    assert bitstream.read_stream(data) == stream
+    data = container.write_stream(stream.header, stream.sections)
+    assert container.read_stream(data) == stream
 
 
 @given(headers)
 def test_header_round_trip_and_size(header):
-    data = bitstream.write_header(header)
+    data = container.write_header(header)
     assert len(data) <= 24
-    assert bitstream.read_header(data + b"more") == (header, len(data))
+    assert container.read_header(data + b"more") == (header, len(data))
 
 
 @given(st.binary(max_size=100), st.booleans())
 def test_noise_raises_only_our_errors(noise, after_magic):
     with pytest.raises(VqcError):
-        bitstream.read_stream(bitstream.MAGIC + b"\x01" + noise if after_magic else noise)
+        container.read_stream(container.MAGIC + b"\x01" + noise if after_magic else noise)
 
 
 def test_every_truncation_is_reported():
     for size in range(len(GOLDEN)):
         with pytest.raises(TruncatedStream, match=r"^truncated: "):
-            bitstream.read_stream(GOLDEN[:size])
+            container.read_stream(GOLDEN[:size])
 
 
 def test_truncation_names_the_section_and_the_bytes():
     with pytest.raises(TruncatedStream, match=r"^truncated: section 'bottom' needs 7 bytes, 4 left$"):
-        bitstream.read_stream(GOLDEN[:-3])
+        container.read_stream(GOLDEN[:-3])
     with pytest.raises(TruncatedStream, match=r"^truncated: the width needs 1 byte, 0 left$"):
-        bitstream.read_stream(GOLDEN[:15])
+        container.read_stream(GOLDEN[:15])
 
 
 def test_truncation_names_the_tile_where_there_are_several():
     header = dataclasses.replace(HEADER, tile_log2=9)
-    data = bitstream.write_stream(header, [Section(SectionKind.LEVEL_0, i, b"1234") for i in range(2)])
+    data = container.write_stream(header, [Section(SectionKind.LEVEL_0, i, b"1234") for i in range(2)])
     with pytest.raises(TruncatedStream, match="section 'top' of tile 1 needs 4 bytes, 1 left"):
-        bitstream.read_stream(data[:-3])
+        container.read_stream(data[:-3])
 
 
 def test_every_flipped_bit_is_reported():
@@ -124,66 +124,66 @@ def test_every_flipped_bit_is_reported():
         damaged = bytearray(GOLDEN)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(allowed.get(bit // 8, other)):
-            bitstream.read_stream(bytes(damaged))
+            container.read_stream(bytes(damaged))
 
 
 @given(streams(), st.data())
 def test_flipped_bit_of_any_stream_is_reported(stream, data):
-    damaged = bytearray(bitstream.write_stream(stream.header, stream.sections))
+    damaged = bytearray(container.write_stream(stream.header, stream.sections))
     bit = data.draw(st.integers(0, 8 * len(damaged) - 1))
     damaged[bit // 8] ^= 1 << bit % 8
     with pytest.raises(VqcError):
-        bitstream.read_stream(bytes(damaged))
+        container.read_stream(bytes(damaged))
 
 
 def test_other_files_are_not_ours():
     for data in (b"\xff\xd8\xff\xe0 a JPEG", b"\x89PNG", b"\x00"):
         with pytest.raises(NotAVqcFile, match=r"^not a vqc file$"):
-            bitstream.read_stream(data)
+            container.read_stream(data)
 
 
 def test_newer_version_is_named_whatever_follows_it():
     with pytest.raises(UnsupportedVersion, match="format version 2"):
-        bitstream.read_stream(bitstream.MAGIC + b"\x02")
+        container.read_stream(container.MAGIC + b"\x02")
 
 
 def test_swapped_tiles_are_reported():
     header = dataclasses.replace(HEADER, tile_log2=9)
-    data = bitstream.write_stream(header, [Section(SectionKind.LEVEL_0, i, bytes([i]) * 4) for i in range(2)])
+    data = container.write_stream(header, [Section(SectionKind.LEVEL_0, i, bytes([i]) * 4) for i in range(2)])
     head, first, second = data[:-20], bytearray(data[-20:-10]), bytearray(data[-10:])
     first[0], second[0] = second[0], first[0]  # the flag of the last section stays last
     with pytest.raises(CorruptStream):
-        bitstream.read_stream(head + bytes(second + first))
+        container.read_stream(head + bytes(second + first))
 
 
 def test_bytes_after_the_last_section_are_refused():
     with pytest.raises(MalformedStream, match="1 byte after the last section"):
-        bitstream.read_stream(GOLDEN + b"\0")
+        container.read_stream(GOLDEN + b"\0")
 
 
 def test_unknown_sections_are_skipped_only_if_they_say_so():
-    assert bitstream.read_stream(with_section(0xBF)) == Stream(HEADER, SECTIONS)
+    assert container.read_stream(with_section(0xBF)) == Stream(HEADER, SECTIONS)
     with pytest.raises(UnsupportedFeature, match="kind 0x3f"):
-        bitstream.read_stream(with_section(0x3F))
+        container.read_stream(with_section(0x3F))
 
 
 def test_alpha_section_and_layout_need_each_other():
     with pytest.raises(MalformedStream, match="an alpha section, but the layout is rgb"):
-        bitstream.read_stream(with_section(0x08))
+        container.read_stream(with_section(0x08))
     for layout in (Layout.GREY_ALPHA, Layout.RGBA):
         with pytest.raises(MalformedStream, match=f"no alpha section, but the layout is {layout.label}"):
-            bitstream.write_stream(dataclasses.replace(HEADER, layout=layout), SECTIONS)
+            container.write_stream(dataclasses.replace(HEADER, layout=layout), SECTIONS)
 
 
 def test_what_was_cut_out_cleanly_is_told(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(bitstream, "_check_order", lambda *_: None)
-        data = bitstream.write_stream(dataclasses.replace(HEADER, layout=Layout.RGBA), SECTIONS)
-        headless = bitstream.write_stream(HEADER, SECTIONS[1:])
-    stream = bitstream.read_stream(data, partial=True)
+        patch.setattr(container, "_check_order", lambda *_: None)
+        data = container.write_stream(dataclasses.replace(HEADER, layout=Layout.RGBA), SECTIONS)
+        headless = container.write_stream(HEADER, SECTIONS[1:])
+    stream = container.read_stream(data, partial=True)
     assert stream.sections == SECTIONS and "no alpha section" in str(stream.damage[0])
     with pytest.raises(MalformedStream, match="out of order"):
-        bitstream.read_stream(headless, partial=True)
+        container.read_stream(headless, partial=True)
 
 
 def test_layouts():
@@ -195,11 +195,11 @@ def test_layouts():
 def test_a_search_asks_for_no_more_than_the_file_has(tmp_path):
     """A file object reserves what it is asked to read: four gigabytes for these 29 bytes."""
     path = tmp_path / "absurd.vqc"
-    path.write_bytes(bitstream.write_header(HEADER) + b"\x90" + b"\xff\xff\xff\xff\x0f" + bytes(4))
+    path.write_bytes(container.write_header(HEADER) + b"\x90" + b"\xff\xff\xff\xff\x0f" + bytes(4))
     tracemalloc.start()
     try:
         with open(path, "rb") as file:
-            assert bitstream.find_sections(file, {SectionKind.ICC}) == []
+            assert container.find_sections(file, {SectionKind.ICC}) == []
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
@@ -209,7 +209,7 @@ def test_a_search_asks_for_no_more_than_the_file_has(tmp_path):
 def test_edges_out_of_range_or_not_in_shortest_form(spelling):
     data = GOLDEN[:15] + bytes.fromhex(spelling) + GOLDEN[17:]
     with pytest.raises(MalformedStream):
-        bitstream.read_stream(data)
+        container.read_stream(data)
 
 
 LEVELS = [Section(SectionKind.LEVEL_0, 0, b""), Section(SectionKind.LEVEL_1, 0, b"")]
@@ -230,13 +230,13 @@ LEVELS = [Section(SectionKind.LEVEL_0, 0, b""), Section(SectionKind.LEVEL_1, 0, 
 )
 def test_sections_out_of_order_are_refused(sections):
     with pytest.raises(MalformedStream):
-        bitstream.write_stream(HEADER, sections)
+        container.write_stream(HEADER, sections)
 
 
 def test_levels_must_cover_all_tiles():
     header = dataclasses.replace(HEADER, tile_log2=9)
     with pytest.raises(MalformedStream, match="1 level sections do not cover 2 tiles"):
-        bitstream.write_stream(header, LEVELS[:1])
+        container.write_stream(header, LEVELS[:1])
 
 
 @pytest.mark.parametrize(
@@ -256,5 +256,5 @@ def test_header_refuses_what_the_format_cannot_say(change):
 
 
 def test_tile_grid():
-    assert bitstream.tile_grid(HEADER) == (1, 1)
-    assert bitstream.tile_grid(dataclasses.replace(HEADER, tile_log2=6, width=65)) == (8, 2)
+    assert container.tile_grid(HEADER) == (1, 1)
+    assert container.tile_grid(dataclasses.replace(HEADER, tile_log2=6, width=65)) == (8, 2)

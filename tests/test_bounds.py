@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from vqcodec import bitstream
-from vqcodec.bitstream import Header, Layout, Section, SectionKind
-from vqcodec.decoder import MAX_TILE_PIXELS
+from vqcodec.codec.decoder import MAX_TILE_PIXELS
+from vqcodec.codec.tiles import Box
 from vqcodec.errors import ImageTooLarge
-from vqcodec.tiles import Box
+from vqcodec.stream import container
+from vqcodec.stream.container import Header, Layout, Section, SectionKind
 
 
 def test_tiny_files_are_cheap(tiny_weights):
@@ -26,4 +26,4 @@ def test_a_region_needs_no_tile_without_limit(tiny_codec):
     header = Header(tiny_codec.model.hash, 4096, MAX_TILE_PIXELS // 4096 + 1, Layout.RGB, 128, 15)
     levels = [Section(kind, 0, bytes(1 << 18)) for kind in (SectionKind.LEVEL_0, SectionKind.LEVEL_1)]
     with pytest.raises(ImageTooLarge, match="tiles of 4096x1025 pixels"):
-        tiny_codec.decode_region(bitstream.write_stream(header, levels), Box(0, 0, 1, 1), max_pixels=0)
+        tiny_codec.decode_region(container.write_stream(header, levels), Box(0, 0, 1, 1), max_pixels=0)

@@ -23,12 +23,14 @@ from PIL import Image
 
 import vqcodec
 from tests.fake_codec import FakeCodec
-from vqcodec import batch, bitstream, cli, console, files, image, options
-from vqcodec.codec import DEFAULT_QUALITY
-from vqcodec.console import Console
+from vqcodec import defaults, files
+from vqcodec.batch import tasks
+from vqcodec.cli import console, main
+from vqcodec.cli.console import Console
+from vqcodec.codec.results import Reached
 from vqcodec.errors import DeviceUnavailable, UnwritableFile
-from vqcodec.image import ReadOptions
-from vqcodec.results import Reached
+from vqcodec.images.reading import ReadOptions
+from vqcodec.stream import container
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
@@ -40,7 +42,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setitem(vars(vqcodec), "Codec", FakeCodec)
     monkeypatch.setattr(FakeCodec, "loads", 0)
     monkeypatch.setattr(FakeCodec, "calls", [])
-    return lambda *arguments, **options: CliRunner().invoke(cli.main, arguments, prog_name="vqcodec", **options)
+    return lambda *arguments, **options: CliRunner().invoke(main.main, arguments, prog_name="vqcodec", **options)
 
 
 @pytest.fixture
@@ -50,8 +52,8 @@ def photo(tmp_path):
 
 
 def pixels_of(path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
+    with Image.open(path) as reading:
+        return np.asarray(reading)
 
 
 # Encode and decode
@@ -85,7 +87,7 @@ def test_options_reach_the_codec(run, photo):
     )
     keep = ("--metadata", "icc,xmp", "--alpha", "blend", "--background", "#123", "--strict")
     run("encode", *keep, photo, "c.vqc")
-    most = {"quality": 50.0, "effort": 1, "max_pixels": image.MAX_PIXELS, "device": "auto"}
+    most = {"quality": 50.0, "effort": 1, "max_pixels": defaults.MAX_PIXELS, "device": "auto"}
     assert FakeCodec.calls == [
         {**most, "options": ReadOptions()},
         {
@@ -163,9 +165,9 @@ def test_partial_decoding_says_what_is_missing(tiny_codec, tiny_weights, tmp_pat
     data = tiny_codec.encode(np.tile(PIXELS, (5, 6, 1)))
     Path("short.vqc").write_bytes(data[:-1])
     command = ["decode", *how, "--model-path", str(tiny_weights), "short.vqc", "a.png"]
-    result = CliRunner().invoke(cli.main, command, prog_name="vqcodec")
+    result = CliRunner().invoke(main.main, command, prog_name="vqcodec")
     assert result.exit_code == 1 and result.stderr.startswith("vqcodec: short.vqc: truncated: section 'bottom' needs")
-    result = CliRunner().invoke(cli.main, [*command, "--allow-partial"], prog_name="vqcodec")
+    result = CliRunner().invoke(main.main, [*command, "--allow-partial"], prog_name="vqcodec")
     assert result.exit_code == 0 and pixels_of("a.png").shape == ((20, 30, 3) if "--region" in how else (30, 48, 3))
     assert result.stderr.startswith("vqcodec: short.vqc: warning: incomplete: truncated: section 'bottom' needs")
 
@@ -203,27 +205,27 @@ def test_one_source_into_an_existing_folder(run, photo):
 
 def test_standard_input_and_output(run, photo):
     stream = run("encode", "-", "-", input=Path(photo).read_bytes())
-    assert stream.exit_code == 0 and stream.stdout_bytes.startswith(bitstream.MAGIC)
+    assert stream.exit_code == 0 and stream.stdout_bytes.startswith(container.MAGIC)
     for arguments, format in (([], "PNG"), (["--format", "ppm"], "PPM")):
         result = run("decode", *arguments, "-", "-", input=stream.stdout_bytes)
-        with Image.open(io.BytesIO(result.stdout_bytes)) as image:
-            assert image.format == format
-            np.testing.assert_array_equal(np.asarray(image), PIXELS)
+        with Image.open(io.BytesIO(result.stdout_bytes)) as reading:
+            assert reading.format == format
+            np.testing.assert_array_equal(np.asarray(reading), PIXELS)
 
 
 @pytest.mark.parametrize("name, format", [("b.jpg", "JPEG"), ("b.webp", "WEBP"), ("b.TIF", "TIFF"), ("b.ppm", "PPM")])
 def test_format_follows_the_suffix(run, photo, name, format):
     run("encode", photo, "a.vqc")
     assert run("decode", "a.vqc", name).exit_code == 0
-    with Image.open(name) as image:
-        assert image.format == format
+    with Image.open(name) as reading:
+        assert reading.format == format
 
 
 def test_formats_whose_name_is_no_suffix(run, photo):
     run("encode", photo, "a.vqc")
     assert run("decode", "--format", "jpeg2000", "a.vqc", ".").exit_code == 0
-    with Image.open("a.jp2") as image:
-        assert image.format == "JPEG2000"
+    with Image.open("a.jp2") as reading:
+        assert reading.format == "JPEG2000"
 
 
 def test_format_option_wins_over_the_suffix(run, photo):
@@ -265,7 +267,7 @@ def test_json_tells_what_failed(run, photo):
 
 def test_json_has_no_infinity(run, photo, monkeypatch):
     monkeypatch.setattr(FakeCodec, "encode_to_goal", lambda *_, **__: Reached(b"", 33.3, math.inf, 4))
-    monkeypatch.setattr(batch, "_deliver_stream", lambda job, data, done: dataclasses.replace(done, width=1, height=1))
+    monkeypatch.setattr(tasks, "_deliver_stream", lambda job, data, done: dataclasses.replace(done, width=1, height=1))
     record = run("encode", "--json", "--target-psnr", "50", photo, "a.vqc").stdout
     assert json.loads(record, parse_constant=pytest.fail)["psnr"] is None
 
@@ -643,10 +645,10 @@ def test_models(run, monkeypatch):
 
 def test_train_passes_its_arguments_on(run, monkeypatch):
     seen = []
-    module = type(sys)("vqcodec.training.cli")
+    module = type(sys)("vqcodec.cli.train")
     module.main = seen.append
-    monkeypatch.setitem(sys.modules, "vqcodec.training.cli", module)
-    monkeypatch.setattr("vqcodec.training.cli", module, raising=False)
+    monkeypatch.setitem(sys.modules, "vqcodec.cli.train", module)
+    monkeypatch.setattr("vqcodec.cli.train", module, raising=False)
     for arguments in (["stage1", "--lr", "1", "-h"], ["--help"], []):
         assert run("train", *arguments).exit_code == 0
         assert seen.pop() == arguments
@@ -661,7 +663,7 @@ def test_a_closed_standard_output_is_told():
 
 
 def test_demo_names_what_it_cannot_write(run, monkeypatch):
-    from vqcodec import demo
+    from vqcodec.cli import demo
 
     def fail(*arguments):
         raise UnwritableFile("Permission denied")
@@ -678,7 +680,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["encode", "-h"], ["models", "--help"]])
 def test_help_imports_nothing_heavy(arguments):
     program = (
-        "import sys\nfrom vqcodec.cli import main\n"
+        "import sys\nfrom vqcodec.cli.main import main\n"
         f"main({arguments}, standalone_mode=False)\n"
         "assert not {'torch', 'PIL', 'numpy', 'skimage', 'constriction'} & set(sys.modules)"
     )
@@ -703,11 +705,3 @@ def test_help_is_immediate():
 def test_module_and_command_are_one_program():
     version = importlib.metadata.version("vqcodec")
     assert python("-m", "vqcodec", "--version").stdout == f"vqcodec {version}\n"
-
-
-def test_default_limit_is_that_of_the_image_module():
-    assert options.MAX_PIXELS == image.MAX_PIXELS
-
-
-def test_default_quality_is_that_of_the_codec():
-    assert options.DEFAULT_QUALITY == DEFAULT_QUALITY

@@ -13,15 +13,17 @@ from PIL import Image
 
 import vqcodec
 from tests.tiny import tiny_network
-from vqcodec import analysing, decoder, encoder, errors, metadata, metrics, painting
-from vqcodec.bitstream import Layout, read_stream, write_stream
-from vqcodec.coding.ports import Reader
+from vqcodec import errors, metrics
+from vqcodec.batch.jobs import Job
+from vqcodec.codec import analysis, decoder, encoder, synthesis
+from vqcodec.codec.rate_control import Goal
+from vqcodec.codec.tiles import Box
+from vqcodec.coding.symbols import IndexDecoder
 from vqcodec.coding.traversal import walk
-from vqcodec.image import Picture, ReadOptions
-from vqcodec.metadata import Metadata
-from vqcodec.plan import Job
-from vqcodec.search import Goal
-from vqcodec.tiles import Box
+from vqcodec.images import metadata
+from vqcodec.images.reading import Picture, ReadOptions
+from vqcodec.stream.container import Layout, read_stream, write_stream
+from vqcodec.stream.metadata import Metadata
 from vqcodec.training.export import export
 
 
@@ -98,7 +100,7 @@ def test_another_process_decodes_the_same(tiny_codec, tiny_weights, tmp_path):
     data = tiny_codec.encode(picture(40, 56), 50)
     (tmp_path / "a.vqc").write_bytes(data)
     script = (
-        "import sys, hashlib, vqcodec; from vqcodec.bitstream import read_stream\n"
+        "import sys, hashlib, vqcodec; from vqcodec.stream.container import read_stream\n"
         "codec = vqcodec.Codec(model_path=sys.argv[1], device='cpu')\n"
         "grids = codec.decode_grids([read_stream(open(sys.argv[2], 'rb').read())])[0]\n"
         "print(hashlib.sha256(b''.join(g.tobytes() for g in grids)).hexdigest())"
@@ -311,7 +313,7 @@ def test_a_region_needs_its_tiles_only(tiny_codec, monkeypatch):
     monkeypatch.setattr(encoder, "TILE_LOG2", 7)
     data = tiny_codec.encode(picture(20, 1500), 70)
     seen = []
-    monkeypatch.setattr(decoder, "Reader", lambda *given: seen.append(len(given[0])) or Reader(*given))
+    monkeypatch.setattr(decoder, "IndexDecoder", lambda *given: seen.append(len(given[0])) or IndexDecoder(*given))
     tiny_codec.decode_region(data, Box(700, 3, 50, 10))
     assert max(seen) <= 4  # of 12
 
@@ -334,7 +336,7 @@ def test_large_pictures_are_analysed_in_windows(tiny_codec, monkeypatch):
     monkeypatch.setattr(encoder, "TILE_LOG2", 6)
     whole = indices_of(tiny_codec, tiny_codec.encode(picture(200, 300), 90))
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64), ("MARGIN", 1000)):
-        monkeypatch.setattr(analysing, name, value)
+        monkeypatch.setattr(analysis, name, value)
     for one, other in zip(indices_of(tiny_codec, tiny_codec.encode(picture(200, 300), 90)), whole, strict=True):
         assert np.mean(one != other) < 0.001
 
@@ -347,7 +349,7 @@ def test_effort_works_window_by_window(tiny_codec, monkeypatch, effort):
     plain = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=0))
     whole = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=effort))
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64)):
-        monkeypatch.setattr(analysing, name, value)
+        monkeypatch.setattr(analysis, name, value)
     parts = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=effort))
     for a, b, c in zip(plain, whole, parts, strict=True):
         assert np.mean(b != c) < 0.2 * np.mean(a != b)
@@ -357,10 +359,10 @@ def test_windows_are_refined_once(tiny_codec, monkeypatch):
     """Not once for each level."""
     monkeypatch.setattr(encoder, "TILE_LOG2", 6)
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64)):
-        monkeypatch.setattr(analysing, name, value)
+        monkeypatch.setattr(analysis, name, value)
     refined = []
-    first_choice = analysing.first_choice
-    monkeypatch.setattr(analysing, "first_choice", lambda *args: refined.append(1) or first_choice(*args))
+    first_choice = analysis.first_choice
+    monkeypatch.setattr(analysis, "first_choice", lambda *args: refined.append(1) or first_choice(*args))
     tiny_codec.encode(picture(130, 300), 90)
     assert len(refined) == 3 * 3
 
@@ -383,7 +385,7 @@ def test_large_pictures_are_painted_in_windows(tiny_codec, monkeypatch):
     data = tiny_codec.encode(picture(200, 300), 70)
     whole = np.int16(tiny_codec.decode(data))
     preview = tiny_codec.decode_preview(data)
-    monkeypatch.setattr(painting, "WINDOW", 96)
+    monkeypatch.setattr(synthesis, "WINDOW", 96)
     assert np.abs(np.int16(tiny_codec.decode(data)) - whole).max() <= 1
     assert tiny_codec.decode_preview(data).tobytes() == preview.tobytes()
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.tiny import TINY, random_grids, tiny_network
-from vqcodec.coding.frequencies import TABLE, frequencies, shortfalls
+from vqcodec.coding.frequencies import TABLE, frequencies, logit_gaps
 from vqcodec.coding.integer_prior import read_prior
-from vqcodec.coding.ports import Known, Reader, Writer
-from vqcodec.coding.rans import Popper, Pusher
-from vqcodec.coding.traversal import Canvas, walk
+from vqcodec.coding.rans import AnsDecoder, AnsEncoder
+from vqcodec.coding.symbols import FixedIndices, IndexDecoder, IndexEncoder
+from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.errors import CorruptStream, InvalidWeights, MalformedStream
 from vqcodec.training.export import integer_prior
 
@@ -31,15 +31,15 @@ def priors(network):
 
 
 def encode(prior, grids, coarse=None, quality=100):
-    canvas = Canvas(prior, [g.shape[1:] for g in grids])
-    writer = Writer(canvas.shapes, Known(canvas, grids, [h.config.groups for h in prior.heads]))
+    canvas = WavefrontLayout(prior, [g.shape[1:] for g in grids])
+    writer = IndexEncoder(canvas.shapes, FixedIndices(canvas, grids, [h.config.groups for h in prior.heads]))
     walk(prior, canvas, coarse, [quality] * len(grids), writer)
     return writer
 
 
 def decode(prior, payloads, shapes, coarse=None, quality=100):
-    reader = Reader(payloads, shapes)
-    grids = walk(prior, Canvas(prior, shapes), coarse, [quality] * len(shapes), reader)
+    reader = IndexDecoder(payloads, shapes)
+    grids = walk(prior, WavefrontLayout(prior, shapes), coarse, [quality] * len(shapes), reader)
     reader.finish()
     return grids
 
@@ -64,8 +64,8 @@ def test_the_integer_prior_equals_its_training_form(network, priors, level, qual
     coarse = torch.from_numpy(grids[0])[None].long() if level else None
     with torch.no_grad():
         expected = network.prior[level](torch.from_numpy(grids[level])[None].long(), coarse, position)
-    canvas = Canvas(priors[level], [SHAPE[level]])
-    known = Known(canvas, [grids[level]], [s.groups for s in TINY.levels[level].slices])
+    canvas = WavefrontLayout(priors[level], [SHAPE[level]])
+    known = FixedIndices(canvas, [grids[level]], [s.groups for s in TINY.levels[level].slices])
     recorder = Recorder(known)
     walk(priors[level], canvas, [grids[0]] if level else None, [quality], recorder)
     for number, logits in enumerate(expected):
@@ -105,8 +105,8 @@ def test_file_size_is_the_cross_entropy(priors):
 
 def test_batches_may_mix_qualities(priors):
     grids = [random_grids(SHAPE, seed)[0] for seed in (1, 2)]
-    canvas = Canvas(priors[0], [SHAPE[0]] * 2)
-    writer = Writer(canvas.shapes, Known(canvas, grids, [h.config.groups for h in priors[0].heads]))
+    canvas = WavefrontLayout(priors[0], [SHAPE[0]] * 2)
+    writer = IndexEncoder(canvas.shapes, FixedIndices(canvas, grids, [h.config.groups for h in priors[0].heads]))
     walk(priors[0], canvas, None, [10, 200], writer)
     assert writer.to_bytes() == [
         encode(priors[0], [grid], quality=q).to_bytes()[0] for grid, q in zip(grids, (10, 200), strict=True)
@@ -150,18 +150,18 @@ def test_frequencies_are_integers_and_never_zero():
     assert TABLE[0] == 65536 and TABLE[16] == 32768 and TABLE[255] == 1
     assert np.array_equal(TABLE, np.round(TABLE))
     logits = np.float32([[5, -4000, 5, 0]])
-    np.testing.assert_array_equal(shortfalls(logits), [[0, 255, 0, 5]])
-    assert frequencies(shortfalls(logits)).min() == 1
+    np.testing.assert_array_equal(logit_gaps(logits), [[0, 255, 0, 5]])
+    assert frequencies(logit_gaps(logits)).min() == 1
 
 
 def test_rans_bytes_are_frozen():
     rows = frequencies(np.array([[0, 16, 255], [0, 0, 0], [255, 3, 0]], np.uint8))
-    pusher = Pusher()
+    pusher = AnsEncoder()
     pusher.push(np.array([1, 2, 0]), rows)
     data = pusher.to_bytes()
     assert data.hex() == "a7aaaa02" == pusher.to_bytes(1).hex()
     assert pusher.to_bytes(3) == data + bytes(8)
-    for popper in (Popper(data), Popper(data, 1), Popper(data + bytes(8), 3)):
+    for popper in (AnsDecoder(data), AnsDecoder(data, 1), AnsDecoder(data + bytes(8), 3)):
         np.testing.assert_array_equal(popper.pop(rows), [1, 2, 0])
         popper.finish()
 

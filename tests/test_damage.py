@@ -2,7 +2,7 @@
 
 from tests import damage
 from tests.streams import repair
-from vqcodec import bitstream
+from vqcodec.stream import container
 
 
 def test_no_damage_passes_or_escapes(tiny_codec):
@@ -13,8 +13,8 @@ def test_no_damage_passes_or_escapes(tiny_codec):
 
 
 def test_a_reader_that_believes_everything_is_found_out(tiny_codec, monkeypatch):
-    original = bitstream.read_stream
-    monkeypatch.setattr(bitstream, "read_stream", lambda data: original(repair(data)))
+    original = container.read_stream
+    monkeypatch.setattr(container, "read_stream", lambda data: original(repair(data)))
     report = damage.campaign(tiny_codec, 200)
     assert any("UNDETECTED" in failure for failure in report.failures)
 

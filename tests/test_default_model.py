@@ -8,9 +8,9 @@ from PIL import Image
 from skimage import data as samples
 
 import vqcodec
-from vqcodec import analysing, metrics, zoo
-from vqcodec.bitstream import SectionKind, read_stream
-from vqcodec.codec import DEFAULT_QUALITY
+from vqcodec import defaults, metrics
+from vqcodec.codec import analysis
+from vqcodec.stream.container import SectionKind, read_stream
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ def test_quality_is_monotone(codec, picture):
 
 def test_the_public_functions(picture, tmp_path):
     picture.save(tmp_path / "a.png")
-    vqcodec.encode_file(tmp_path / "a.png", tmp_path / "a.vqc", quality=DEFAULT_QUALITY)
+    vqcodec.encode_file(tmp_path / "a.png", tmp_path / "a.vqc", quality=defaults.QUALITY)
     vqcodec.decode_file(tmp_path / "a.vqc", tmp_path / "b.png")
     told = vqcodec.info(tmp_path / "a.vqc")
-    assert told.model == zoo.DEFAULT_MODEL and told.grids == [[16, 16], [32, 32]]
+    assert told.model == defaults.MODEL and told.grids == [[16, 16], [32, 32]]
     decoded = vqcodec.decode((tmp_path / "a.vqc").read_bytes())
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), np.asarray(decoded))
 
@@ -95,5 +95,5 @@ def test_windows_cost_nothing(codec, picture, monkeypatch):
     """Margins are narrower than the networks' reach; of these windows nearly every position is close to an edge."""
     whole = cost(codec, picture, 50)
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 1024), ("WINDOW_HEIGHT", 64)):
-        monkeypatch.setattr(analysing, name, value)
+        monkeypatch.setattr(analysis, name, value)
     assert cost(codec, picture, 50) < 1.003 * whole

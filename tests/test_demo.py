@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from vqcodec.demo import jpeg_within
+from vqcodec.cli.demo import jpeg_within
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
 

@@ -17,15 +17,15 @@ import ray
 from click.testing import CliRunner
 from PIL import Image
 
-from vqcodec import cli
-from vqcodec.batch import Weights
-from vqcodec.distributed import ClusterOptions, encode_collection, rows, storage
+from vqcodec.batch.failures import FILE_NAME
+from vqcodec.batch.tasks import Weights
+from vqcodec.cli import main
+from vqcodec.distributed import ClusterOptions, encode_collection, records, storage
 from vqcodec.distributed.cluster import _Places
+from vqcodec.distributed.discovery import find_turns
 from vqcodec.distributed.storage import LateFile, Listing, Storage
 from vqcodec.distributed.table import Table, digests, is_in
-from vqcodec.distributed.turns import find_turns
 from vqcodec.errors import InvalidQuality, MissingFile, OutputExists, UnreadableFile
-from vqcodec.failures import FILE_NAME
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weight
     Image.new("RGB", (40, 30), "teal").save(photo)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no picture")
     options = ("batch", "--engine", "ray", "-j", "2", "-q", "70", "--json", "--model-path", str(tiny_weights))
-    result = CliRunner().invoke(cli.main, [*options, str(tmp_path / "photos"), str(tmp_path / "streams")])
+    result = CliRunner().invoke(main.main, [*options, str(tmp_path / "photos"), str(tmp_path / "streams")])
     assert result.exit_code == 1
     assert f"vqcodec: {tmp_path / 'photos' / 'bad.png'}: " in result.stderr
     data = (tmp_path / "streams" / "sub" / "a.vqc").read_bytes()
@@ -146,7 +146,7 @@ def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weight
 
 def test_an_unknown_cluster_is_one_line(ray_folder, pictures, tiny_weights, tmp_path):
     options = ("batch", "--engine", "ray", "--address", "nonsense", "--model-path", str(tiny_weights))
-    result = CliRunner().invoke(cli.main, [*options, str(pictures), str(tmp_path / "out")])
+    result = CliRunner().invoke(main.main, [*options, str(pictures), str(tmp_path / "out")])
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1 and "no Ray cluster at nonsense: " in result.stderr
 
@@ -241,7 +241,7 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.startswith("vqcodec.distributed")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
-    result = CliRunner().invoke(cli.main, ["batch", "--engine", "ray", str(tmp_path), str(tmp_path / "out")])
+    result = CliRunner().invoke(main.main, ["batch", "--engine", "ray", str(tmp_path), str(tmp_path / "out")])
     assert result.exit_code == 1
     assert result.stderr == "vqcodec: ray is not installed: pip install 'vqcodec[ray]'\n"
 
@@ -256,7 +256,7 @@ def test_two_pictures_of_one_name_are_one_stream_and_one_error(tmp_path):
     assert [type(error) for turn in turns for _, error in turn] == [type(None), OutputExists, type(None), type(None)]
     assert str(turns[0][1][1]) == "is the output of a.jpg already"
     for turn in turns:
-        (back,) = rows.table_to_turns(rows.turn_to_table(turn))
+        (back,) = records.table_to_turns(records.turn_to_table(turn))
         assert [(key, repr(error)) for key, error in back] == [(key, repr(error)) for key, error in turn]
     turns = find_turns(Storage.at(tmp_path), suffixes, 9, unique_outputs=False)
     assert [error for turn in turns for _, error in turn] == [None] * 4

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.cli import main as benchmarks
-from vqcodec import cli, zoo
-from vqcodec.training.cli import group as training
+from vqcodec.cli import main
+from vqcodec.cli.train import group as training
+from vqcodec.weights import registry
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "GUIDE.md"
@@ -45,12 +46,12 @@ def run_line(line: str) -> None:
     if [program, *arguments[:2]] == ["python", "-m", "benchmarks"]:
         parse(benchmarks, arguments[2:])
     elif "ray" in arguments:
-        parse(cli.main, arguments)  # tests/test_distributed.py runs it
+        parse(main.main, arguments)  # tests/test_distributed.py runs it
     elif arguments[0] == "train":
         parse(training, arguments[1:])
     else:
         assert program == "vqcodec"
-        result = CliRunner().invoke(cli.main, arguments, prog_name="vqcodec")
+        result = CliRunner().invoke(main.main, arguments, prog_name="vqcodec")
         assert result.exit_code == 0, f"{line}: {result.output}"
 
 
@@ -72,7 +73,7 @@ def prepare(folder: Path) -> None:
     logo.save(folder / "logo.png")
 
 
-@pytest.mark.skipif("vqc-1" not in zoo.model_ids(), reason="the guide needs the shipped model")
+@pytest.mark.skipif("vqc-1" not in registry.model_ids(), reason="the guide needs the shipped model")
 def test_the_guide_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prepare(tmp_path)

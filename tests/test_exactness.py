@@ -17,11 +17,12 @@ import skimage.data
 import torch
 
 from tests.golden.make import indices_sha256
-from vqcodec import Codec, zoo
-from vqcodec.bitstream import Layout, read_stream
-from vqcodec.decoder import Decoder
-from vqcodec.encoder import Encoder
-from vqcodec.image import Picture
+from vqcodec import Codec
+from vqcodec.codec.decoder import Decoder
+from vqcodec.codec.encoder import Encoder
+from vqcodec.images.reading import Picture
+from vqcodec.stream.container import Layout, read_stream
+from vqcodec.weights import registry
 
 PIXELS = np.ascontiguousarray(skimage.data.chelsea()[100:148, 130:200])
 QUALITY_STEP = 150
@@ -185,7 +186,7 @@ def test_another_process_on_another_machine(tiny_codec, tiny_weights, tmp_path, 
     """Kernels for lesser processors, other thread counts, another locale."""
     arguments, expected = [], {}
     shipped = Codec(device="cpu")
-    for codec, weights in ((tiny_codec, tiny_weights), (shipped, zoo.weights_file(shipped.model.id))):
+    for codec, weights in ((tiny_codec, tiny_weights), (shipped, registry.weights_file(shipped.model.id))):
         data = encode(codec)
         indices, pixels = decode(codec, data)
         stem = tmp_path / codec.model.id

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vqcodec import files, metrics
 from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError, VqcWarning
+from vqcodec.images import formats
 
 
 def test_writes_and_replaces(tmp_path):
@@ -93,7 +94,7 @@ def test_errors_name_the_cause_only(tmp_path):
 def test_pictures(tmp_path):
     image = Image.new("RGB", (3, 2), "teal")
     for format in ("PNG", "WEBP", "TIFF", "PPM", "BMP"):
-        files.save_image_atomically(image, tmp_path / "out", format)
+        formats.save_image_atomically(image, tmp_path / "out", format)
         with Image.open(tmp_path / "out") as back:
             assert back.format == format and back.convert("RGB").tobytes() == image.tobytes()
 
@@ -108,29 +109,29 @@ def test_formats_by_suffix_and_by_name():
         "ppm": "PPM",
         "webp": "WEBP",
     }
-    assert {name: files.picture_format(name) for name in names} == names
+    assert {name: formats.picture_format(name) for name in names} == names
     with pytest.raises(UnknownFormat, match="no suffix names a picture format"):
-        files.picture_format("")
+        formats.picture_format("")
     for name in ("xyz", ".vqc", "svg", "ico", ".icns"):
         with pytest.raises(UnknownFormat, match=f"no picture format is called '{name.removeprefix('.')}'"):
-            files.picture_format(name)
+            formats.picture_format(name)
 
 
 def test_suffixes_are_those_that_pictures_have():
-    suffixes = {name: files.suffix_for(name) for name in ("jpeg", ".JPG", "jpeg2000", "tiff", "png")}
+    suffixes = {name: formats.suffix_for(name) for name in ("jpeg", ".JPG", "jpeg2000", "tiff", "png")}
     assert suffixes == {"jpeg": ".jpeg", ".JPG": ".jpg", "jpeg2000": ".jp2", "tiff": ".tiff", "png": ".png"}
 
 
 def test_picture_that_the_format_cannot_hold(tmp_path):
     with pytest.raises(UnwritableFile, match="cannot be written as JPEG"):
-        files.save_image_atomically(Image.new("RGB", (70_000, 1)), tmp_path / "out.jpg", "JPEG")
+        formats.save_image_atomically(Image.new("RGB", (70_000, 1)), tmp_path / "out.jpg", "JPEG")
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("format", ["JPEG", "MPO", "AVIF", "PDF"])
 def test_lossy_formats_add_little_loss(format, photo):
     """Their writers' defaults would lose several times as much; inside a PDF is the same JPEG."""
-    data = files.image_bytes(photo, format)
+    data = formats.image_bytes(photo, format)
     if format == "PDF":
         data = data[data.index(b"\xff\xd8") :]
     with Image.open(io.BytesIO(data)) as back:
@@ -139,13 +140,13 @@ def test_lossy_formats_add_little_loss(format, photo):
 
 def test_gif_says_what_it_loses():
     with pytest.warns(VqcWarning, match="256 colours"):
-        files.image_bytes(Image.new("RGB", (4, 4)), "GIF")
+        formats.image_bytes(Image.new("RGB", (4, 4)), "GIF")
     with warnings.catch_warnings():
         warnings.simplefilter("error", VqcWarning)
-        files.image_bytes(Image.new("L", (4, 4)), "GIF")
+        formats.image_bytes(Image.new("L", (4, 4)), "GIF")
 
 
 def test_jpeg_keeps_colour_at_full_resolution():
     image = Image.linear_gradient("L").convert("RGB")
-    with Image.open(io.BytesIO(files.image_bytes(image, "JPEG"))) as back:
+    with Image.open(io.BytesIO(formats.image_bytes(image, "JPEG"))) as back:
         assert back.layer[0][1:3] == (1, 1)  # no chroma subsampling

@@ -45,12 +45,12 @@ def panic(*_, **__):
 @pytest.mark.parametrize(
     "name, broken",
     [
-        ("container", "vqcodec.bitstream._check_order"),
-        ("coder", "vqcodec.coding.rans.Popper.pop"),
+        ("container", "vqcodec.stream.container._check_order"),
+        ("coder", "vqcodec.coding.rans.AnsDecoder.pop"),
         ("frequencies", "tests.fuzz.frequencies.frequencies"),
-        ("sections", "vqcodec.metadata._decompress"),
-        ("decode", "vqcodec.decoder.walk"),
-        ("picture", "vqcodec.image.split"),
+        ("sections", "vqcodec.stream.metadata._decompress"),
+        ("decode", "vqcodec.codec.decoder.walk"),
+        ("picture", "vqcodec.images.reading.split"),
     ],
 )
 def test_targets_let_nothing_else_pass(name, broken, monkeypatch):
@@ -64,6 +64,6 @@ def test_targets_let_nothing_else_pass(name, broken, monkeypatch):
 
 def test_a_traceback_on_the_command_line_is_a_find(monkeypatch):
     target = load("commandline")
-    monkeypatch.setattr("vqcodec.files.image_bytes", lambda *_: 1 // 0)
+    monkeypatch.setattr("vqcodec.images.formats.image_bytes", lambda *_: 1 // 0)
     with pytest.raises(AssertionError, match="internal error"):
         target.check(b"decode\0photo.vqc\0out.png\0")

@@ -8,15 +8,16 @@ from PIL import Image
 
 from tests.golden.make import FOLDER, indices_sha256
 from tests.independent_decoder import decode_indices
-from vqcodec import Codec, zoo
-from vqcodec.bitstream import read_stream
+from vqcodec import Codec
+from vqcodec.stream.container import read_stream
+from vqcodec.weights import registry
 
 STREAMS = sorted(FOLDER.glob("*/*.vqc"))
 
 
 @pytest.fixture(scope="module")
 def codecs():
-    return {name: Codec(name, device="cpu") for name in zoo.model_ids()}
+    return {name: Codec(name, device="cpu") for name in registry.model_ids()}
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
@@ -31,12 +32,12 @@ def test_frozen_streams_decode_as_ever(codecs, path):
 
 
 def test_every_model_has_its_corpus():
-    assert {path.parent.name for path in STREAMS} == set(zoo.model_ids())
-    assert len(STREAMS) >= 40 * len(zoo.model_ids())
+    assert {path.parent.name for path in STREAMS} == set(registry.model_ids())
+    assert len(STREAMS) >= 40 * len(registry.model_ids())
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_independent_decoder_agrees(path):
-    weights = zoo.weights_file(path.parent.name)
+    weights = registry.weights_file(path.parent.name)
     expected = json.loads((path.parent / "indices.json").read_text())[path.stem]
     assert indices_sha256(decode_indices(path.read_bytes(), weights)) == expected

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec import grouping
-from vqcodec.grouping import form_groups, in_groups
+from vqcodec.concurrency import grouping
+from vqcodec.concurrency.grouping import form_groups, in_groups
 
 
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), max_size=30), st.integers(1, 8))

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import ExifTags, Image, ImageCms
 
-from vqcodec.bitstream import Layout
 from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, MissingFile, UnreadableFile
-from vqcodec.image import Picture, ReadOptions, read_picture, to_pil
-from vqcodec.metadata import Metadata
-from vqcodec.modes import SIXTEEN_BITS, Remark
+from vqcodec.images.modes import SIXTEEN_BITS, Remark
+from vqcodec.images.reading import Picture, ReadOptions, read_picture, to_pil
+from vqcodec.stream.container import Layout
+from vqcodec.stream.metadata import Metadata
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 GREY = RGB[:, :, 0]

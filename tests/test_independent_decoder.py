@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.independent_decoder import decode_indices
-from vqcodec import encoder
-from vqcodec.bitstream import read_stream
+from vqcodec.codec import encoder
+from vqcodec.stream.container import read_stream
 
 
 @pytest.mark.parametrize(("size", "quality"), [((1, 1), 0), ((40, 50), 60), ((33, 130), 100)])

@@ -7,10 +7,12 @@ import zlib
 import pytest
 from PIL import ExifTags, Image
 
-from vqcodec import files, metadata
-from vqcodec.bitstream import Section, SectionKind
 from vqcodec.errors import MalformedStream, VqcWarning
-from vqcodec.metadata import Metadata, attach, from_image, read_metadata, write_metadata
+from vqcodec.images import formats
+from vqcodec.images.metadata import attach, from_image
+from vqcodec.stream import metadata as stream_metadata
+from vqcodec.stream.container import Section, SectionKind
+from vqcodec.stream.metadata import Metadata, read_metadata, write_metadata
 
 
 def exif() -> bytes:
@@ -51,7 +53,7 @@ def test_bytes_after_the_end():
 
 def test_sections_that_unpack_to_too_much(monkeypatch):
     sections = write_metadata(Metadata(xmp=bytes(1001)))
-    monkeypatch.setattr(metadata, "MAX_BYTES", 1000)
+    monkeypatch.setattr(stream_metadata, "MAX_BYTES", 1000)
     with pytest.raises(MalformedStream, match="more than 1000 bytes"):
         read_metadata(sections)
 
@@ -60,7 +62,7 @@ def test_sections_that_unpack_to_too_much(monkeypatch):
 def test_files_give_and_take_all(format):
     image = Image.new("RGB", (8, 6), "teal")
     attach(image, EVERYTHING)
-    with Image.open(io.BytesIO(files.image_bytes(image, format))) as back:
+    with Image.open(io.BytesIO(formats.image_bytes(image, format))) as back:
         found = from_image(back)
     assert (found.icc, found.xmp) == (EVERYTHING.icc, EVERYTHING.xmp)
     if format == "AVIF":  # its writer keeps the orientation elsewhere, so the directory is written anew
@@ -79,7 +81,7 @@ def meaning(data: bytes) -> tuple:
 def test_tiff_keeps_what_is_not_about_its_pixels():
     image = Image.new("RGB", (8, 6), "teal")
     attach(image, EVERYTHING)
-    with Image.open(io.BytesIO(files.image_bytes(image, "TIFF"))) as back:
+    with Image.open(io.BytesIO(formats.image_bytes(image, "TIFF"))) as back:
         back.load()
         assert back.size == (6, 8)  # Pillow turns a TIFF by itself
         found = from_image(back)
@@ -90,7 +92,7 @@ def test_tiff_keeps_what_is_not_about_its_pixels():
 
 
 def test_plain_tiff_has_no_exif():
-    with Image.open(io.BytesIO(files.image_bytes(Image.new("L", (2, 2)), "TIFF"))) as back:
+    with Image.open(io.BytesIO(formats.image_bytes(Image.new("L", (2, 2)), "TIFF"))) as back:
         back.load()
         assert from_image(back) == Metadata()
 
@@ -100,7 +102,7 @@ def test_formats_that_hold_none(format):
     image = Image.new("RGB", (8, 6))
     attach(image, EVERYTHING)
     with pytest.warns(VqcWarning, match=f"^{format} holds no ICC profile, EXIF data, XMP data$"):
-        data = files.image_bytes(image, format)
+        data = formats.image_bytes(image, format)
     with Image.open(io.BytesIO(data)) as back:
         assert from_image(back) == Metadata()
 
@@ -110,7 +112,7 @@ def test_damaged_exif_is_left_out_where_it_would_be_read(format):
     image = Image.new("RGB", (8, 6))
     attach(image, Metadata(exif=b"junk", xmp=b"<x/>"))
     with pytest.warns(VqcWarning, match=f"^{format} holds no damaged EXIF data$"):
-        data = files.image_bytes(image, format)
+        data = formats.image_bytes(image, format)
     with Image.open(io.BytesIO(data)) as back:
         assert from_image(back).xmp == b"<x/>"
 
@@ -119,7 +121,7 @@ def test_what_is_too_long_for_a_jpeg():
     image = Image.new("RGB", (8, 6))
     attach(image, Metadata(exif=bytes(70_000), xmp=b"short"))
     with pytest.warns(VqcWarning, match="no EXIF data of that length"):
-        data = files.image_bytes(image, "JPEG")
+        data = formats.image_bytes(image, "JPEG")
     with Image.open(io.BytesIO(data)) as back:
         assert from_image(back) == Metadata(xmp=b"short")
 
@@ -128,13 +130,13 @@ def test_what_is_too_long_for_a_jpeg():
 def test_formats_without_alpha_get_a_white_ground(mode):
     clear = Image.new(mode, (4, 4), (9, 0) if mode == "LA" else (9, 9, 9, 0))
     with pytest.warns(VqcWarning, match="JPEG holds no alpha"):
-        data = files.image_bytes(clear, "JPEG")
+        data = formats.image_bytes(clear, "JPEG")
     with Image.open(io.BytesIO(data)) as back:
         assert back.mode == mode[:-1] and back.convert("L").getextrema()[0] > 250
     opaque = Image.new(mode, (4, 4), (9, 255) if mode == "LA" else (9, 9, 9, 255))
     with warnings.catch_warnings():
         warnings.simplefilter("error", VqcWarning)
-        files.image_bytes(opaque, "JPEG")
+        formats.image_bytes(opaque, "JPEG")
     for format in ("PNG", "TIFF", "WEBP", "JPEG2000"):
-        with Image.open(io.BytesIO(files.image_bytes(clear, format))) as back:
+        with Image.open(io.BytesIO(formats.image_bytes(clear, format))) as back:
             assert "A" in back.getbands()

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from tests.odd_files import ODD_FILES, Odd, make_folder
-from vqcodec import metadata
-from vqcodec.batch import FolderOptions, Weights, encode_folder
+from vqcodec.batch.folders import FolderOptions, encode_folder
+from vqcodec.batch.tasks import Weights
 from vqcodec.errors import OutputExists, VqcError, VqcWarning
+from vqcodec.images import metadata
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 import vqcodec
 from vqcodec import pillow_plugin
-from vqcodec.bitstream import MAGIC, read_stream
 from vqcodec.errors import InvalidQuality, VqcWarning
+from vqcodec.stream.container import MAGIC, read_stream
 
 
 @pytest.fixture(autouse=True)

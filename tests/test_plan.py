@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vqcodec.errors import MissingFile, OutputExists, UnreadableFile, UnwritableFile, VqcError
-from vqcodec.plan import STANDARD, Gate, Job, Misuse, Naming, plan
+from vqcodec.batch.jobs import STANDARD, Job, Naming, OutputPolicy, plan
+from vqcodec.errors import InvalidJobs, MissingFile, OutputExists, UnreadableFile, UnwritableFile, VqcError
 
 STREAMS = Naming(".vqc")
 TREES = Naming(".vqc", frozenset({".png", ".jpg"}))
@@ -51,13 +51,13 @@ def test_folders_are_mirrored():
     ],
 )
 def test_what_makes_no_sense(sources, target):
-    with pytest.raises(Misuse):
+    with pytest.raises(InvalidJobs):
         plan(sources, target, TREES)
 
 
 def test_gate():
     Path("there.vqc").write_bytes(b"")
-    gate = Gate()
+    gate = OutputPolicy()
     assert gate.admits(Job("a.png", "new.vqc"))
     for job, error in (
         (Job("absent.png", "x.vqc"), MissingFile),
@@ -68,18 +68,18 @@ def test_gate():
     ):
         with pytest.raises(error):
             gate.admits(job)
-    assert Gate("replace").admits(Job("a.png", "there.vqc"))
-    assert not Gate("skip").admits(Job("a.png", "there.vqc"))
-    with pytest.raises(Misuse, match="refuse, replace, skip, not 'overwrite'"):
-        Gate("overwrite")
-    assert Gate("skip").admits(Job("a.png", "new.vqc")) and Gate().admits(Job(STANDARD, STANDARD))
+    assert OutputPolicy("replace").admits(Job("a.png", "there.vqc"))
+    assert not OutputPolicy("skip").admits(Job("a.png", "there.vqc"))
+    with pytest.raises(InvalidJobs, match="refuse, replace, skip, not 'overwrite'"):
+        OutputPolicy("overwrite")
+    assert OutputPolicy("skip").admits(Job("a.png", "new.vqc")) and OutputPolicy().admits(Job(STANDARD, STANDARD))
 
 
 @pytest.mark.parametrize("target", ["out", "./out", "out/", "a/../out"])
 def test_a_tree_and_a_file_never_share_an_output(target):
     Path("tree/a.png").write_bytes(b"")
     Path("a").mkdir()
-    gate = Gate("replace")
+    gate = OutputPolicy("replace")
     with pytest.raises(OutputExists, match=r"is the output of tree/a\.png already"):
         assert all(gate.admits(job) for job in plan(["tree", "a.png"], target, TREES))
 
@@ -96,13 +96,13 @@ def test_folders_that_cannot_be_looked_into(monkeypatch):
     jobs = plan(["tree"], "out", TREES)
     assert [job.source for job in jobs] == ["tree/b.PNG", "tree/d.tar.png", "tree/sub"]
     with pytest.raises(UnreadableFile, match="^Permission denied$"):
-        Gate().admits(jobs[-1])
+        OutputPolicy().admits(jobs[-1])
 
 
 def test_links_to_one_output():
     Path("one.vqc").write_bytes(b"")
     Path("other.vqc").symlink_to("one.vqc")
-    gate = Gate("replace")
+    gate = OutputPolicy("replace")
     assert gate.admits(Job("a.png", "one.vqc"))
     with pytest.raises(OutputExists):
         gate.admits(Job("tree/b.PNG", "other.vqc"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vqcodec.concurrency.processes import spread
 from vqcodec.errors import WorkerDied
-from vqcodec.processes import spread
 
 _offset = 0
 

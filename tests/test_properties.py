@@ -9,11 +9,11 @@ from hypothesis.extra import numpy as arrays
 
 from tests.streams import join, repair, split, split_raw
 from tests.test_bitstream import streams
-from vqcodec import bitstream
-from vqcodec.bitstream import SectionKind
-from vqcodec.coding.frequencies import TABLE, frequencies, shortfalls
-from vqcodec.coding.rans import Popper, Pusher
+from vqcodec.coding.frequencies import TABLE, frequencies, logit_gaps
+from vqcodec.coding.rans import AnsDecoder, AnsEncoder
 from vqcodec.errors import CorruptStream, MalformedStream, VqcError
+from vqcodec.stream import container
+from vqcodec.stream.container import SectionKind
 
 BESIDE = frozenset(kind for kind in SectionKind if not kind.is_level)
 FAR = 1 << 22
@@ -26,9 +26,9 @@ shortfall_rows = arrays.arrays(np.uint8, st.tuples(st.integers(1, 8), st.integer
 
 @given(logits, st.integers(-FAR, FAR))
 def test_frequencies_depend_on_differences_only(rows, shift):
-    short = shortfalls(rows.astype(np.float32))
+    short = logit_gaps(rows.astype(np.float32))
     np.testing.assert_array_equal(short, np.minimum(rows.max(1, keepdims=True) - rows, 255))
-    np.testing.assert_array_equal(short, shortfalls((rows + shift).astype(np.float32)))
+    np.testing.assert_array_equal(short, logit_gaps((rows + shift).astype(np.float32)))
     found = frequencies(short)
     assert found.min() >= 1 and (found.max(1) == TABLE[0]).all() and (found == np.round(found)).all()
 
@@ -37,14 +37,14 @@ def test_frequencies_depend_on_differences_only(rows, shift):
 def test_rans_round_trip(tables, random, least):
     tables = [frequencies(table) for table in tables]
     chunks = [np.array([random.randrange(table.shape[1]) for _ in table], np.int32) for table in tables]
-    pusher = Pusher()
+    pusher = AnsEncoder()
     for symbols, table in zip(reversed(chunks), reversed(tables), strict=True):
         pusher.push(symbols, table)
     data = pusher.to_bytes(least)
     assert len(data) >= 4 * least and data.rstrip(b"\0") == pusher.to_bytes().rstrip(b"\0")
     ideal = sum(np.log2(t.sum(1) / t[np.arange(len(t)), s]).sum() for s, t in zip(chunks, tables, strict=True))
     assert 8 * len(data) <= max(32 * least, ideal + 64)
-    popper = Popper(data, least)
+    popper = AnsDecoder(data, least)
     for symbols, table in zip(chunks, tables, strict=True):
         np.testing.assert_array_equal(popper.pop(table), symbols)
     popper.finish()
@@ -53,20 +53,20 @@ def test_rans_round_trip(tables, random, least):
 @given(st.binary(max_size=24), shortfall_rows, st.integers(0, 4))
 def test_any_payload_is_the_only_one_for_its_symbols(data, table, least):
     try:
-        popper = Popper(data, least)
+        popper = AnsDecoder(data, least)
         symbols = popper.pop(frequencies(table))
         popper.finish()
     except (CorruptStream, MalformedStream):
         return
-    pusher = Pusher()
+    pusher = AnsEncoder()
     pusher.push(symbols, frequencies(table))
     assert pusher.to_bytes(least) == data
 
 
 @given(streams())
 def test_a_search_finds_what_reading_finds(stream):
-    data = bitstream.write_stream(stream.header, stream.sections)
-    found = bitstream.find_sections(io.BytesIO(data), BESIDE)
+    data = container.write_stream(stream.header, stream.sections)
+    found = container.find_sections(io.BytesIO(data), BESIDE)
     assert found == [section for section in stream.sections if section.kind in BESIDE]
     assert join(*split(data)) == data == repair(data)
 
@@ -74,13 +74,13 @@ def test_a_search_finds_what_reading_finds(stream):
 @given(streams(), st.data())
 def test_mended_damage_is_refused_or_read_as_it_stands(stream, data):
     """Behind the checksums: what is accepted is spelled in the only way there is."""
-    damaged = bytearray(bitstream.write_stream(stream.header, stream.sections))
+    damaged = bytearray(container.write_stream(stream.header, stream.sections))
     for at, value in data.draw(st.lists(st.tuples(st.integers(0, len(damaged) - 1), st.integers(0, 255)), max_size=3)):
         damaged[at] = value
     mended = repair(bytes(damaged))
     try:
-        found = bitstream.read_stream(mended)
+        found = container.read_stream(mended)
     except VqcError:
         return
     if len(found.sections) == len(split_raw(mended)[1]):  # otherwise some were skipped
-        assert bitstream.write_stream(found.header, found.sections) == mended
+        assert container.write_stream(found.header, found.sections) == mended

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqcodec.codec.rate_control import MAX_TRIALS, Goal, search
 from vqcodec.errors import GoalOutOfReach, InvalidQuality
-from vqcodec.search import MAX_TRIALS, Goal, search
 
 
 def curve(low, high, bend):

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec import batch, decoder, metadata
-from vqcodec.batch import DecodeTask, FolderOptions, Weights
+from vqcodec.batch import folders, tasks
+from vqcodec.batch.folders import FolderOptions
+from vqcodec.batch.jobs import Job
+from vqcodec.batch.tasks import DecodeTask, Weights
+from vqcodec.codec import decoder
 from vqcodec.errors import CorruptStream, VqcWarning
-from vqcodec.files import image_bytes
-from vqcodec.metadata import Metadata
-from vqcodec.plan import Job
-from vqcodec.strips import joins, write_strips
+from vqcodec.images import metadata
+from vqcodec.images.formats import image_bytes
+from vqcodec.images.strips import joins, write_strips
+from vqcodec.stream.metadata import Metadata
 
 INFO = Metadata(icc=b"profile", exif=b"II*\0data", xmp=b"<x/>")
 
@@ -62,7 +65,7 @@ def test_what_ppm_does_not_hold():
 @pytest.fixture
 def large(tiny_codec, tiny_weights, tmp_path, monkeypatch):
     """A stream that counts as large, of a picture in three strips."""
-    monkeypatch.setattr(batch, "STRIPS_ABOVE", 1000)
+    monkeypatch.setattr(tasks, "STRIPS_ABOVE", 1000)
     monkeypatch.setattr(decoder, "WINDOW", 16)
     image = picture("RGBA")
     metadata.attach(image, INFO)
@@ -74,12 +77,12 @@ def large(tiny_codec, tiny_weights, tmp_path, monkeypatch):
 def run(folder, tiny_weights, format="png"):
     jobs = [Job(str(folder / f"{n}.vqc"), str(folder / f"{n}.{format}")) for n in ("large", "small")]
     how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
-    return list(batch.run(DecodeTask(format.upper()), jobs, how))
+    return list(folders.run(DecodeTask(format.upper()), jobs, how))
 
 
 def test_large_pictures_are_written_in_strips(large, tiny_codec, tiny_weights, monkeypatch):
     sizes = []
-    monkeypatch.setattr(batch, "write_strips", lambda *args: sizes.append(args[2]) or write_strips(*args))
+    monkeypatch.setattr(tasks, "write_strips", lambda *args: sizes.append(args[2]) or write_strips(*args))
     results = run(large, tiny_weights)
     assert sizes == [(29, 37)] and [r.error for r in results] == [None, None]
     for name, result in zip(("large", "small"), results, strict=True):
@@ -91,7 +94,7 @@ def test_large_pictures_are_written_in_strips(large, tiny_codec, tiny_weights, m
 
 
 def test_other_formats_are_written_whole(large, tiny_weights, monkeypatch):
-    monkeypatch.setattr(batch, "write_strips", None)
+    monkeypatch.setattr(tasks, "write_strips", None)
     (result, _) = run(large, tiny_weights, "ppm")  # which holds no alpha
     assert not result.error and result.remarks[0].text == "PPM holds no alpha: the picture is put on white"
 
@@ -104,7 +107,7 @@ def test_a_file_called_like_standard_input(large, monkeypatch):
 
 
 def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):
-    real, painted = decoder.Painter.paint, []
+    real, painted = decoder.PictureSynthesis.paint, []
 
     def paint(*args):
         painted.append(args)
@@ -112,7 +115,7 @@ def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):
             raise CorruptStream("half way")
         return real(*args)
 
-    monkeypatch.setattr(decoder.Painter, "paint", paint)
+    monkeypatch.setattr(decoder.PictureSynthesis, "paint", paint)
     results = run(large, tiny_weights)
     assert [str(r.error) for r in results] == ["half way", "None"]
     assert sorted(os.listdir(large)) == ["large.vqc", "small.png", "small.vqc"]

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from vqcodec import threads
-from vqcodec.threads import concurrently
+from vqcodec.concurrency import threads
+from vqcodec.concurrency.threads import concurrently
 
 
 def limits() -> set[tuple[str, int]]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from vqcodec.bitstream import Header, Layout, Section, SectionKind, Stream, write_stream
+from vqcodec.codec.tiles import Box, cut
 from vqcodec.errors import InvalidRegion
-from vqcodec.tiles import Box, cut
+from vqcodec.stream.container import Header, Layout, Section, SectionKind, Stream, write_stream
 
 HEADER = Header(bytes(8), 200, 130, Layout.RGB, 0, tile_log2=6)  # 4 x 3 tiles
 SECTIONS = [

@@ -197,7 +197,7 @@ def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
 
 
 def test_command_line_trains_and_resumes(photo_folder, tmp_path):
-    from vqcodec.training.cli import main
+    from vqcodec.cli.train import main
 
     common = ["--data", str(photo_folder), "--run", str(tmp_path / "r"), "--log", str(tmp_path / "log.csv")]
     small = ["--preset", "vqvae", "--batch", "1", "--crop", "32", "--device", "cpu"]
@@ -209,7 +209,7 @@ def test_command_line_trains_and_resumes(photo_folder, tmp_path):
 
 
 def test_command_line_says_what_is_wrong_and_spares_what_is_there(photo_folder, tmp_path, capsys):
-    from vqcodec.training.cli import main
+    from vqcodec.cli.train import main
 
     begun = tmp_path / "begun" / "state.safetensors"
     begun.parent.mkdir()
@@ -231,7 +231,7 @@ def test_command_line_says_what_is_wrong_and_spares_what_is_there(photo_folder, 
 
 
 def test_all_stages_resume_where_they_were(photo_folder, tmp_path):
-    from vqcodec.training.cli import main
+    from vqcodec.cli.train import main
 
     common = ["--data", str(photo_folder), "--run", str(tmp_path), "--out", str(tmp_path / "w.safetensors")]
     small = [

@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load, save
 
 from tests.independent_decoder import fingerprint as independent_fingerprint
-from vqcodec import zoo
 from vqcodec.coding import integer_prior
 from vqcodec.coding.fingerprint import fingerprint
 from vqcodec.config import PRESETS
 from vqcodec.errors import InvalidWeights
 from vqcodec.training.export import export
 from vqcodec.training.network import Network
+from vqcodec.weights import registry
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def refused(tmp_path, content, match):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(InvalidWeights, match=match) as caught:
-        zoo.load_weights(path)
+        registry.load_weights(path)
     assert "\n" not in str(caught.value)
 
 
@@ -45,10 +45,10 @@ def test_the_fingerprint_is_what_the_specification_says(tiny_weights):
     assert metadata_of(tiny_weights.read_bytes())["fingerprint"] == independent_fingerprint(tiny_weights)
 
 
-@pytest.mark.parametrize("model", zoo.model_ids())
+@pytest.mark.parametrize("model", registry.model_ids())
 def test_the_fingerprint_of_shipped_weights(model):
-    path = zoo.weights_file(model)
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == zoo._PINNED[model]
+    path = registry.weights_file(model)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == registry._PINNED[model]
     assert metadata_of(path.read_bytes())["fingerprint"] == independent_fingerprint(path)
 
 
@@ -79,7 +79,7 @@ def test_every_array_enters_the_fingerprint(tiny_codec):
 def test_loading_does_not_depend_on_the_path(tiny_weights, tmp_path, content):
     path = tmp_path / "other.safetensors"
     path.write_bytes(content)
-    assert zoo.load_weights(path).hash == zoo.load_weights(tiny_weights).hash
+    assert registry.load_weights(path).hash == registry.load_weights(tiny_weights).hash
 
 
 @pytest.mark.parametrize("length", [0, 7, 8, 100, 5000, -1])
@@ -106,7 +106,7 @@ def test_metadata_that_are_missing_or_nonsense(tmp_path, content, key, value):
     if (key, value) == ("facts", "{}"):  # an empty account is one
         path = tmp_path / "modest.safetensors"
         path.write_bytes(save(load(content), metadata))
-        assert zoo.load_weights(path)
+        assert registry.load_weights(path)
         return
     refused(tmp_path, save(load(content), metadata), "weights|fingerprint|frequencies")
 
@@ -205,13 +205,12 @@ def test_pickles_are_not_read(tmp_path):
 def test_weights_of_the_papers_models_load(tmp_path):
     network = Network(PRESETS["vqvae2"]).eval()
     export(network, tmp_path / "a.safetensors", {"steps": 0})
-    model = zoo.load_weights(tmp_path / "a.safetensors")
+    model = registry.load_weights(tmp_path / "a.safetensors")
     assert model.config == PRESETS["vqvae2"] and model.facts == {"steps": 0}
 
 
 def test_loading_does_not_import_half_of_torch():
     """Building a model on the "meta" device can import sympy and dynamo, which takes seconds."""
-    program = (
-        "import sys; from vqcodec import zoo; zoo.load_model(); print({'sympy', 'torch._dynamo'} & set(sys.modules))"
-    )
+    program = "import sys; from vqcodec.weights import registry; registry.load_model()\n"
+        "print({'sympy', 'torch._dynamo'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

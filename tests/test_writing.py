@@ -17,7 +17,8 @@ from PIL import Image
 
 import vqcodec
 from tests.fake_codec import FakeCodec
-from vqcodec import cli, files
+from vqcodec import files
+from vqcodec.cli import main
 from vqcodec.errors import UnwritableFile
 
 NURSERY = """
@@ -94,7 +95,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vars(vqcodec), "Codec", FakeCodec)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)).save("photo.png")
-    return lambda target: CliRunner().invoke(cli.main, ["encode", "-f", "photo.png", target], prog_name="vqcodec")
+    return lambda target: CliRunner().invoke(main.main, ["encode", "-f", "photo.png", target], prog_name="vqcodec")
 
 
 def test_a_file_that_does_not_fit(run):

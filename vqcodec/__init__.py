@@ -2,46 +2,82 @@
 
 ::
 
-    picture        pixels            latents            indices             words          file
-    image.py ----> model/transform > model/quantizer -> coding/traversal -> coding/rans -> bitstream.py
-                   analysis;         the codeword that  the integer prior   rANS           header and
-                   on the way back   costs the least    gives every index                  checked
-                   synthesis         error and bits     its frequencies                    sections
+    picture         pixels           latents            indices             words         file
+    images/ ------> model/transform  model/quantizer -> coding/traversal -> coding/rans -> stream/container
+    read as 8-bit   analysis;        the codeword that  the integer prior   rANS          header and
+    planes          on the way back  costs the least    gives every index                 checked
+                    synthesis        error and bits     its frequencies                   sections
 
-``encoder.py`` and ``decoder.py`` compose the arrows, ``codec.py`` is the object that applications hold, ``zoo.py``
-finds the weights.  The names below are the
-public interface.  They load on first use, so that importing this package does not import torch.
+``codec/`` composes the arrows, ``weights/`` finds and checks the models, ``batch/`` and ``distributed/`` take many
+files, ``cli/`` is the command.  docs/ARCHITECTURE.md has the whole picture.
+
+The names below are the public interface.  They load on first use, so that importing this package does not import torch.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-from vqcodec.errors import VqcError
+from vqcodec.errors import VqcError, VqcWarning
+
+if TYPE_CHECKING:
+    from vqcodec.api import decode, decode_file, encode, encode_file, info
+    from vqcodec.codec.codec import Codec
+    from vqcodec.codec.rate_control import Goal
+    from vqcodec.codec.results import Decoded, Encoded, Reached, StreamInfo
+    from vqcodec.codec.tiles import Box
+    from vqcodec.images.reading import ReadOptions
+    from vqcodec.pillow_plugin import register_pillow
+    from vqcodec.weights.registry import ModelInfo, models
 
 _HOME = {
-    "Box": "vqcodec.tiles",
-    "Codec": "vqcodec.codec",
+    "Box": "vqcodec.codec.tiles",
+    "Codec": "vqcodec.codec.codec",
+    "Decoded": "vqcodec.codec.results",
+    "Encoded": "vqcodec.codec.results",
+    "Goal": "vqcodec.codec.rate_control",
+    "ModelInfo": "vqcodec.weights.registry",
+    "Reached": "vqcodec.codec.results",
+    "ReadOptions": "vqcodec.images.reading",
+    "StreamInfo": "vqcodec.codec.results",
     "decode": "vqcodec.api",
     "decode_file": "vqcodec.api",
     "encode": "vqcodec.api",
     "encode_file": "vqcodec.api",
-    "Goal": "vqcodec.search",
     "info": "vqcodec.api",
-    "models": "vqcodec.zoo",
+    "models": "vqcodec.weights.registry",
     "register_pillow": "vqcodec.pillow_plugin",
-    "ReadOptions": "vqcodec.image",
 }
 
-__all__ = ["VqcError", *_HOME]
+__all__ = [
+    "Box",
+    "Codec",
+    "Decoded",
+    "Encoded",
+    "Goal",
+    "ModelInfo",
+    "Reached",
+    "ReadOptions",
+    "StreamInfo",
+    "VqcError",
+    "VqcWarning",
+    "decode",
+    "decode_file",
+    "encode",
+    "encode_file",
+    "info",
+    "models",
+    "register_pillow",
+]
 
+if not TYPE_CHECKING:  # hidden from type checkers, for which every attribute would exist otherwise
 
-def __getattr__(name: str) -> Any:
-    """A public name, imported from its module on first use."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'vqcodec' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        """A public name, imported from its module on first use."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

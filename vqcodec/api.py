@@ -4,15 +4,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from vqcodec import metrics, zoo
-from vqcodec.bitstream import read_stream
-from vqcodec.codec import DEFAULT_QUALITY, Codec, StreamSource, codec_of, quality_of, read_source
-from vqcodec.files import AnyPath, picture_format, save_image_atomically, write_atomically
-from vqcodec.image import Source
-from vqcodec.results import StreamInfo
+from vqcodec import defaults, metrics
+from vqcodec.codec.codec import Codec, StreamSource, codec_of, read_source
+from vqcodec.codec.results import StreamInfo
+from vqcodec.config import quality_of
+from vqcodec.files import AnyPath, write_atomically
+from vqcodec.images.formats import picture_format, save_image_atomically
+from vqcodec.images.reading import Source
+from vqcodec.stream.container import read_stream
+from vqcodec.weights import registry
 
 
-def encode(image: Source, quality: float = DEFAULT_QUALITY, *, model: str | None = None) -> bytes:
+def encode(image: Source, quality: float = defaults.QUALITY, *, model: str | None = None) -> bytes:
     """A picture -> the bytes of a stream, on the CPU; see :meth:`Codec.encode`."""
     return Codec(model, device="cpu").encode(image, quality)
 
@@ -24,7 +27,7 @@ def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
 
 
 def encode_file(
-    source: AnyPath, target: AnyPath, quality: float = DEFAULT_QUALITY, *, model: str | None = None
+    source: AnyPath, target: AnyPath, quality: float = defaults.QUALITY, *, model: str | None = None
 ) -> None:
     """Encode a picture file; ``target`` is replaced whole or not at all.
 
@@ -50,9 +53,9 @@ def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo
     content = read_source(data)
     stream = read_stream(content)
     header = stream.header
-    name = zoo.find_model(header.model_hash)
-    model = zoo.load_model(name) if name else None
-    if model_path is not None and (other := zoo.load_weights(model_path)).hash == header.model_hash:
+    name = registry.find_model(header.model_hash)
+    model = registry.load_model(name) if name else None
+    if model_path is not None and (other := registry.load_weights(model_path)).hash == header.model_hash:
         name, model = other.id, other
     grids = model.config.grid_shapes(header.height, header.width) if model else []
     return StreamInfo(

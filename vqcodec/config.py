@@ -9,6 +9,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from vqcodec.errors import InvalidQuality
+
 MAX_LEVELS = 4
 """A stream has names for no more."""
 MAX_STRIDE = 1024
@@ -224,3 +226,19 @@ PRESETS: dict[str, ModelConfig] = {
         _paper("vqvae2-3level", (16, 8, 4)),
     )
 }
+
+
+def quality_step(quality: float) -> int:
+    """The step that a stream stores for a quality of 0 to 100.  Raises :class:`InvalidQuality`."""
+    try:
+        known = 0 <= quality <= 100
+    except TypeError:
+        known = False
+    if not known:
+        raise InvalidQuality(f"quality {quality!s} is not a number from 0 to 100")
+    return round(quality * (QUALITY_STEPS - 1) / 100)
+
+
+def quality_of(step: int) -> float:
+    """The quality that a step of the header stands for, to one digit."""
+    return round(step * 100 / (QUALITY_STEPS - 1), 1)

@@ -4,6 +4,8 @@ A message is one line that says what is wrong and by how much; it never names th
 what the user called it.  Classes that stand for a familiar built-in error also derive from that one.
 """
 
+import re
+
 
 class VqcError(Exception):
     """Base of everything that vqcodec raises on purpose."""
@@ -109,9 +111,29 @@ class UnknownFormat(VqcError, ValueError):
     """A picture format, or a suffix, that Pillow does not write."""
 
 
+class InvalidJobs(VqcError, ValueError):
+    """Sources and a target that make no sense together, whatever the files are."""
+
+
 class WorkerDied(VqcError):
     """A process that was given some of the work ended before it was done."""
 
 
 class OutputExists(VqcError, FileExistsError):
     """The output is already there and the caller did not ask to replace it."""
+
+
+def one_line(text: str) -> str:
+    """With escapes for what a file's name may hold and a terminal would obey, or could not show."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
+
+
+def cause(error: Exception) -> str:
+    """What went wrong, in one line and without the name of the file."""
+    if isinstance(error, VqcError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return " ".join(f"internal error: {type(error).__name__}: {error}".split())

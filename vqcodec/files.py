@@ -4,35 +4,16 @@ It knows no formats of its own: what is written are bytes, or a picture that Pil
 """
 
 import contextlib
-import io
 import os
 import secrets
 import stat
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
-from PIL import Image
-
-from vqcodec import metadata
-from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError, VqcWarning
+from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile, VqcError
 
 AnyPath: TypeAlias = str | os.PathLike[str]
-
-_OURS = "VQC"
-"""The name of our own format where the plugin has told Pillow of it: neither a picture to encode nor to decode to."""
-_NOT_PICTURES = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF", _OURS})
-"""Formats that Pillow recognises only to hand them on."""
-_ICONS = frozenset({"ICO", "ICNS"})
-"""Formats whose writers make pictures of other sizes."""
-_WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"})
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    # Pillow's 75 would add more loss than our stream did
-    **{format: {"quality": 95, "subsampling": 0} for format in ("JPEG", "MPO", "PDF")},
-    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
-    "WEBP": {"lossless": True},
-}
 
 
 def open_binary(path: AnyPath) -> BinaryIO:
@@ -100,72 +81,6 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
     """Write all of an :func:`atomic_file`."""
     with atomic_file(path) as file:
         file.write(data)
-
-
-def picture_format(name: str) -> str:
-    """Pillow's name of the format that a suffix or a name means: ``.jpg`` and ``jpeg`` are ``JPEG``."""
-    bare = name.removeprefix(".")
-    format = Image.registered_extensions().get(f".{bare.lower()}", bare.upper())
-    if format not in Image.SAVE.keys() - _ICONS or format == _OURS:
-        raise UnknownFormat(f"no picture format is called '{bare}'" if bare else "no suffix names a picture format")
-    return format
-
-
-def suffix_for(name: str) -> str:
-    """What to call files of the format that a suffix or a name means: that suffix, or else its usual one.
-
-    Raises :class:`UnknownFormat`.
-    """
-    format = picture_format(name)
-    suffix = f".{name.removeprefix('.').lower()}"
-    return suffix if suffix in Image.registered_extensions() else suffix_of(format)
-
-
-def suffix_of(format: str) -> str:
-    """The suffix that files of a Pillow format usually have."""
-    usual = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}
-    return usual.get(format, f".{format.lower()}")
-
-
-def picture_suffixes() -> frozenset[str]:
-    """Suffixes, in lower case, of the picture files that Pillow reads."""
-    formats = Image.registered_extensions()
-    return frozenset(suffix for suffix, format in formats.items() if format in set(Image.OPEN) - _NOT_PICTURES)
-
-
-def image_bytes(image: Image.Image, format: str) -> bytes:
-    """The picture as a file of a Pillow format (see :func:`picture_format`), with its metadata as far as they go there.
-
-    A format without alpha gets the picture on white, with a :class:`VqcWarning`.
-    """
-    if image.has_transparency_data and format not in _WITH_ALPHA:
-        if image.getchannel("A").getextrema() != (255, 255):
-            warnings.warn(f"{format} holds no alpha: the picture is put on white", VqcWarning, stacklevel=2)
-        image = _on_white(image)
-    if format == "GIF" and image.mode == "RGB":
-        warnings.warn("GIF holds 256 colours only", VqcWarning, stacklevel=2)
-    buffer = io.BytesIO()
-    try:
-        image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata.save_options(image, format))
-    except MemoryError:
-        raise
-    except Exception as error:  # each of Pillow's writers has its own
-        raise UnwritableFile(f"cannot be written as {format}: {error}") from error
-    return buffer.getvalue()
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """``LA`` -> ``L``, ``RGBA`` -> ``RGB``, with the same ``info``."""
-    colour, alpha = image.convert(image.mode.removesuffix("A")), image.getchannel("A")
-    white = Image.new(colour.mode, colour.size, "white")
-    white.paste(colour, mask=alpha)
-    white.info = image.info
-    return white
-
-
-def save_image_atomically(image: Image.Image, path: AnyPath, format: str) -> None:
-    """:func:`image_bytes`, written with :func:`write_atomically`."""
-    write_atomically(path, image_bytes(image, format))
 
 
 def _sync_folder(path: Path) -> None:

@@ -10,13 +10,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from vqcodec import bitstream, metadata
-from vqcodec.bitstream import MAGIC, SectionKind
+from vqcodec import defaults
 from vqcodec.errors import InvalidImage, NotAVqcFile, TruncatedStream, VqcError, VqcWarning
-from vqcodec.metadata import Metadata
+from vqcodec.images import metadata
+from vqcodec.stream import container
+from vqcodec.stream.container import MAGIC, SectionKind
+from vqcodec.stream.metadata import Metadata, read_metadata
 
 if TYPE_CHECKING:
-    from vqcodec.codec import Codec
+    from vqcodec.codec.codec import Codec
 
 FORMAT = "VQC"
 MIME = "image/x-vqc"
@@ -52,9 +54,9 @@ class VqcImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         fp = self._file()
         try:
-            header, _ = bitstream.read_header(fp.read(bitstream.MAX_HEADER_BYTES))
-            sections = bitstream.find_sections(fp, frozenset({SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP}))
-            found = metadata.read_metadata(sections)
+            header, _ = container.read_header(fp.read(container.MAX_HEADER_BYTES))
+            sections = container.find_sections(fp, frozenset({SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP}))
+            found = read_metadata(sections)
         except (NotAVqcFile, TruncatedStream) as error:
             raise SyntaxError(str(error)) from error  # Pillow's word for "not mine"
         except VqcError as error:
@@ -99,16 +101,16 @@ class VqcImageFile(ImageFile.ImageFile):
         fp = self._file()
         fp.seek(0)
         try:
-            bitstream.read_stream(fp.read())
+            container.read_stream(fp.read())
         except VqcError as error:
             raise OSError(str(error)) from error
         super().verify()
 
     def _decode(self, data: bytes) -> Image.Image:
-        from vqcodec.codec import codec_of
+        from vqcodec.codec.codec import codec_of
 
         partial = ImageFile.LOAD_TRUNCATED_IMAGES
-        codec = _codec or codec_of(bitstream.read_stream(data, partial=partial))
+        codec = _codec or codec_of(container.read_stream(data, partial=partial))
         if self._scale == 1:
             return codec.decode(data, max_pixels=0, partial=partial)
         return codec.decode_preview(data, max_pixels=0, partial=partial).reduce(self._scale)
@@ -125,11 +127,12 @@ def _accept(prefix: bytes) -> bool:
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """Takes ``quality``; ``exif``, ``icc_profile`` and ``xmp`` are the image's own unless given, and none if empty."""
-    from vqcodec.codec import DEFAULT_QUALITY, Codec, quality_step
-    from vqcodec.image import read_picture
+    from vqcodec.codec.codec import Codec
+    from vqcodec.config import quality_step
+    from vqcodec.images.reading import read_picture
 
     given = image.encoderinfo
-    step = quality_step(given.get("quality", DEFAULT_QUALITY))
+    step = quality_step(given.get("quality", defaults.QUALITY))
     try:
         picture = read_picture(image, max_pixels=0)
     except InvalidImage as error:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from tests.independent_decoder import Rans
-from vqcodec.coding.frequencies import frequencies, shortfalls
-from vqcodec.coding.ports import Reader, Writer
-from vqcodec.coding.traversal import Wave
+from vqcodec.coding.frequencies import frequencies, logit_gaps
+from vqcodec.coding.symbols import IndexDecoder, IndexEncoder
+from vqcodec.coding.traversal import Wavefront
 from vqcodec.errors import CorruptStream, MalformedStream
 
 ALLOWED = (CorruptStream, MalformedStream)
@@ -24,14 +24,14 @@ def check(data: bytes) -> None:
     size, count, cut, style, seed, length, room = data[:HEAD]
     size, count = 2 + 2 * size, 1 + count % 64
     logits = _logits(style, seed, (GROUPS, count, size))
-    wave = Wave(np.arange(count), np.sort(np.arange(count) < cut % count).astype(np.intp))
+    wave = Wavefront(np.arange(count), np.sort(np.arange(count) < cut % count).astype(np.intp))
     shapes = [(8, room)] * (int(wave.items.max()) + 1)  # decides how short a payload may be
     rest = data[HEAD:]
     wanted = np.resize(np.frombuffer(rest + b"\0", np.uint8).astype(np.int32), (count, GROUPS)) % size
     _there_and_back(logits, wave, shapes, wanted)
     payloads = [rest[: 4 * length], rest[4 * length :]] if len(shapes) == 2 else [rest]
     try:
-        reader = Reader(payloads, shapes)
+        reader = IndexDecoder(payloads, shapes)
         chosen = reader.exchange(0, wave, logits)
         reader.finish()
     except ALLOWED:
@@ -42,7 +42,7 @@ def check(data: bytes) -> None:
 
 def _there_and_back(logits, wave, shapes, indices):
     payloads = _encode(logits, wave, shapes, indices)
-    reader = Reader(payloads, shapes)
+    reader = IndexDecoder(payloads, shapes)
     assert (reader.exchange(0, wave, logits) == indices).all()
     reader.finish()
     if logits.shape[2] > 32:  # the plain decoder takes its time
@@ -51,13 +51,13 @@ def _there_and_back(logits, wave, shapes, indices):
         plain = Rans(payloads[item], math.prod(shapes[item]) // 256)
         for group in range(GROUPS):
             for place in range(part.start, part.stop):
-                row = frequencies(shortfalls(logits[group, place][None]))[0]
+                row = frequencies(logit_gaps(logits[group, place][None]))[0]
                 assert plain.symbol([int(f) for f in row], place) == indices[place, group]
         plain.finish()
 
 
 def _encode(logits, wave, shapes, indices):
-    writer = Writer(shapes, lambda *_: indices)
+    writer = IndexEncoder(shapes, lambda *_: indices)
     writer.exchange(0, wave, logits)
     return writer.to_bytes()
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 import vqcodec
 from tests.fake_codec import FakeCodec
-from vqcodec import cli
-from vqcodec.bitstream import Header, Layout, Section, SectionKind, write_stream
+from vqcodec.cli import main
+from vqcodec.stream.container import Header, Layout, Section, SectionKind, write_stream
 
 ALLOWED: tuple[type[Exception], ...] = ()
 """Nothing: the program turns every error into a line and an exit code."""
@@ -30,7 +30,7 @@ def check(data: bytes) -> None:
     if any(map(_leads_away, arguments)):
         return
     with _scratch(), _stand_in():
-        result = CliRunner().invoke(cli.main, arguments, prog_name="vqcodec", input=STREAM)
+        result = CliRunner().invoke(main.main, arguments, prog_name="vqcodec", input=STREAM)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.exit_code in (0, 1, 2), result.exit_code
         verbose = any(part.startswith("-") and part.count("v") >= 2 for part in arguments) or arguments.count("-v") >= 2

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 from tests.fuzz.mutation import mutate_stream as mutate
 from tests.streams import golden, repair, split
-from vqcodec import bitstream
-from vqcodec.bitstream import Header, Layout, Section, SectionKind
 from vqcodec.errors import (
     CorruptStream,
     MalformedStream,
@@ -15,6 +13,8 @@ from vqcodec.errors import (
     UnsupportedFeature,
     UnsupportedVersion,
 )
+from vqcodec.stream import container
+from vqcodec.stream.container import Header, Layout, Section, SectionKind
 
 __all__ = ["ALLOWED", "check", "mutate", "seeds"]
 
@@ -26,16 +26,16 @@ def check(data: bytes) -> None:
     """Reading, writing and the search for single sections agree."""
     found = None
     try:
-        found = bitstream.find_sections(io.BytesIO(data), BESIDE)
-        stream = bitstream.read_stream(data)
+        found = container.find_sections(io.BytesIO(data), BESIDE)
+        stream = container.read_stream(data)
     except ALLOWED:
         return
-    again = bitstream.write_stream(stream.header, stream.sections)
-    assert bitstream.read_stream(again) == stream
+    again = container.write_stream(stream.header, stream.sections)
+    assert container.read_stream(again) == stream
     head, pieces = split(data)
     if len(pieces) == len(stream.sections):  # otherwise some were skipped
         assert again == data
-    assert bitstream.read_header(head) == (stream.header, len(head)) and bitstream.write_header(stream.header) == head
+    assert container.read_header(head) == (stream.header, len(head)) and container.write_header(stream.header) == head
     assert found == [section for section in stream.sections if section.kind in BESIDE]
     assert repair(data) == data
 
@@ -45,4 +45,4 @@ def seeds() -> Iterator[bytes]:
     yield from golden("flat-20", "grey-25", "tiles-5")
     header = Header(bytes(8), 70, 1, Layout.RGBA, 7, 6)
     levels = [Section(kind, tile, b"") for kind in SectionKind if kind.is_level for tile in (0, 1)]
-    yield bitstream.write_stream(header, [*levels, *(Section(kind, 0, b"?") for kind in SectionKind if kind in BESIDE)])
+    yield container.write_stream(header, [*levels, *(Section(kind, 0, b"?") for kind in SectionKind if kind in BESIDE)])

@@ -15,10 +15,10 @@ import vqcodec
 from tests.fuzz.mutation import mutate_stream as mutate
 from tests.streams import golden
 from tests.tiny import tiny_network
-from vqcodec import bitstream, pillow_plugin
-from vqcodec.bitstream import SectionKind, Stream
-from vqcodec.coding.ports import Known, Writer
-from vqcodec.coding.traversal import Canvas, walk
+from vqcodec import pillow_plugin
+from vqcodec.codec.tiles import Box, Tiling
+from vqcodec.coding.symbols import FixedIndices, IndexEncoder
+from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.errors import (
     CorruptStream,
     ImageTooLarge,
@@ -30,7 +30,8 @@ from vqcodec.errors import (
     UnsupportedVersion,
     VqcWarning,
 )
-from vqcodec.tiles import Box, Tiling
+from vqcodec.stream import container
+from vqcodec.stream.container import SectionKind, Stream
 from vqcodec.training.export import export
 
 __all__ = ["ALLOWED", "check", "codec", "mutate", "seeds"]
@@ -62,7 +63,7 @@ def codec() -> vqcodec.Codec:
 def check(data: bytes) -> None:
     """Decoding, its preview, a region and Pillow agree; the indices give the same payloads again."""
     try:
-        stream = bitstream.read_stream(data)
+        stream = container.read_stream(data)
         image = codec().decode(data, max_pixels=MAX_PIXELS)
     except ALLOWED:
         _check_refusals(data)
@@ -90,7 +91,7 @@ def _check_refusals(data: bytes) -> None:
     except ALLOWED:
         pass
     else:
-        header, _ = bitstream.read_header(data)
+        header, _ = container.read_header(data)
         assert image.size == (header.width, header.height) and image.mode in (
             header.layout.mode,
             header.layout.opaque.mode,
@@ -136,8 +137,8 @@ def payloads_again(stream: Stream) -> list[bytes]:
     for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
         tiling = Tiling.of_level([header], model.config, level)
         tiles = [grid[:, rows, columns] for rows, columns in tiling.windows]
-        canvas = Canvas(prior, tiling.tile_shapes)
-        writer = Writer(canvas.shapes, Known(canvas, tiles, [head.config.groups for head in prior.heads]))
+        canvas = WavefrontLayout(prior, tiling.tile_shapes)
+        writer = IndexEncoder(canvas.shapes, FixedIndices(canvas, tiles, [head.config.groups for head in prior.heads]))
         walk(prior, canvas, coarse, tiling.repeat([header.quality]), writer)
         payloads += writer.to_bytes()
         coarse = tiles
@@ -152,7 +153,7 @@ def seeds() -> Iterator[bytes]:
         yield codec().encode(picture.convert(mode), 40)
     picture.info = {"xmp": b"<x/>", "exif": b"Exif\0\0MM", "icc_profile": b"profile"}
     yield codec().encode(picture, 90)
-    header = bitstream.Header(codec().model.hash, 70, 20, bitstream.Layout.GREY, 200, 6)
+    header = container.Header(codec().model.hash, 70, 20, container.Layout.GREY, 200, 6)
     kinds = (SectionKind.LEVEL_0, SectionKind.LEVEL_1)
-    yield bitstream.write_stream(header, [bitstream.Section(kind, tile, b"") for kind in kinds for tile in (0, 1)])
+    yield container.write_stream(header, [container.Section(kind, tile, b"") for kind in kinds for tile in (0, 1)])
     yield from golden("size-1x1")

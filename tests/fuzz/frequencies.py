@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vqcodec.coding.frequencies import TABLE, frequencies, shortfalls
+from vqcodec.coding.frequencies import TABLE, frequencies, logit_gaps
 
 ALLOWED: tuple[type[Exception], ...] = ()
 COUNTS = 1 << 24
@@ -21,8 +21,8 @@ def check(data: bytes) -> None:
         return
     size, shift = min(2 + data[0], len(values)), data[0]
     rows = np.resize(values % (2 * REACH) - REACH, (-(-len(values) // size), size))
-    short = shortfalls(rows.astype(np.float32))
-    np.testing.assert_array_equal(short, shortfalls((rows + shift).astype(np.float32)))
+    short = logit_gaps(rows.astype(np.float32))
+    np.testing.assert_array_equal(short, logit_gaps((rows + shift).astype(np.float32)))
     found = frequencies(short)
     expected = [[round(2 ** (16 - min(max(row) - v, 255) / 16)) for v in row] for row in rows.tolist()]
     assert found.dtype == np.float64 and found.tolist() == expected

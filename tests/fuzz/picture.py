@@ -10,10 +10,10 @@ import numpy as np
 
 from tests.fuzz.mutation import Change
 from tests.odd_files import ODD_FILES
-from vqcodec.alpha import read_alpha, write_alpha
 from vqcodec.errors import ImageTooLarge, InvalidImage
-from vqcodec.image import AS_IS, ReadOptions, read_picture, to_pil
-from vqcodec.metadata import NONE, read_metadata, write_metadata
+from vqcodec.images.reading import AS_IS, ReadOptions, read_picture, to_pil
+from vqcodec.stream.alpha import read_alpha, write_alpha
+from vqcodec.stream.metadata import NO_METADATA, read_metadata, write_metadata
 
 ALLOWED = (InvalidImage, ImageTooLarge)
 MAX_PIXELS = 1 << 14
@@ -51,7 +51,7 @@ def check(data: bytes) -> None:
         assert read_metadata(write_metadata(picture.metadata)) == picture.metadata
         again = read_picture(to_pil(picture))
         np.testing.assert_array_equal(again.pixels, pixels)
-        assert (again.layout, again.metadata) == (picture.layout, picture.metadata) or picture.metadata != NONE
+        assert (again.layout, again.metadata) == (picture.layout, picture.metadata) or picture.metadata != NO_METADATA
 
 
 def seeds() -> Iterator[bytes]:

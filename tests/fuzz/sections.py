@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vqcodec.alpha import read_alpha, write_alpha
-from vqcodec.bitstream import Section, SectionKind
 from vqcodec.errors import MalformedStream
-from vqcodec.metadata import ALL, MAX_BYTES, Metadata, read_metadata, write_metadata
+from vqcodec.stream.alpha import read_alpha, write_alpha
+from vqcodec.stream.container import Section, SectionKind
+from vqcodec.stream.metadata import MAX_BYTES, METADATA_KINDS, Metadata, read_metadata, write_metadata
 
 ALLOWED = (MalformedStream,)
 KINDS = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP)
@@ -38,15 +38,15 @@ def _check_alpha(payload: bytes, width: int, height: int) -> None:
 
 
 def _check_metadata(payload: bytes, kind: int) -> None:
-    written = Metadata(**{ALL[kind]: payload})
+    written = Metadata(**{METADATA_KINDS[kind]: payload})
     assert read_metadata(write_metadata(written)) == written
     try:
         found = read_metadata([Section(KINDS[kind], 0, payload)])
     except ALLOWED:
         return
-    content = getattr(found, ALL[kind])
+    content = getattr(found, METADATA_KINDS[kind])
     assert len(content) <= MAX_BYTES and zlib.decompress(payload, -zlib.MAX_WBITS) == content
-    assert found == Metadata(**{ALL[kind]: content})
+    assert found == Metadata(**{METADATA_KINDS[kind]: content})
 
 
 def seeds() -> Iterator[bytes]:
@@ -56,7 +56,7 @@ def seeds() -> Iterator[bytes]:
     for plane in (flat, noise, np.repeat(noise, 3, 1)):
         yield bytes([3, plane.shape[1] - 1, plane.shape[0] - 1]) + write_alpha(plane)
     yield bytes([3, 6, 4]) + b"\1" + _png(noise)
-    for kind, name in enumerate(ALL):
+    for kind, name in enumerate(METADATA_KINDS):
         for content in (b"x", b"<x:xmpmeta>" * 30, bytes(100_000)):
             yield bytes([kind, 0, 0]) + write_metadata(Metadata(**{name: content}))[0].payload
 

@@ -14,8 +14,9 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from vqcodec import Codec, encoder
-from vqcodec.bitstream import read_stream
+from vqcodec import Codec
+from vqcodec.codec import encoder
+from vqcodec.stream.container import read_stream
 
 FOLDER = Path(__file__).parent
 SIZES = [(1, 1), (1, 23), (19, 1), (8, 8), (16, 16), (17, 31), (33, 64), (48, 40), (65, 47), (96, 80)]

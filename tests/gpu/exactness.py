@@ -14,7 +14,7 @@ import torch
 
 from tests.golden.make import indices_sha256
 from vqcodec import Codec
-from vqcodec.bitstream import read_stream
+from vqcodec.stream.container import read_stream
 
 QUALITIES = (0, 25, 50, 75, 100)
 

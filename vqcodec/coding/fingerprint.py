@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.coding.frequencies import frequencies, shortfalls
+from vqcodec.coding.frequencies import frequencies, logit_gaps
 from vqcodec.coding.integer_prior import LevelPrior
-from vqcodec.coding.ports import Known, Selector
-from vqcodec.coding.traversal import Canvas, Indices, Wave, walk
+from vqcodec.coding.symbols import FixedIndices, Selector
+from vqcodec.coding.traversal import Indices, Wavefront, WavefrontLayout, walk
 
 SHAPES = ((1, 1), (2, 7), (7, 1))
 """Rows and columns of the tiles' coarsest grids: wide and high enough for far taps, small enough for every load."""
@@ -23,16 +23,16 @@ _RATIO = 2654435769
 """2^32 over the golden ratio (Knuth, "The Art of Computer Programming", 6.4): its multiples modulo 2^32 spread well."""
 
 
-class Hasher:
+class FrequencyHasher:
     """A port that knows the indices and hashes the frequencies of each item, in the order of its symbols."""
 
     def __init__(self, items: int, known: Selector):
         self._known = known
         self._hashes = [hashlib.sha256() for _ in range(items)]
 
-    def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
-        """See :class:`~vqcodec.coding.traversal.Port`."""
-        rows = frequencies(shortfalls(logits)).astype("<u4")
+    def exchange(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
+        """See :class:`~vqcodec.coding.traversal.IndexPort`."""
+        rows = frequencies(logit_gaps(logits)).astype("<u4")
         for item, part in wave.parts:
             self._hashes[item].update(rows[:, part].tobytes())
         return self._known(number, wave, logits)
@@ -62,8 +62,8 @@ def fingerprint(priors: Sequence[LevelPrior]) -> str:
         for height, width in SHAPES:
             grids.append(fixed_indices(sizes, (height << level, width << level), start))
             start += grids[-1].size
-        canvas = Canvas(prior, [grid.shape[1:] for grid in grids])
-        hasher = Hasher(len(grids), Known(canvas, grids, [s.groups for s in slices]))
+        canvas = WavefrontLayout(prior, [grid.shape[1:] for grid in grids])
+        hasher = FrequencyHasher(len(grids), FixedIndices(canvas, grids, [s.groups for s in slices]))
         walk(prior, canvas, coarse, QUALITIES, hasher)
         for digest in hasher.digests():
             total.update(digest)

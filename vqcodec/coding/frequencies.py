@@ -11,13 +11,13 @@ TABLE = np.array([round(2 ** (FREQUENCY_BITS - k / LOGIT_UNIT)) for k in range(T
 """Frequency of a symbol whose logit is ``k`` units below the largest; from 65536 down to 1."""
 
 
-def shortfalls(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+def logit_gaps(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
     """How far each integer logit (..., K) lies below its row's largest, in logit units, at most 255."""
     below = logits.astype(np.int32)  # in which the rest is faster
     np.subtract(below.max(-1, keepdims=True), below, out=below)
     return np.minimum(below, TABLE_SIZE - 1, out=below).astype(np.uint8)
 
 
-def frequencies(shortfall: NDArray[np.uint8]) -> NDArray[np.float64]:
+def frequencies(gaps: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Frequencies (..., K): integers held in float64, as the coder wants them."""
-    return TABLE.take(shortfall)
+    return TABLE.take(gaps)

@@ -20,7 +20,7 @@ _FAMILY = constriction.stream.model.Categorical(perfect=False)
 WORD_BYTES = 4
 
 
-class Pusher:
+class AnsEncoder:
     """Packs symbols."""
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Pusher:
         return self._coder.get_compressed().astype("<u4").tobytes().ljust(WORD_BYTES * least, b"\0")
 
 
-class Popper:
-    """Unpacks what a :class:`Pusher` packed."""
+class AnsDecoder:
+    """Unpacks what a :class:`AnsEncoder` packed."""
 
     def __init__(self, data: bytes, least: int = 0):
-        """``least`` is what the :class:`Pusher` was told."""
+        """``least`` is what the :class:`AnsEncoder` was told."""
         if len(data) % WORD_BYTES:
             raise CorruptStream(f"entropy-coded data of {len(data)} bytes is not a whole number of words")
         words = np.frombuffer(data, "<u4").astype(np.uint32)

@@ -1,8 +1,8 @@
 """The one walk over a level's grids, for encoding and decoding alike.
 
 Positions are visited wavefront by wavefront (``x + 2 * y``), all pictures and tiles of a batch at once; at each
-wavefront slice by slice.  A :class:`Port` stands at the side of the way: given logits it says which indices are there,
-because it chose them (encoding), read them (decoding) or knew them (measuring).  Everything else is the same in both
+wavefront slice by slice.  An :class:`IndexPort` supplies the indices: given logits it chooses and encodes them
+(encoding), entropy-decodes them (decoding), or returns known ones (measuring).  Everything else is the same in both
 directions, so that the two sides cannot disagree.
 """
 
@@ -23,7 +23,7 @@ Indices = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
-class Wave:
+class Wavefront:
     """Positions of one wavefront, ordered by item, then by row."""
 
     cells: NDArray[np.intp]
@@ -38,7 +38,7 @@ class Wave:
         return [(int(self.items[start]), slice(start, end)) for start, end in itertools.pairwise(bounds)]
 
 
-class Canvas:
+class WavefrontLayout:
     """All grids of a batch on one strip of cells, with a margin of empty cells where taps reach outside."""
 
     def __init__(self, prior: LevelPrior, shapes: Sequence[tuple[int, int]]):
@@ -61,7 +61,7 @@ class Canvas:
         order = np.lexsort((flat, owner, time))
         bounds = np.flatnonzero(np.diff(time[order])) + 1
         self.waves = [
-            Wave(c, i) for c, i in zip(np.split(flat[order], bounds), np.split(owner[order], bounds), strict=True)
+            Wavefront(c, i) for c, i in zip(np.split(flat[order], bounds), np.split(owner[order], bounds), strict=True)
         ]
 
     def offsets(self, taps: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
@@ -87,20 +87,20 @@ class Canvas:
         ]
 
 
-class Port(Protocol):
+class IndexPort(Protocol):
     """What stands at the side of the walk."""
 
-    def exchange(self, number: int, wave: Wave, logits: NDArray[np.float32]) -> Indices:
+    def exchange(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """Slice ``number`` at ``wave`` with logits (G, N, K) -> its indices (N, G)."""
         ...
 
 
 def walk(
     prior: LevelPrior,
-    canvas: Canvas,
+    canvas: WavefrontLayout,
     coarse: Sequence[Indices] | None,
     quality: Sequence[int],
-    port: Port,
+    port: IndexPort,
 ) -> list[Indices]:
     """Visit every position of every grid; returns the indices (G, H, W) of each item.
 

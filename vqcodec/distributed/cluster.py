@@ -18,16 +18,17 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
-from vqcodec import files
-from vqcodec.batch import EncodeTask, FileResult, Weights, cores
-from vqcodec.console import cause
-from vqcodec.distributed import rows, table
+from vqcodec import defaults, files
+from vqcodec.batch.failures import FILE_NAME, record_failures
+from vqcodec.batch.folders import cores
+from vqcodec.batch.jobs import Job
+from vqcodec.batch.tasks import EncodeTask, FileResult, Weights
+from vqcodec.distributed import records, table
+from vqcodec.distributed.discovery import find_turns, stream_key
 from vqcodec.distributed.storage import LateFile, Storage
-from vqcodec.distributed.turns import find_turns, stream_key
-from vqcodec.errors import VqcError, WorkerDied
-from vqcodec.failures import FILE_NAME, record_failures
-from vqcodec.image import AS_IS, MAX_PIXELS, ReadOptions
-from vqcodec.plan import Job
+from vqcodec.errors import VqcError, WorkerDied, cause
+from vqcodec.images import formats
+from vqcodec.images.reading import AS_IS, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ DEFAULT = ClusterOptions()
 def encode_collection(
     source: files.AnyPath,
     target: files.AnyPath,
-    quality: float = 50.0,
+    quality: float = defaults.QUALITY,
     *,
-    effort: int = 1,
-    max_pixels: int = MAX_PIXELS,
+    effort: int = defaults.EFFORT,
+    max_pixels: int = defaults.MAX_PIXELS,
     options: ReadOptions = AS_IS,
     how: ClusterOptions = DEFAULT,
 ) -> Iterator[FileResult]:
@@ -70,8 +71,8 @@ def encode_collection(
 
     Returns:
         An iterator that does the work: one result for each picture, in no order.  One that fails has its ``error``
-        there and ends nothing; it is also recorded in the target (:mod:`vqcodec.failures`), and tried again by the
-        next run.
+        there and ends nothing; it is also recorded in the target (:mod:`vqcodec.batch.failures`), and tried again by
+        the next run.
 
     Raises:
         MissingFile, UnreadableFile, InvalidQuality, and what loading the weights raises: at once.
@@ -152,7 +153,7 @@ def _results(places: _Places, task: EncodeTask, how: ClusterOptions, finished: A
             )
     try:
         for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from rows.table_to_results(block)
+            yield from records.table_to_results(block)
     except ray.exceptions.RayError as error:
         reason = getattr(error, "cause", None)  # what was raised on the other machine
         raise VqcError(f"Ray gave up: {cause(reason or error)}") from error
@@ -184,9 +185,9 @@ def _cluster(how: ClusterOptions) -> Iterator[None]:
 
 def _find(batch: dict[str, Any], places: _Places) -> Iterator[pa.Table]:
     (size,) = batch["item"]
-    suffixes = files.picture_suffixes()
+    suffixes = formats.picture_suffixes()
     for turn in find_turns(places.source, suffixes, int(size), unique_outputs=not places.as_table):
-        yield rows.turn_to_table(turn)
+        yield records.turn_to_table(turn)
 
 
 class _Encoder:
@@ -196,7 +197,7 @@ class _Encoder:
     """
 
     def __init__(self, places: _Places, task: EncodeTask, weights: Weights, finished: Any, ledger: Any):
-        from vqcodec.threads import restrict  # with torch, which only the workers need
+        from vqcodec.concurrency.threads import restrict  # with torch, which only the workers need
 
         restrict(1)
         self._places, self._task, self._codec = places, task, weights.load()
@@ -205,15 +206,15 @@ class _Encoder:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """A turn -> its results, each as soon as it is there, in the order of the turn."""
-        for turn in rows.table_to_turns(batch):
+        for turn in records.table_to_turns(batch):
             name, _ = turn[0]
             again, deadly = ray.get(self._ledger.begin.remote(name))
             for job, result in self._work(turn, name if again else None, deadly):
-                yield rows.result_to_table(job.key, result, job.kept[0] if job.kept else None)
+                yield records.result_to_table(job.key, result, job.kept[0] if job.kept else None)
             self._ledger.end.remote(name)
 
     def _work(
-        self, turn: list[rows.Item], watched: str | None, deadly: frozenset[str]
+        self, turn: list[records.Item], watched: str | None, deadly: frozenset[str]
     ) -> Iterator[tuple[_StoredJob, FileResult]]:
         jobs = [self._places.job(key) for key, _ in turn]
         errors: dict[str, Exception] = {key: error for key, error in turn if error is not None}

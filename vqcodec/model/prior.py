@@ -36,8 +36,8 @@ from vqcodec.arithmetic import (
     UNIT,
 )
 from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
-from vqcodec.grids import Grids
 from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
+from vqcodec.model.grids import Grids
 from vqcodec.model.layers import Parts, QualityVector
 from vqcodec.model.quantizer import lattice
 

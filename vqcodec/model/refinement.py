@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqcodec.config import BIT_PRICE
-from vqcodec.model.half import half
+from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
-from vqcodec.grids import Grids
+from vqcodec.model.grids import Grids
 from vqcodec.model.layers import Parts, QualityVector
 from vqcodec.model.quantizer import ProductQuantizer
 from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Message, PixelSynthesis, Project

@@ -20,7 +20,7 @@ from vqcodec.model.exact import ExactLinear
 from vqcodec.model.layers import QualityVector
 from vqcodec.model.prior import Attention, Embedding, LevelPrior, Prior, SliceHead
 from vqcodec.training.network import Network
-from vqcodec.zoo import load_weights, write_weights
+from vqcodec.weights.registry import load_weights, write_weights
 
 Arrays = dict[str, NDArray[np.generic]]
 

@@ -15,7 +15,7 @@ from pytorch_msssim import ms_ssim
 from torch import Tensor
 
 from vqcodec.config import BIT_PRICE
-from vqcodec.grids import Grids
+from vqcodec.model.grids import Grids
 from vqcodec.model.prior import LevelPrior, Prior, slice_bits
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, straight_through
 from vqcodec.model.transform import Message

@@ -8,16 +8,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vqcodec import zoo
 from vqcodec.config import PRESETS
-from vqcodec.device import find_device
 from vqcodec.errors import OutputExists
+from vqcodec.model.device import find_device
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.network import Network, follow, load_state, under_prefix
 from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
+from vqcodec.weights import registry
 
 Say = Callable[[str], None]
 
@@ -111,4 +111,4 @@ def write_weights(
             "rounding_cost": round(cost, 5),
         }
     export(network, out, facts)
-    say(f"{out}: {out.stat().st_size} bytes, sha256 {zoo.load_weights(out).sha256}")
+    say(f"{out}: {out.stat().st_size} bytes, sha256 {registry.load_weights(out).sha256}")

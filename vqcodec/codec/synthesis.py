@@ -1,0 +1,92 @@
+"""Indices -> pixels: all of a picture, a rectangle of it, or a preview.
+
+The synthesis is a function of finite reach, so a rectangle needs the indices around it and no others, and a picture of
+any size can be painted window by window.  The way there is ``analysis.py``.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqcodec.codec.tiles import Box
+from vqcodec.coding.traversal import Indices
+from vqcodec.concurrency.memory import trim_heap
+from vqcodec.images.reading import Pixels
+from vqcodec.model.grids import Grids
+from vqcodec.model.torch_state import isolated_torch_state
+from vqcodec.model.vqvae import VQVAE
+from vqcodec.stream.container import Header
+
+WINDOW = 1024
+"""Pixels along each side that are painted at once, so that memory does not grow with the picture."""
+
+
+class PictureSynthesis:
+    """A model's synthesis on a device."""
+
+    def __init__(self, vqvae: VQVAE, device: torch.device):
+        self._vqvae, self._device = vqvae, device
+        self._stride = vqvae.config.stride
+        self._reach = vqvae.reach
+
+    def paint(self, header: Header, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
+        """A picture's indices (G, H, W) per level -> its pixels (H, W, 3), or those in a box."""
+        box = box or Box(0, 0, header.width, header.height)
+        return _window_by_window(box, lambda part: self._paint_at_once(header, grids, part))
+
+    def window(self, header: Header, box: Box) -> Box:
+        """What must be known of a picture to paint a box: the box and what its pixels depend on."""
+        return box.grown(self._reach, self._stride, header.width, header.height)
+
+    def preview(self, header: Header, top: Indices) -> Pixels:
+        """A picture's coarsest indices (G, H, W) -> coarse pixels (H, W, 3)."""
+        if len(self._vqvae.config.levels) == 1:
+            return self.paint(header, [top])
+        box = Box(0, 0, header.width, header.height)
+        return _window_by_window(box, lambda part: self._preview_at_once(header, top, part))
+
+    def quality(self, step: int) -> Tensor:
+        """A quality step as the networks take it: (1,)."""
+        return torch.tensor([self._vqvae.config.knot_positions(step)], dtype=torch.float32, device=self._device)
+
+    def to_indices(self, grid: Indices) -> Tensor:
+        """(G, H, W) -> (1, G, H, W) int64 on the device."""
+        return torch.from_numpy(grid)[None].long().to(self._device)
+
+    @isolated_torch_state()
+    def _preview_at_once(self, header: Header, top: Indices, box: Box) -> Pixels:
+        rows, columns = box.positions(self._stride, self._stride)
+        x = self._vqvae.preview(self.to_indices(top[:, rows, columns]), self.quality(header.quality))
+        return _to_pixels(x)[: box.height, : box.width]
+
+    @isolated_torch_state()
+    def _paint_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
+        window = self.window(header, box)
+        parts = []
+        for level, grid in zip(self._vqvae.config.levels, grids, strict=True):
+            rows, columns = window.positions(level.stride, self._stride)
+            parts.append(self.to_indices(grid[:, rows, columns]))
+        pixels = _to_pixels(self._vqvae.decode(Grids(tuple(parts)), self.quality(header.quality)))
+        inside = box.moved(window.left, window.top)
+        return pixels[inside.top : inside.bottom, inside.left : inside.right]
+
+
+def _window_by_window(box: Box, paint: Callable[[Box], Pixels]) -> Pixels:
+    """The pixels (H, W, 3) of a box, made of those that ``paint`` gives for the windows in it."""
+    if max(box.width, box.height) <= WINDOW:
+        return paint(box)
+    pixels = np.empty((box.height, box.width, 3), np.uint8)
+    for top in range(box.top, box.bottom, WINDOW):
+        for left in range(box.left, box.right, WINDOW):
+            part = Box(left, top, min(WINDOW, box.right - left), min(WINDOW, box.bottom - top))
+            at = part.moved(box.left, box.top)
+            pixels[at.top : at.bottom, at.left : at.right] = paint(part)
+            trim_heap()
+    return pixels
+
+
+def _to_pixels(x: Tensor) -> Pixels:
+    """(1, 3, H, W), in [0, 1] or a little beyond -> (H, W, 3) uint8."""
+    return x[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,154 @@
+"""Pictures -> tiles: which part of each level's grid is coded on its own, and which tiles a rectangle needs.
+
+Transforms see whole pictures; only the entropy coding is tiled.  Tiles are numbered in raster order.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.config import ModelConfig
+from vqcodec.errors import InvalidRegion
+from vqcodec.stream.container import Header, Stream, tile_grid
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.width},{self.height}"
+
+    @property
+    def right(self) -> int:
+        """The first column beyond it."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row beyond it."""
+        return self.top + self.height
+
+    def check_inside(self, width: int, height: int) -> None:
+        """Raise :class:`InvalidRegion` if it is empty or not inside a picture of that size."""
+        if self.width < 1 or self.height < 1 or min(self.left, self.top) < 0:
+            raise InvalidRegion(f"region {self} is empty or begins outside of the picture")
+        if self.right > width or self.bottom > height:
+            raise InvalidRegion(f"region {self} reaches beyond the picture of {width}x{height}")
+
+    def grown(self, margin: int, unit: int, width: int, height: int) -> "Box":
+        """With a margin on each side, edges at multiples of ``unit``, inside a picture of that size."""
+        left, top = (max(0, (edge - margin) // unit * unit) for edge in (self.left, self.top))
+        right = min(width, -(-(self.right + margin) // unit) * unit)
+        bottom = min(height, -(-(self.bottom + margin) // unit) * unit)
+        return Box(left, top, right - left, bottom - top)
+
+    def moved(self, left: int, top: int) -> "Box":
+        """The same rectangle, counted from another origin."""
+        return replace(self, left=self.left - left, top=self.top - top)
+
+    def positions(self, stride: int, unit: int) -> tuple[slice, slice]:
+        """Rows and columns of a grid that lie on it, ``stride`` pixels each; its far edges count up to whole ``unit``s.
+
+        ``unit`` is the coarsest stride, which pictures are padded to: only a picture's own edges are not multiples.
+        """
+        bottom, right = (-(-edge // unit) * unit for edge in (self.bottom, self.right))
+        return slice(self.top // stride, bottom // stride), slice(self.left // stride, right // stride)
+
+
+def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
+    """A stream of only those tiles that the box touches, and the box as it lies in that stream's picture.
+
+    Tiles are coded on their own, so they are a whole picture without the others.  An alpha plane is left out.
+    """
+    header = stream.header
+    edge = 1 << header.tile_log2
+    rows = range(box.top // edge, -(-box.bottom // edge))
+    columns = range(box.left // edge, -(-box.right // edge))
+    across = tile_grid(header)[1]
+    numbers = {row * across + column: number for number, (row, column) in enumerate(product(rows, columns))}
+    left, top = columns.start * edge, rows.start * edge
+    part = replace(
+        header,
+        width=min(columns.stop * edge, header.width) - left,
+        height=min(rows.stop * edge, header.height) - top,
+    )
+    sections = [replace(s, tile=numbers[s.tile]) for s in stream.sections if s.kind.is_level and s.tile in numbers]
+    return Stream(part, tuple(sections), stream.damage), box.moved(left, top)
+
+
+class Tiling:
+    """The tiles of one level of a batch of pictures, as one list: all tiles of the first picture, then the next."""
+
+    def __init__(self, headers: Sequence[Header], stride: int, shapes: Sequence[tuple[int, int]]):
+        """``shapes`` holds ``(rows, columns)`` of each picture's grid, ``stride`` the level's pixels per position."""
+        self._shapes, self._stride = shapes, stride
+        self._edges = [max(1, (1 << header.tile_log2) // stride) for header in headers]
+        self._counts = [tile_grid(header) for header in headers]
+
+    @classmethod
+    def of_level(cls, headers: Sequence[Header], config: ModelConfig, level: int) -> "Tiling":
+        """The tiles of a model's level."""
+        shapes = [config.grid_shapes(header.height, header.width)[level] for header in headers]
+        return cls(headers, config.levels[level].stride, shapes)
+
+    @cached_property
+    def windows(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of every tile in its picture's grid."""
+        result = []
+        for (height, width), (rows, columns), edge in zip(self._shapes, self._counts, self._edges, strict=True):
+            for top, left in product(range(0, rows * edge, edge), range(0, columns * edge, edge)):
+                result.append((slice(top, min(top + edge, height)), slice(left, min(left + edge, width))))
+        return result
+
+    @cached_property
+    def tile_shapes(self) -> list[tuple[int, int]]:
+        """``(rows, columns)`` of every tile's grid."""
+        return [(y.stop - y.start, x.stop - x.start) for y, x in self.windows]
+
+    def portions(self, pixels: int, among: Iterable[int] | None = None) -> list[list[int]]:
+        """The tiles, or some ``among`` them, in portions of at most so many pixels or of a single tile."""
+        portions: list[list[int]] = []
+        held = 0
+        for i in range(len(self.tile_shapes)) if among is None else among:
+            height, width = self.tile_shapes[i]
+            held += height * width * self._stride**2
+            if not portions or held > pixels:
+                portions.append([])
+                held = height * width * self._stride**2
+            portions[-1].append(i)
+        return portions
+
+    def repeat(self, per_picture: Sequence[T]) -> list[T]:
+        """One value for each picture -> one for each tile."""
+        return [
+            value
+            for value, (rows, columns) in zip(per_picture, self._counts, strict=True)
+            for _ in range(rows * columns)
+        ]
+
+    def group(self, per_tile: Sequence[T]) -> list[list[T]]:
+        """One value for each tile -> a list for each picture."""
+        left = iter(per_tile)
+        return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
+
+    def blank(self, groups: int) -> list[NDArray[np.int16]]:
+        """Indices (G, H, W) of every picture, all zero."""
+        return [np.zeros((groups, *shape), np.int16) for shape in self._shapes]
+
+    def views(self, grids: Sequence[NDArray[np.int16]]) -> list[NDArray[np.int16]]:
+        """Every tile's part of its picture's grid (G, H, W), to be read or written."""
+        owners = self.repeat(grids)
+        return [grid[:, rows, columns] for grid, (rows, columns) in zip(owners, self.windows, strict=True)]

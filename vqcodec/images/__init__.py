@@ -1,0 +1,1 @@
+"""Picture files and Pillow images <-> 8-bit planes and metadata."""

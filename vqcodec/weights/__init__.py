@@ -1,0 +1,1 @@
+"""Weights files, and the registry that finds and checks them."""
