@@ -211,6 +211,8 @@ def test_weights_of_the_papers_models_load(tmp_path):
 
 def test_loading_does_not_import_half_of_torch():
     """Building a model on the "meta" device can import sympy and dynamo, which takes seconds."""
-    program = "import sys; from vqcodec.weights import registry; registry.load_model()\n"
+    program = (
+        "import sys; from vqcodec.weights import registry; registry.load_model()\n"
         "print({'sympy', 'torch._dynamo'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"
