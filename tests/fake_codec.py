@@ -46,7 +46,7 @@ class FakeCodec:
 
     def encode_to_goal(self, image, goal, *, effort=1, max_pixels=defaults.MAX_PIXELS, options=AS_IS):
         if goal.value > 1e6:
-            raise GoalOutOfReach(f"{goal} are out of reach")
+            raise GoalOutOfReach(f"cannot reach {goal}")
         return Reached(self.encode(image, 50.0, max_pixels, options), 33.3, goal.value, 4)
 
     def decode_batch(self, streams, *, max_pixels=defaults.MAX_PIXELS, partial=False):

@@ -146,7 +146,7 @@ def test_goals(run, photo, arguments, said):
 
 def test_a_goal_out_of_reach(run, photo):
     result = run("encode", "--target-size", "5M", photo, "a.vqc")
-    assert (result.exit_code, result.stderr) == (1, "vqcodec: photo.png: 5000000 bytes are out of reach\n")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: photo.png: cannot reach 5000000 bytes\n")
 
 
 def test_preview_and_region(run, photo):
@@ -156,7 +156,7 @@ def test_preview_and_region(run, photo):
     assert run("decode", "--preview", "a.vqc", "coarse.png").exit_code == 0
     assert pixels_of("coarse.png").shape == PIXELS.shape
     result = run("decode", "--region", "5,0,4,1", "a.vqc", "beyond.png")
-    assert result.stderr == "vqcodec: a.vqc: region 5,0,4,1 reaches beyond the picture of 8x6\n"
+    assert result.stderr == "vqcodec: a.vqc: region 5,0,4,1 does not fit into the 8x6 picture\n"
 
 
 @pytest.mark.parametrize("how", [[], ["--preview"], ["--region", "0,0,30,20"]])

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.golden.make import FOLDER, indices_sha256
 from tests.independent_decoder import decode_indices
+from tests.support.internals import decode_grids, decode_streams
 from vqcodec import Codec
 from vqcodec.stream.container import read_stream
 from vqcodec.weights import registry
@@ -24,9 +25,9 @@ def codecs():
 def test_frozen_streams_decode_as_ever(codecs, path):
     codec, stream = codecs[path.parent.name], read_stream(path.read_bytes())
     expected = json.loads((path.parent / "indices.json").read_text())[path.stem]
-    assert indices_sha256(codec.decode_grids([stream])[0]) == expected
+    assert indices_sha256(decode_grids(codec, [stream])[0]) == expected
     frozen = np.asarray(Image.open(path.with_suffix(".png")), np.int16)
-    (image,) = codec.decode_streams([stream])
+    (image,) = decode_streams(codec, [stream])
     difference = np.asarray(image, np.int16) - frozen
     assert np.abs(difference).max() <= 1 and np.sqrt(np.mean(np.square(difference))) <= 0.1
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.independent_decoder import decode_indices
+from tests.support.internals import decode_grids
 from vqcodec.codec import encoder
 from vqcodec.stream.container import read_stream
 
@@ -14,6 +15,6 @@ def test_an_independent_decoder_agrees(tiny_codec, tiny_weights, monkeypatch, si
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     pixels[:, : size[1] // 2] //= 4
     data = tiny_codec.encode(pixels, quality)
-    ours = tiny_codec.decode_grids([read_stream(data)])[0]
+    ours = decode_grids(tiny_codec, [read_stream(data)])[0]
     for mine, theirs in zip(ours, decode_indices(data, tiny_weights), strict=True):
         np.testing.assert_array_equal(mine, theirs)

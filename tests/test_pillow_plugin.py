@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 import vqcodec
 from vqcodec import pillow_plugin
 from vqcodec.errors import InvalidQuality, VqcWarning
+from vqcodec.images import formats
 from vqcodec.stream.container import MAGIC, read_stream
 
 
@@ -167,7 +168,7 @@ def test_pillows_limit_on_pixels(pixels, monkeypatch):
 def test_unknown_model(pixels):
     file = saved(Image.fromarray(pixels))
     vqcodec.register_pillow()
-    with Image.open(file) as image, pytest.raises(OSError, match="not known here"):
+    with Image.open(file) as image, pytest.raises(OSError, match="weights are not installed"):
         image.load()
 
 
@@ -193,4 +194,4 @@ def test_importing_registers_and_needs_no_torch():
 def test_our_own_format_is_no_target_of_decoding():
     assert pillow_plugin.FORMAT in Image.SAVE
     with pytest.raises(vqcodec.VqcError):
-        vqcodec.files.picture_format(".vqc")
+        formats.picture_format(".vqc")

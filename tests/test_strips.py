@@ -107,7 +107,7 @@ def test_a_file_called_like_standard_input(large, monkeypatch):
 
 
 def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):
-    real, painted = decoder.PictureSynthesis.paint, []
+    real, painted = decoder.PictureSynthesis.pixels, []
 
     def paint(*args):
         painted.append(args)
@@ -115,7 +115,7 @@ def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):
             raise CorruptStream("half way")
         return real(*args)
 
-    monkeypatch.setattr(decoder.PictureSynthesis, "paint", paint)
+    monkeypatch.setattr(decoder.PictureSynthesis, "pixels", paint)
     results = run(large, tiny_weights)
     assert [str(r.error) for r in results] == ["half way", "None"]
     assert sorted(os.listdir(large)) == ["large.vqc", "small.png", "small.vqc"]

@@ -1,4 +1,4 @@
-"""One-shot functions: a picture, a stream or a file at a time, with the shipped models, on the CPU."""
+"""Functions that encode, decode or describe one picture or file with a shipped model, on the CPU."""
 
 from pathlib import Path
 
@@ -16,12 +16,18 @@ from vqcodec.weights import registry
 
 
 def encode(image: Source, quality: float = defaults.QUALITY, *, model: str | None = None) -> bytes:
-    """A picture -> the bytes of a stream, on the CPU; see :meth:`Codec.encode`."""
+    """Encode a picture on the CPU and return the bytes of its stream; see :meth:`Codec.encode`.
+
+    Args:
+        image: a path, a binary file, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4).
+        quality: 0 to 100; higher is better and larger.
+        model: id of a shipped model; by default the default one.
+    """
     return Codec(model, device="cpu").encode(image, quality)
 
 
 def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
-    """The bytes of a stream, or a path or binary file that holds them -> a PIL image; see :meth:`Codec.decode`."""
+    """Decode a stream (bytes, a path or a binary file) on the CPU and return a PIL image; see :meth:`Codec.decode`."""
     content = read_source(data)
     return codec_of(read_stream(content, partial=partial)).decode(content, partial=partial)
 
@@ -29,7 +35,7 @@ def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
 def encode_file(
     source: AnyPath, target: AnyPath, quality: float = defaults.QUALITY, *, model: str | None = None
 ) -> None:
-    """Encode a picture file; ``target`` is replaced whole or not at all.
+    """Encode a picture file and write the stream to ``target``, which is replaced completely or not at all.
 
     Raises :class:`UnwritableFile`, and what :meth:`Codec.encode` raises.
     """
@@ -37,7 +43,7 @@ def encode_file(
 
 
 def decode_file(source: AnyPath, target: AnyPath) -> None:
-    """Decode to a picture file whose format follows the suffix of ``target``.
+    """Decode a stream and write it to ``target``, in the picture format of its suffix.
 
     Raises :class:`UnknownFormat`, :class:`UnwritableFile`, and what :meth:`Codec.decode` raises.
     """

@@ -142,7 +142,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
             warnings.warn(remark.text, VqcWarning, stacklevel=4)
     picture = dataclasses.replace(picture, metadata=_override(picture.metadata, given))
     codec = _codec or Codec(device="cpu")
-    fp.write(codec.encode_pictures([picture], [step])[0])
+    fp.write(codec._encode_pictures([picture], [step])[0])
 
 
 def _override(own: Metadata, given: dict[str, Any]) -> Metadata:

@@ -14,6 +14,7 @@ from PIL import Image
 import vqcodec
 from tests.fuzz.mutation import mutate_stream as mutate
 from tests.streams import golden
+from tests.support.internals import decode_grids
 from tests.tiny import tiny_network
 from vqcodec import pillow_plugin
 from vqcodec.codec.tiles import Box, Tiling
@@ -131,7 +132,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
 def payloads_again(stream: Stream) -> list[bytes]:
     """A decoded stream's indices, encoded once more: the payloads of all levels."""
     model, header = codec().model, stream.header
-    (grids,) = codec().decode_grids([stream])
+    (grids,) = decode_grids(codec(), [stream])
     payloads: list[bytes] = []
     coarse = None
     for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):

@@ -14,6 +14,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
+from tests.support.internals import decode_grids
 from vqcodec import Codec
 from vqcodec.codec import encoder
 from vqcodec.stream.container import read_stream
@@ -70,7 +71,7 @@ def main(model=None):
         data = codec.encode(np.ascontiguousarray(pixels), quality)
         (folder / f"{name}.vqc").write_bytes(data)
         codec.decode(data).save(folder / f"{name}.png", optimize=True)
-        expected[name] = indices_sha256(codec.decode_grids([read_stream(data)])[0])
+        expected[name] = indices_sha256(decode_grids(codec, [read_stream(data)])[0])
     (folder / "indices.json").write_text(json.dumps(expected, indent=1) + "\n")
     for path in folder.glob("*.png"):
         assert Image.open(path).size

@@ -13,6 +13,7 @@ import skimage.data
 import torch
 
 from tests.golden.make import indices_sha256
+from tests.support.internals import decode_grids
 from vqcodec import Codec
 from vqcodec.stream.container import read_stream
 
@@ -31,7 +32,7 @@ def pictures() -> Iterator[tuple[str, np.ndarray]]:
 def compare(data: bytes, one: Codec, other: Codec) -> tuple[bool, np.ndarray]:
     """A stream -> whether both find the same indices, and how far each pixel differs."""
     stream = read_stream(data)
-    indices = [indices_sha256(codec.decode_grids([stream])[0]) for codec in (one, other)]
+    indices = [indices_sha256(decode_grids(codec, [stream])[0]) for codec in (one, other)]
     first, second = (np.int16(codec.decode(data)) for codec in (one, other))
     return indices[0] == indices[1], np.abs(first - second)
 

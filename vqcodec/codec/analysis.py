@@ -1,7 +1,7 @@
-"""Pixels -> latents: a picture as the analysis sees it, window by window.
+"""Compute latents from pixels, window by window, and refine them.  ``synthesis.py`` is the inverse.
 
-The networks are functions of finite reach, so latents need the pixels around them and no others, and a picture of any
-size can be analysed in constant memory.  The way back is ``synthesis.py``.
+The networks have a finite receptive field, so latents depend only on the pixels around them, and a picture of any size
+is analysed in constant memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,22 +22,22 @@ from vqcodec.model.transform import Message
 from vqcodec.model.vqvae import VQVAE, Pyramid, pad
 
 WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
-"""Pixels that are analysed at once, apart from a margin; tiles divide their width."""
+"""Size, in pixels, of what is analysed at once, without its margin.  The edge of a tile is a multiple of both."""
 MARGIN = 32
-"""Pixels around a window that are looked at, too.  Networks reach further, but what they would find there does not save
-a bit: docs/PERFORMANCE.md."""
+"""Pixels around a window that are analysed with it.  The receptive field is wider, but a wider margin saves no bits:
+docs/PERFORMANCE.md."""
 WHOLE_PIXELS = 1 << 21
-"""A picture up to this size is one window."""
+"""A picture of at most so many pixels is one window."""
 _FURTHEST = 0.13
-"""Cells that refinement may move a latent in all.  Where codebooks are overloaded or rounds add up, its steps lead
-astray; within this they gain the most: docs/PERFORMANCE.md."""
+"""Codebook cells that refinement may move a latent in total.  Longer moves cost bits where codebooks are overloaded or
+rounds add up: docs/PERFORMANCE.md."""
 _UNIT = _FURTHEST / 127
-"""Cells that corrections count in, so that each takes a byte."""
+"""Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """What analysis knows of a window and its margin."""
+    """The analysis of a window with its margin."""
 
     around: Box
     x: Tensor
@@ -46,16 +46,16 @@ class _View:
 
 
 class PictureAnalysis:
-    """One picture at one quality."""
+    """The latents of one picture at one quality."""
 
     def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, refine: bool):
         """``pixels`` (H, W, 3); ``step`` is the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._corrections: list[NDArray[np.int8]] = []
-        """What refinement adds to each level's latents, (D, H, W), for the whole picture; empty without."""
+        """What refinement adds to the latents of each level, (D, H, W), in ``_UNIT``; empty without refinement."""
         self._unrefined: set[Box] = set()
-        """Windows whose first correction is still to be found."""
+        """Windows whose first correction is not computed yet."""
         if refine and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
@@ -65,10 +65,10 @@ class PictureAnalysis:
         self._last: tuple[int, Box, Tensor] | None = None
 
     def latents(self, level: int, coarser: Sequence[Indices], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Scaled latents of a part of a level's grid, (D, rows, columns), in codebook cells.
+        """Return scaled latents of a part of a level's grid, (D, rows, columns), in codebook cells.
 
-        ``coarser`` holds the whole grids (G, H, W) of all coarser levels.  Parts of a large picture should be asked for
-        in raster order: what was computed for a window is kept until another one is needed.
+        ``coarser`` holds the whole grids (G, H, W) of all coarser levels.  Ask for the parts of a large picture in
+        raster order: the analysis of a window is kept only until another window is asked for.
         """
         stride = self._vqvae.config.levels[level].stride
         parts, top = [], rows.start
@@ -82,9 +82,9 @@ class PictureAnalysis:
         return torch.cat(parts, 1).cpu().numpy()
 
     def _latents_of(self, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
-        """Those of a window, (D, rows, columns)."""
+        """Return the latents of a window, (D, rows, columns)."""
         if self._last is None or self._last[:2] != (level, box):
-            view = self._look(box)
+            view = self._view_of(box)
             if box in self._unrefined:
                 better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
                 self._keep(better, view, box, self._corrections)
@@ -92,20 +92,20 @@ class PictureAnalysis:
             self._last = level, box, self._analyse(view, level, coarser)[0][:, *self._inside(view, box, level)]
         return self._last[2]
 
-    def learn(self, grids: Sequence[Indices]) -> None:
-        """Improve the latents after all levels were coded as ``grids`` (G, H, W) from those that there are now."""
+    def refine(self, grids: Sequence[Indices]) -> None:
+        """Refine the latents, given the indices (G, H, W) of each level that were coded from them."""
         if not self._corrections:
             return
-        learned = [known.copy() for known in self._corrections]
+        refined = [known.copy() for known in self._corrections]
         for box in self._windows():
-            view = self._look(box)
+            view = self._view_of(box)
             latents = [self._analyse(view, level, grids[:level]) for level in range(len(grids))]
             codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
-            self._keep(self._correct(view, latents, codewords), view, box, learned)
-        self._corrections, self._last = learned, None
+            self._keep(self._correct(view, latents, codewords), view, box, refined)
+        self._corrections, self._last = refined, None
 
     def _windows(self) -> Iterator[Box]:
-        """All windows, in raster order."""
+        """Yield all windows in raster order."""
         height, width = self._pixels.shape[:2]
         top = 0
         while top < height:
@@ -116,7 +116,7 @@ class PictureAnalysis:
             top = box.bottom
 
     def _window(self, top: int, left: int) -> Box:
-        """The window, without margin, that a pixel is in."""
+        """Return the window, without its margin, that holds a pixel."""
         height, width = self._pixels.shape[:2]
         if height * width <= WHOLE_PIXELS:
             return Box(0, 0, width, height)
@@ -124,14 +124,14 @@ class PictureAnalysis:
         return Box(left, top, min(WINDOW_WIDTH, width - left), min(WINDOW_HEIGHT, height - top))
 
     @torch.no_grad()
-    def _look(self, box: Box) -> _View:
-        """Analyse a window, unless it was the last one."""
+    def _view_of(self, box: Box) -> _View:
+        """Return the analysis of a window; the last one is kept."""
         height, width = self._pixels.shape[:2]
         margin = min(MARGIN, self._vqvae.analysis_reach)
         around = box.grown(margin, self._vqvae.config.stride, width, height)
         if self._view is None or self._view.around != around:
             if self._view is not None:
-                self._view = self._last = None  # before the next, so that memory holds one window
+                self._view = self._last = None  # freed first, so that memory holds one window
                 trim_heap()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
             with half(self._device):
@@ -140,7 +140,7 @@ class PictureAnalysis:
 
     @torch.no_grad()
     def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> Tensor:
-        """A level's latents in a view, with the corrections that are known so far: (1, D, H, W)."""
+        """Return the latents of a level in a view, with the corrections found so far: (1, D, H, W)."""
         message: Message | None = None
         with half(self._device):
             for i, grid in enumerate(coarser):
@@ -152,7 +152,7 @@ class PictureAnalysis:
         return latents
 
     def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:
-        """Add what was found in a view to the corrections of its window."""
+        """Add corrections that were found in a view to those of its window."""
         for level, (found, whole) in enumerate(zip(more, corrections, strict=True)):
             known = whole[:, *self._positions(box, level)]
             wanted = known + found[0][:, *self._inside(view, box, level)].cpu().numpy() / _UNIT
@@ -163,7 +163,7 @@ class PictureAnalysis:
         return corrections(self._vqvae, view.x, latents, codewords, self._quality, size)
 
     def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
-        """What the indices (G, H, W) of a level mean in a view: (1, D, H, W)."""
+        """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""
         part = np.ascontiguousarray(grid[:, *self._positions(view.around, level)])
         return self._vqvae.dequantize(level, torch.from_numpy(part)[None].long().to(self._device))
 
@@ -172,10 +172,10 @@ class PictureAnalysis:
         return box.positions(config.levels[level].stride, config.stride)
 
     def _inside(self, view: _View, box: Box, level: int) -> tuple[slice, slice]:
-        """Where a box's positions are among those of the view."""
+        """Return the rows and columns of a box within a view."""
         return self._positions(box.moved(view.around.left, view.around.top), level)
 
     def _to_tensor(self, pixels: Pixels) -> Tensor:
-        """(H, W, 3) -> (1, 3, H, W) in [0, 1], padded."""
+        """Convert (H, W, 3) to (1, 3, H, W) in [0, 1], padded."""
         x = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None].float() / 255
         return pad(x, self._vqvae.config.stride)

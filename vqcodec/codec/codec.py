@@ -1,6 +1,6 @@
-"""Image <-> bytes with one loaded model: the object that applications hold.
+"""The :class:`Codec`: encode and decode pictures with one loaded model.
 
-It reads pictures and streams, finds the model of each, and leaves the work to ``encoder.py`` and ``decoder.py``.
+It reads pictures and streams and finds the model of each; ``encoder.py`` and ``decoder.py`` do the work.
 """
 
 import copy
@@ -15,11 +15,10 @@ from PIL import Image
 
 from vqcodec import defaults, metrics
 from vqcodec.codec.decoder import Decoder
-from vqcodec.codec.encoder import Coded, Encoder, sections_beside
+from vqcodec.codec.encoder import Coded, Encoder, extra_sections
 from vqcodec.codec.rate_control import Goal, search
 from vqcodec.codec.results import Decoded, Encoded, Reached
 from vqcodec.codec.tiles import Box
-from vqcodec.coding.traversal import Indices
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import in_groups
 from vqcodec.config import quality_of, quality_step
@@ -45,21 +44,29 @@ StreamSource = bytes | AnyPath | BinaryIO
 
 
 class Codec:
-    """Encodes and decodes with one model, whose weights are loaded once.  Instances may be shared between threads.
+    """Encode and decode pictures with one model, whose weights are loaded once.  Safe to share between threads.
 
-    Decoding gives the same indices on every machine and pixels within one level; encoding gives the same bytes again on
-    the same machine.  Nothing that is set of torch around a call (autocast, inference mode, gradients, default dtype)
-    changes either.  Other thread counts, libraries or devices may make the encoder choose otherwise, and what it
-    writes then decodes to what it chose.
+    Decoding gives the same indices on every machine, and pixels that differ by at most one level.  Encoding gives the
+    same bytes again on the same machine; another number of threads, library or device may change the encoder's choice
+    of indices, and with it the bytes, which decode everywhere all the same.  The caller's torch settings (autocast,
+    inference mode, gradients, default dtype) change neither.
     """
 
     def __init__(
         self, model: str | None = None, *, model_path: str | os.PathLike[str] | None = None, device: str = "auto"
     ):
-        """``model`` is an id of :func:`vqcodec.models`; ``model_path`` names a weights file, which goes before it.
+        """Load the weights.
 
-        A model that is named this way is used for every stream; otherwise streams are decoded with the shipped model
-        that their header names.  ``device`` is ``auto``, ``cpu`` or ``cuda[:N]`` and concerns the transforms only.
+        Args:
+            model: id of a shipped model, see :func:`vqcodec.models`; by default the default model.
+            model_path: a weights file to use instead.
+            device: ``auto``, ``cpu`` or ``cuda[:N]``, for the transforms; the prior always runs on the CPU.
+
+        A model that is given here decodes every stream.  Without one, each stream is decoded with the shipped model
+        that its header names.
+
+        Raises:
+            UnknownModel, InvalidWeights, MissingFile, UnreadableFile, DeviceUnavailable.
         """
         self.device = find_device(device)
         self._chosen = model is not None or model_path is not None
@@ -70,6 +77,8 @@ class Codec:
                 vqvae = copy.deepcopy(vqvae).to(self.device)
         self._encoder = Encoder(self.model, vqvae, self.device)
         self._decoder = Decoder(self.model, vqvae, self.device)
+        self._other_decoders: dict[bytes, Decoder] = {}
+        """Decoders of other shipped models, by the hash that headers name them by."""
 
     def encode(
         self,
@@ -80,36 +89,43 @@ class Codec:
         max_pixels: int = defaults.MAX_PIXELS,
         options: ReadOptions = AS_IS,
     ) -> bytes:
-        """A picture (path, binary file, PIL image, or uint8 array (H, W) or (H, W, 3|4)) -> the bytes of a stream.
+        """Encode a picture and return the bytes of its stream.
 
         Args:
-            image: the picture.
+            image: a path, a binary file, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
             quality: 0 to 100, continuous; higher is better and larger.
-            effort: 0 to 3; higher is slower to encode and smaller.  Decoding is the same.
-            max_pixels: larger pictures are refused; 0 lifts the limit.
-            options: what is kept of alpha and metadata.
+            effort: 0 to 3; higher is slower to encode and smaller.  Decoding takes the same time.
+            max_pixels: refuse pictures with more pixels; 0 lifts the limit.
+            options: what to keep of alpha and metadata.
 
         Raises:
-            InvalidImage, ImageTooLarge, InvalidQuality, InvalidEffort.  Of what is lost a :class:`VqcWarning` tells.
+            MissingFile, UnreadableFile, InvalidImage, ImageTooLarge, InvalidQuality, InvalidEffort.
+
+        Warns:
+            VqcWarning: for each thing that cannot be kept, such as 16 bits per sample.
         """
         step = quality_step(quality)
         check_effort(effort)
         picture = read_picture(image, max_pixels, options)
         _warn(picture.remarks)
-        return self.encode_pictures([picture], [step], effort)[0]
+        return self._encode_pictures([picture], [step], effort)[0]
 
     def decode(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
     ) -> Image.Image:
-        """The bytes of a stream, or a path or binary file that holds them -> a PIL image.
+        """Decode a stream and return a PIL image of mode L, LA, RGB or RGBA.
 
-        Its mode is L, LA, RGB or RGBA; ``info`` has what the stream holds of ``icc_profile``, ``exif`` and ``xmp``.
-        With ``partial``, a damaged stream gives what its intact sections hold, and a :class:`VqcWarning` for each
-        defect: where the bottom is missing the picture is coarse, where the top is missing too it is grey.
+        ``image.info`` holds the stream's ``icc_profile``, ``exif`` and ``xmp``, as far as it has them.
+
+        Args:
+            data: the bytes of a stream, or a path or binary file that holds them.
+            max_pixels: refuse pictures with more pixels; 0 lifts the limit.
+            partial: decode what is intact of a damaged stream, with a :class:`VqcWarning` for each defect.  Without its
+                bottom level a part of the picture is coarse, without its top level, too, it is grey.
 
         Raises:
-            NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream, CorruptStream, MalformedStream,
-            UnknownModel, ModelMismatch, ImageTooLarge.
+            MissingFile, UnreadableFile, NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream,
+            CorruptStream, MalformedStream, UnknownModel, ModelMismatch, ImageTooLarge.
         """
         stream, decoder = self._open(data, max_pixels, partial)
         _warn(defects(stream))
@@ -124,13 +140,14 @@ class Codec:
         max_pixels: int = defaults.MAX_PIXELS,
         options: ReadOptions = AS_IS,
     ) -> Iterator[Encoded]:
-        """Like :meth:`encode` for many pictures, in their order; one that fails has its ``error`` and ends nothing.
+        """Encode many pictures like :meth:`encode`, and yield one result for each, in their order.
 
-        Pictures of similar size are coded together, and several groups at once in threads, which is faster and changes
-        no byte.  Only a few are held at a time, so ``images`` may be a generator of any length.
+        A picture that fails gives a result with its ``error``; the others are not affected.  Pictures of similar size
+        are coded together, and several groups at once in threads, which is faster and gives the same bytes.  Only a few
+        pictures are held at a time, so ``images`` may be a generator of any length.
 
         Raises:
-            InvalidQuality, InvalidEffort.
+            InvalidQuality, InvalidEffort: at once.
         """
         step = quality_step(quality)
         check_effort(effort)
@@ -142,7 +159,7 @@ class Codec:
             return picture.pixels.shape[:2]
 
         def work(pictures: Sequence[Picture]) -> list[bytes]:
-            return self.encode_pictures(pictures, [step] * len(pictures), effort)
+            return self._encode_pictures(pictures, [step] * len(pictures), effort)
 
         return (
             Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
@@ -152,30 +169,37 @@ class Codec:
     def decode_batch(
         self, streams: Iterable[StreamSource], *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
     ) -> Iterator[Decoded]:
-        """Like :meth:`decode` for many streams, in their order; one that fails has its ``error`` and ends nothing."""
+        """Decode many streams like :meth:`decode`, and yield one result for each, in their order.
 
-        def read(data: StreamSource) -> Stream:
-            return self._open(data, max_pixels, partial)[0]
+        A stream that fails gives a result with its ``error``; the others are not affected.
+        """
 
-        def size(stream: Stream) -> tuple[int, int]:
-            return stream.header.height, stream.header.width
+        def read(data: StreamSource) -> tuple[Stream, Decoder]:
+            return self._open(data, max_pixels, partial)
 
-        def work(streams: Sequence[Stream]) -> list[Image.Image]:
-            if len({stream.header.model_hash for stream in streams}) > 1:
-                return [self._for(stream)._decoder.decode([stream])[0] for stream in streams]
-            return self._for(streams[0])._decoder.decode(streams)
+        def size(opened: tuple[Stream, Decoder]) -> tuple[int, int]:
+            header = opened[0].header
+            return header.height, header.width
+
+        def work(opened: Sequence[tuple[Stream, Decoder]]) -> list[Image.Image]:
+            streams, decoders = zip(*opened, strict=True)
+            if len(set(decoders)) == 1:
+                return decoders[0].decode(streams)
+            return [decoder.decode([stream])[0] for stream, decoder in opened]
 
         return (
-            Decoded(o.index, o.result, o.error, defects(o.prepared) if o.prepared else (), o.seconds)
+            Decoded(o.index, o.result, o.error, defects(o.prepared[0]) if o.prepared else (), o.seconds)
             for o in in_groups(streams, read, size, work, threads.available())
         )
 
     def decode_strips(self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS) -> Iterator[Image.Image]:
-        """Like :meth:`decode`, some rows at a time: images of full width, from the top.
+        """Decode some rows at a time: yield images of full width, from the top.
 
-        For a picture that is too large to hold (``max_pixels=0`` where it is too large for :meth:`decode`, too).  All
-        indices are decoded first, 1.5 bytes for each pixel; metadata come with every strip.  Raises what
-        :meth:`decode` raises: at once what the stream's frame shows, with the first strip what lies in its sections.
+        For pictures that are too large to hold in memory; set ``max_pixels=0`` for those beyond its default.  All
+        indices are decoded first and take 1.5 bytes per pixel.  Every strip carries the metadata.
+
+        Raises:
+            what :meth:`decode` raises: at once where header and checksums show it, else with the first strip.
         """
         stream, decoder = self._open(data, max_pixels, partial=False)
         return decoder.strips(stream)
@@ -189,22 +213,22 @@ class Codec:
         max_pixels: int = defaults.MAX_PIXELS,
         options: ReadOptions = AS_IS,
     ) -> Reached:
-        """The picture at the quality that comes nearest to a size, a rate or a PSNR: within 2 % or 0.1 dB.
+        """Search the quality that comes nearest to a size, a rate or a PSNR, within 2 % or 0.1 dB.
 
-        The picture is read, and its alpha plane and metadata are coded, only once; at most 8 qualities are tried.
-        PSNR is that of the colours, before alpha.
+        At most 8 qualities are tried.  The picture is read once, and its alpha plane and metadata are coded once.  PSNR
+        is that of the colours, without alpha.
 
         Raises:
-            GoalOutOfReach, and what :meth:`encode` raises.
+            GoalOutOfReach, and what :meth:`encode` raises except InvalidQuality.
         """
         check_effort(effort)
         picture = read_picture(image, max_pixels, options)
-        beside = sections_beside(picture)
+        extras = extra_sections(picture)
         height, width = picture.pixels.shape[:2]
         streams: dict[int, bytes] = {}
 
         def measure(step: int) -> float:
-            (coded,) = self._encoder.encode([picture], [step], [beside], effort)
+            (coded,) = self._encoder.encode([picture], [step], [extras], effort)
             streams[step] = coded.data
             if goal.kind == "size":
                 return len(coded.data)
@@ -215,17 +239,10 @@ class Codec:
         found = search(goal, measure)
         return Reached(streams[found.step], quality_of(found.step), found.reached, found.trials, picture.remarks)
 
-    def encode_pictures(
-        self, pictures: Sequence[Picture], steps: Sequence[int], effort: int = defaults.EFFORT
-    ) -> list[bytes]:
-        """Pictures with their quality steps -> streams."""
-        beside = [sections_beside(picture) for picture in pictures]
-        return [coded.data for coded in self._encoder.encode(pictures, steps, beside, effort)]
-
     def decode_preview(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
     ) -> Image.Image:
-        """A coarse picture at full size, from the top grid alone; alpha and metadata as :meth:`decode` gives them.
+        """Decode a coarse picture at full size from the top grid alone; alpha and metadata as in :meth:`decode`.
 
         Raises what :meth:`decode` raises.
         """
@@ -236,9 +253,9 @@ class Codec:
     def decode_region(
         self, data: StreamSource, box: Box, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
     ) -> Image.Image:
-        """Only a rectangle: the crop of what :meth:`decode` gives, up to one level of rounding.
+        """Decode a rectangle: the crop of what :meth:`decode` gives, up to one level of rounding.
 
-        Of a large picture only the tiles that it needs are decoded.  ``max_pixels`` is about the rectangle.
+        Only the tiles that the rectangle depends on are decoded.  ``max_pixels`` limits the rectangle.
 
         Raises:
             InvalidRegion, and what :meth:`decode` raises.
@@ -247,79 +264,76 @@ class Codec:
         header = stream.header
         box.check_inside(header.width, header.height)
         check_size(box.width, box.height, max_pixels)
-        if header.layout.has_alpha:  # that plane is not tiled
+        if header.layout.has_alpha:  # the alpha plane is not tiled
             check_size(header.width, header.height, max_pixels)
         _warn(defects(stream))
         return decoder.region(stream, box)
 
-    def decode_streams(self, streams: Sequence[Stream], *, max_pixels: int = defaults.MAX_PIXELS) -> list[Image.Image]:
-        """Streams, all made with this codec's model, -> images."""
-        for stream in streams:
-            self._decoder.check(stream, max_pixels)
-        return self._decoder.decode(streams)
-
-    def decode_grids(self, streams: Sequence[Stream], *, max_pixels: int = defaults.MAX_PIXELS) -> list[list[Indices]]:
-        """Streams, all made with this codec's model, -> indices (G, H, W) of all levels."""
-        for stream in streams:
-            self._decoder.check(stream, max_pixels)
-        return self._decoder.grids(streams)
-
     def _decoded_colours(self, coded: Coded) -> Pixels:
-        """What decoding will give, without alpha: (H, W, 3)."""
-        pixels = self._decoder.painter.paint(coded.header, coded.grids)
+        """Return the colours (H, W, 3) that decoding will give."""
+        pixels = self._decoder.synthesis.pixels(coded.header, coded.grids)
         return np.asarray(to_pil(Picture(pixels, coded.header.layout.opaque)).convert("RGB"))
 
     def _open(self, data: StreamSource, max_pixels: int, partial: bool) -> tuple[Stream, Decoder]:
-        """A stream, checked, and who decodes it."""
+        """Read and check a stream, and find its decoder."""
         stream = read_stream(read_source(data), partial=partial)
-        decoder = self._for(stream)._decoder
+        decoder = self._decoder_of(stream.header)
         decoder.check(stream, max_pixels)
         return stream, decoder
 
-    def _for(self, stream: Stream) -> "Codec":
-        """The codec that decodes a stream: this one, or that of the shipped model which the stream names."""
-        if self._chosen or stream.header.model_hash == self.model.hash:
-            return self
-        return Codec(_model_of(stream.header), device=str(self.device))
+    def _decoder_of(self, header: Header) -> Decoder:
+        """Return the decoder of this codec's model, or of the shipped model that the header names."""
+        if self._chosen or header.model_hash == self.model.hash:
+            return self._decoder
+        if header.model_hash not in self._other_decoders:
+            self._other_decoders[header.model_hash] = Codec(_model_of(header), device=str(self.device))._decoder
+        return self._other_decoders[header.model_hash]
+
+    def _encode_pictures(
+        self, pictures: Sequence[Picture], steps: Sequence[int], effort: int = defaults.EFFORT
+    ) -> list[bytes]:
+        """Encode pictures that are read already, at their quality steps."""
+        extras = [extra_sections(picture) for picture in pictures]
+        return [coded.data for coded in self._encoder.encode(pictures, steps, extras, effort)]
 
 
 def defects(stream: Stream) -> tuple[Remark, ...]:
-    """What is missing of a damaged stream, for people."""
+    """Return what is missing of a damaged stream, as remarks for the user."""
     return tuple(Remark(f"incomplete: {error}") for error in stream.damage)
 
 
 def _warn(remarks: Sequence[Remark]) -> None:
-    """Tell the caller of a public method what is lost."""
+    """Warn the caller of a public method of what is lost."""
     for remark in remarks:
         if remark.loses:
             warnings.warn(remark.text, VqcWarning, stacklevel=3)
 
 
 def check_effort(effort: int) -> None:
-    """Raise :class:`InvalidEffort` unless the encoder knows it."""
+    """Raise :class:`InvalidEffort` unless ``effort`` is one of :data:`vqcodec.defaults.EFFORTS`."""
     try:
         known = operator.index(effort) in defaults.EFFORTS
     except TypeError:
         known = False
     if not known:
-        raise InvalidEffort(f"effort {effort!s} is not one of 0 to {max(defaults.EFFORTS)}")
+        raise InvalidEffort(f"effort must be an integer from 0 to {max(defaults.EFFORTS)}, not {effort!s}")
 
 
 def codec_of(stream: Stream) -> Codec:
-    """A codec on the CPU with the shipped model that made a stream.  Raises :class:`UnknownModel`."""
+    """Return a codec on the CPU with the shipped model that made a stream.  Raises :class:`UnknownModel`."""
     return Codec(_model_of(stream.header), device="cpu")
 
 
 def _model_of(header: Header) -> str:
-    """Id of the shipped model that made a stream."""
+    """Return the id of the shipped model that a header names.  Raises :class:`UnknownModel`."""
     name = registry.find_model(header.model_hash)
     if name is None:
-        raise UnknownModel(f"made with model {header.model_hash.hex()}, which is not known here")
+        raise UnknownModel(f"made with model {header.model_hash.hex()}, whose weights are not installed")
     return name
 
 
 def read_source(data: StreamSource) -> bytes:
-    """The bytes of a stream, wherever they are."""
+    """Read the bytes of a stream from bytes, a path or a binary file."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     if isinstance(data, str | os.PathLike):

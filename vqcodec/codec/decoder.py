@@ -1,22 +1,20 @@
-"""Streams -> pictures: entropy decoding level by level, then synthesis.  The way there is ``encoder.py``.
+"""Decode streams into pictures: entropy decoding level by level, then synthesis.  The inverse of ``encoder.py``.
 
-A walk through the prior's wavefronts serves all streams of a call, and all tiles of each, at once.
+All streams of a call, and all tiles of each, go through the prior's wavefronts together.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from PIL import Image
 
+from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
 from vqcodec.codec.tiles import Box, Tiling, cut
 from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.symbols import IndexDecoder, min_words
 from vqcodec.coding.traversal import Indices, WavefrontLayout, walk
-from vqcodec.concurrency.grouping import GROUP_PIXELS
-from vqcodec.concurrency.threads import available, concurrently
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil
 from vqcodec.model.vqvae import VQVAE
@@ -26,31 +24,18 @@ from vqcodec.stream.metadata import read_metadata
 from vqcodec.weights.registry import Model
 
 MAX_TILE_PIXELS = 1 << 22
-"""Larger tiles are refused: a tile is decoded at once, so this bounds memory, however large the picture may be."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Tiles of a level that go through the wavefronts together."""
-
-    payloads: list[bytes]
-    shapes: list[tuple[int, int]]
-    """Rows and columns of each tile's grid."""
-    coarse: list[Indices] | None
-    """The coarser level's tiles, (G', H / 2, W / 2)."""
-    steps: list[int]
-    """Of quality."""
+"""Larger tiles are refused.  A tile is decoded in one piece, so this bounds memory for pictures of any size."""
 
 
 class Decoder:
-    """A model's way from streams to pictures, with transforms on a device."""
+    """Decode streams of one model, whose transforms run on one device."""
 
     def __init__(self, model: Model, vqvae: VQVAE, device: torch.device):
         self._model = model
-        self.painter = PictureSynthesis(vqvae, device)
+        self.synthesis = PictureSynthesis(vqvae, device)
 
     def check(self, stream: Stream, max_pixels: int) -> None:
-        """That this model can decode a stream, before anything of the picture's size is allocated.
+        """Check that this model can decode a stream, before anything of the picture's size is allocated.
 
         Raises:
             ModelMismatch, ImageTooLarge, MalformedStream.
@@ -61,107 +46,103 @@ class Decoder:
         check_size(header.width, header.height, max_pixels)
         levels = {section.kind for section in stream.sections if section.kind.is_level}
         if len(levels) != len(config.levels) and not stream.damage:
-            raise MalformedStream(f"{len(levels)} levels, model {self._model.id} has {len(config.levels)}")
-        # Missing sections cost nothing, so that without this a few bytes would be a picture of any size.
+            raise MalformedStream(f"stream has {len(levels)} levels, model {self._model.id} has {len(config.levels)}")
+        # Missing sections cost nothing: without this check a few bytes could ask for a picture of any size.
         held = sum(len(section.payload) for section in stream.sections if section.kind.is_level)
         if stream.damage and held < WORD_BYTES * min_words(config.grid_shapes(header.height, header.width)[0]):
-            raise MalformedStream(f"{held} bytes of grids are too little of {header.width}x{header.height} pixels")
+            raise MalformedStream(f"too few grid bytes for a {header.width}x{header.height} picture: {held}")
         if 1 << header.tile_log2 < config.stride:
             raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
         width, height = (min(1 << header.tile_log2, edge) for edge in (header.width, header.height))
         if width * height > MAX_TILE_PIXELS:
-            raise ImageTooLarge(f"tiles of {width}x{height} pixels, this program decodes up to {MAX_TILE_PIXELS}")
+            raise ImageTooLarge(
+                f"tiles of {width}x{height} pixels are too large: the limit is {MAX_TILE_PIXELS} pixels"
+            )
 
     def decode(self, streams: Sequence[Stream]) -> list[Image.Image]:
-        """Streams -> images; they are taken to be checked.  One of which only the top is left becomes its preview."""
-        every = self.grids(streams)[::-1]  # what is painted is given up, a large picture's indices are large
-        return [_image(stream, self._paint(stream, every.pop()), _alpha(stream)) for stream in streams]
+        """Decode checked streams.  A damaged stream whose coarsest level alone is intact gives its preview."""
+        every = self.grids(streams)[::-1]  # popped below, so that the indices of finished pictures are freed
+        return [_image(stream, self._pixels(stream, every.pop()), _alpha(stream)) for stream in streams]
 
     def strips(self, stream: Stream) -> Iterator[Image.Image]:
-        """An undamaged stream -> images of full width, from the top."""
+        """Decode an undamaged stream into images of full width, from the top."""
         header = stream.header
         (grids,) = self.grids([stream])
         alpha = _alpha(stream)
         for top in range(0, header.height, WINDOW):
             box = Box(0, top, header.width, min(WINDOW, header.height - top))
-            pixels = self.painter.paint(header, grids, box)
+            pixels = self.synthesis.pixels(header, grids, box)
             yield _image(stream, pixels, None if alpha is None else alpha[box.top : box.bottom])
 
-    def _paint(self, stream: Stream, grids: Sequence[Indices]) -> Pixels:
+    def _pixels(self, stream: Stream, grids: Sequence[Indices]) -> Pixels:
+        """Return the colours (H, W, 3) of a stream."""
         finer = any(s.kind.is_level and s.kind is not SectionKind.LEVEL_0 for s in stream.sections)
         if stream.damage and not finer:
-            return self.painter.preview(stream.header, grids[0])
-        return self.painter.paint(stream.header, grids)
+            return self.synthesis.preview(stream.header, grids[0])
+        return self.synthesis.pixels(stream.header, grids)
 
     def preview(self, stream: Stream) -> Image.Image:
-        """The coarsest level alone -> a coarse image of full size."""
+        """Decode the coarsest level alone into a coarse image of full size."""
         (grids,) = self.grids([stream], levels=1)
-        return _image(stream, self.painter.preview(stream.header, grids[0]), _alpha(stream))
+        return _image(stream, self.synthesis.preview(stream.header, grids[0]), _alpha(stream))
 
     def region(self, stream: Stream, box: Box) -> Image.Image:
-        """Only the tiles that a rectangle needs -> its pixels."""
+        """Decode a rectangle, and of the stream only the tiles that it depends on."""
         header = stream.header
-        window = self.painter.window(header, box)
+        window = self.synthesis.window(header, box)
         part, inside = cut(stream, window)
         (grids,) = self.grids([part])
-        pixels = self.painter.paint(part.header, grids, box.moved(window.left - inside.left, window.top - inside.top))
+        pixels = self.synthesis.pixels(
+            part.header, grids, box.moved(window.left - inside.left, window.top - inside.top)
+        )
         alpha = _alpha(stream)
         if alpha is not None:
             alpha = alpha[box.top : box.bottom, box.left : box.right]
         return _image(stream, pixels, alpha)
 
     def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Indices]]:
-        """Streams -> indices (G, H, W) of all levels, or of the first ``levels``.
+        """Entropy-decode the indices (G, H, W) of all levels of each stream, or of the first ``levels``.
 
-        Where a tile of a damaged stream is missing, or the tile of a coarser level that it needs, indices are zero:
-        the codewords that add nothing.
+        Where a tile of a damaged stream, or the coarser tile that it depends on, is missing, indices are zero: the
+        codewords that add nothing.
         """
         headers = [stream.header for stream in streams]
-        result: list[list[Indices]] = [[] for _ in streams]
-        coarse: dict[int, Indices] = {}
+        grids: list[list[Indices]] = [[] for _ in streams]
+        coarse: dict[int, Indices] | None = None
         for level, config in enumerate(self._model.config.levels[:levels]):
-            tiling = Tiling.of_level(headers, self._model.config, level)
-            sections = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
-            payloads = {i: payload for i, payload in sections if payload is not None and (level == 0 or i in coarse)}
-            steps = tiling.repeat([header.quality for header in headers])
-            made = tiling.blank(config.groups)
-            tiles = tiling.views(made)
-            portions = tiling.portions(GROUP_PIXELS, payloads)
-            parts = (
-                _Part(
-                    [payloads[i] for i in some],
-                    [tiling.tile_shapes[i] for i in some],
-                    [coarse[i] for i in some] if level else None,
-                    [steps[i] for i in some],
-                )
-                for some in portions
+            every = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
+            payloads = {i: payload for i, payload in every if payload is not None and (coarse is None or i in coarse)}
+            decoded = code_level(
+                Tiling.of_level(headers, self._model.config, level),
+                config.groups,
+                [header.quality for header in headers],
+                coarse,
+                list(payloads),
+                payloads.__getitem__,
+                partial(self._decode_tiles, level),
             )
-            decoded = concurrently(partial(self._walk, level), parts, min(available(), len(portions)))
-            for some, found in zip(portions, decoded, strict=True):
-                for i, indices in zip(some, found, strict=True):
-                    tiles[i][:] = indices
-            for grids, grid in zip(result, made, strict=True):
-                grids.append(grid)
-            coarse = {i: tiles[i] for i in payloads}
-        return result
+            for known, grid in zip(grids, decoded.grids, strict=True):
+                known.append(grid)
+            coarse = decoded.tiles
+        return grids
 
-    def _walk(self, level: int, part: _Part) -> list[Indices]:
-        """The indices of each tile."""
+    def _decode_tiles(self, level: int, group: TileGroup[bytes]) -> tuple[list[Indices], list[None]]:
+        """Return the indices of each tile."""
         prior = self._model.priors[level]
-        reader = IndexDecoder(part.payloads, part.shapes)
-        found = walk(prior, WavefrontLayout(prior, part.shapes), part.coarse, part.steps, reader)
-        reader.finish()
-        return found
+        decoder = IndexDecoder(group.sources, group.shapes)
+        indices = walk(prior, WavefrontLayout(prior, group.shapes), group.coarse, group.steps, decoder)
+        decoder.finish()
+        return indices, []
 
 
 def _image(stream: Stream, pixels: Pixels, alpha: Pixels | None) -> Image.Image:
-    """Decoded pixels (H, W, 3) and alpha (H, W), with what else the stream holds."""
+    """Return decoded pixels (H, W, 3) and alpha (H, W) as an image with the stream's metadata."""
     layout = stream.header.layout
     return to_pil(Picture(pixels, layout.opaque if alpha is None else layout, alpha, read_metadata(stream.sections)))
 
 
 def _alpha(stream: Stream) -> Pixels | None:
-    """The alpha plane (H, W), if there is one."""
+    """Return the alpha plane (H, W), or None without one."""
     for section in stream.sections:
         if section.kind is SectionKind.ALPHA and stream.header.layout.has_alpha:
             return read_alpha(section.payload, stream.header.width, stream.header.height)

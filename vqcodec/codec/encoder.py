@@ -1,7 +1,7 @@
-"""Pictures -> streams: analysis, choice of indices and entropy coding, level by level.  The way back is ``decoder.py``.
+"""Encode pictures into streams: analysis, choice of indices, entropy coding, level by level.
 
-All pictures of a call, and all tiles of each, go through the prior's wavefronts together.  What one picture becomes
-does not depend on its company.
+All pictures of a call, and all tiles of each, go through the prior's wavefronts together.  The bytes of a picture do
+not depend on the other pictures of the call.  ``decoder.py`` is the inverse.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from vqcodec.codec.analysis import PictureAnalysis
+from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.symbols import IndexEncoder, RateDistortionSelector
 from vqcodec.coding.traversal import Indices, WavefrontLayout, walk
-from vqcodec.concurrency.grouping import GROUP_PIXELS
-from vqcodec.concurrency.threads import available, concurrently
 from vqcodec.images.reading import Picture
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
@@ -27,34 +26,24 @@ from vqcodec.stream.metadata import write_metadata
 from vqcodec.weights.registry import Model
 
 TILE_LOG2 = 10
-"""Tiles of 1024 pixels: pictures up to that size are one tile and pay nothing."""
+"""Tiles have edges of 1024 pixels; a picture up to that size is one tile, without overhead."""
 _ROUNDS = (0, 0, 1, 3)
-"""How often each effort looks at what was coded and does better."""
+"""How often each effort codes the picture again with latents refined at the indices of the last time."""
+
+Latents = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A stream and the indices (G, H, W) per level that it holds."""
+    """A stream, and the indices (G, H, W) of each level in it."""
 
     header: Header
     data: bytes
     grids: list[Indices]
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Tiles of a level that go through the wavefronts together."""
-
-    latents: list[NDArray[np.float32]]
-    """Of each tile, (D, H, W), in cells."""
-    coarse: list[Indices] | None
-    """The coarser level's tiles, (G', H / 2, W / 2)."""
-    steps: list[int]
-    """Of quality."""
-
-
 class Encoder:
-    """A model's way from pictures to streams, with transforms on a device."""
+    """Encode pictures with one model, whose transforms run on one device."""
 
     def __init__(self, model: Model, vqvae: VQVAE, device: torch.device):
         self._model, self._vqvae, self._device = model, vqvae, device
@@ -62,75 +51,78 @@ class Encoder:
 
     @isolated_torch_state()
     def encode(
-        self, pictures: Sequence[Picture], steps: Sequence[int], beside: Sequence[list[Section]], effort: int
+        self, pictures: Sequence[Picture], steps: Sequence[int], extras: Sequence[list[Section]], effort: int
     ) -> list[Coded]:
-        """Pictures with their quality steps, and the sections that follow the levels, -> streams.
+        """Encode pictures at their quality steps; ``extras`` holds the sections that follow each picture's levels.
 
-        ``effort`` 0 takes the latents as the analysis gives them, 1 refines them once, 2 and 3 code them and refine
-        them again, once and three times.  A model that chooses codewords by distance alone knows effort 0 only.
+        Effort 0 takes the latents as the analysis gives them, 1 refines them once; 2 and 3 refine them at the coded
+        indices and code again, once and three times.  A model that chooses the nearest codeword always uses effort 0.
         """
         headers = [
             Header(self._model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
             for p, step in zip(pictures, steps, strict=True)
         ]
-        subjects = [
+        analyses = [
             PictureAnalysis(self._vqvae, self._device, picture.pixels, step, refine=effort > 0)
             for picture, step in zip(pictures, steps, strict=True)
         ]
-        grids, sections = self._code(headers, subjects)
+        grids, sections = self._code(headers, analyses)
         for _ in range(_ROUNDS[effort] if self._vqvae.config.entropy_constrained else 0):
-            for subject, known in zip(subjects, grids, strict=True):
-                subject.learn(known)
-            grids, sections = self._code(headers, subjects)
+            for analysis, known in zip(analyses, grids, strict=True):
+                analysis.refine(known)
+            grids, sections = self._code(headers, analyses)
         return [
             Coded(header, write_stream(header, levels + others), known)
-            for header, levels, others, known in zip(headers, sections, beside, grids, strict=True)
+            for header, levels, others, known in zip(headers, sections, extras, grids, strict=True)
         ]
 
     def _code(
-        self, headers: Sequence[Header], subjects: Sequence[PictureAnalysis]
+        self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis]
     ) -> tuple[list[list[Indices]], list[list[Section]]]:
-        """Choose indices and code them: for each picture the grids of its levels, and their sections."""
-        sections: list[list[Section]] = [[] for _ in headers]
+        """Choose and code indices: return, for each picture, the grids of its levels and their sections."""
         grids: list[list[Indices]] = [[] for _ in headers]
-        coarse: list[Indices] | None = None
+        sections: list[list[Section]] = [[] for _ in headers]
+        coarse: dict[int, Indices] | None = None
         for level, config in enumerate(self._model.config.levels):
             tiling = Tiling.of_level(headers, self._model.config, level)
-            owners, steps = tiling.repeat(range(len(headers))), tiling.repeat([h.quality for h in headers])
-            made = tiling.blank(config.groups)
-            tiles = tiling.views(made)
-            payloads: list[bytes] = []
-            portions = tiling.portions(GROUP_PIXELS)
-            parts = (
-                _Part(
-                    [subjects[owners[i]].latents(level, grids[owners[i]], *tiling.windows[i]) for i in some],
-                    [coarse[i] for i in some] if coarse else None,
-                    [steps[i] for i in some],
-                )
-                for some in portions
+            coded = code_level(
+                tiling,
+                config.groups,
+                [header.quality for header in headers],
+                coarse,
+                range(len(tiling.tile_shapes)),
+                partial(self._latents, level, tiling, analyses, grids),
+                partial(self._encode_tiles, level),
             )
-            coded = concurrently(partial(self._walk, level), parts, min(available(), len(portions)))
-            for some, (chosen, words) in zip(portions, coded, strict=True):
-                for i, indices in zip(some, chosen, strict=True):
-                    tiles[i][:] = indices
-                payloads += words
-            for own, theirs in zip(sections, tiling.group(payloads), strict=True):
-                own += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(theirs)]
-            for known, grid in zip(grids, made, strict=True):
+            for known, grid in zip(grids, coded.grids, strict=True):
                 known.append(grid)
-            coarse = tiles
+            for own, payloads in zip(sections, tiling.group(coded.results), strict=True):
+                own += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(payloads)]
+            coarse = coded.tiles
         return grids, sections
 
-    def _walk(self, level: int, part: _Part) -> tuple[list[Indices], list[bytes]]:
-        """The indices and the payload of each tile."""
+    def _latents(
+        self,
+        level: int,
+        tiling: Tiling,
+        analyses: Sequence[PictureAnalysis],
+        grids: Sequence[Sequence[Indices]],
+        tile: int,
+    ) -> Latents:
+        """Return the latents (D, H, W) of a tile, given all coarser grids of each picture."""
+        owner = tiling.owners[tile]
+        return analyses[owner].latents(level, grids[owner], *tiling.windows[tile])
+
+    def _encode_tiles(self, level: int, group: TileGroup[Latents]) -> tuple[list[Indices], list[bytes]]:
+        """Return the indices and the payload of each tile."""
         prior = self._model.priors[level]
-        canvas = WavefrontLayout(prior, [z.shape[1:] for z in part.latents])
-        writer = IndexEncoder(canvas.shapes, RateDistortionSelector(canvas, part.latents, self._codebooks[level]))
-        chosen = walk(prior, canvas, part.coarse, part.steps, writer)
-        return chosen, writer.to_bytes()
+        layout = WavefrontLayout(prior, group.shapes)
+        encoder = IndexEncoder(group.shapes, RateDistortionSelector(layout, group.sources, self._codebooks[level]))
+        indices = walk(prior, layout, group.coarse, group.steps, encoder)
+        return indices, encoder.to_bytes()
 
 
-def sections_beside(picture: Picture) -> list[Section]:
-    """What follows the levels in a picture's stream: its alpha plane and metadata."""
+def extra_sections(picture: Picture) -> list[Section]:
+    """Return the sections that follow the levels in a picture's stream: its alpha plane and metadata."""
     alpha = [] if picture.alpha is None else [Section(SectionKind.ALPHA, 0, write_alpha(picture.alpha))]
     return alpha + write_metadata(picture.metadata)

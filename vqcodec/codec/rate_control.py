@@ -1,4 +1,4 @@
-"""A goal for size or quality -> the quality step that meets it.  A search over numbers; it knows no pictures."""
+"""Search the quality step that meets a goal for size or PSNR.  The caller supplies the measurement of a step."""
 
 import math
 from collections.abc import Callable
@@ -11,29 +11,29 @@ from vqcodec.errors import GoalOutOfReach, InvalidQuality
 MAX_TRIALS = 8
 _LAST = QUALITY_STEPS - 1
 _USUAL_RISE = 0.6
-"""Tolerances that a step is worth where nothing is known yet: about 1.2 % of size, 0.06 dB."""
+"""First guess of how many tolerances a step changes the measure by: about 1.2 % of size, 0.06 dB."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a stream is to reach: bits per pixel, bytes, or PSNR in dB."""
+    """A target for a stream: bits per pixel, bytes, or PSNR in dB.  Raises :class:`InvalidQuality`."""
 
     kind: Literal["bpp", "size", "psnr"]
     value: float
 
     def __post_init__(self) -> None:
         if self.kind not in ("bpp", "size", "psnr") or not math.isfinite(self.value):
-            raise InvalidQuality(f"no goal is called {self.kind!r} with a value of {self.value}")
+            raise InvalidQuality(f"goal must be a finite 'bpp', 'size' or 'psnr', not {self.kind!r} {self.value}")
 
     def __str__(self) -> str:
-        return self.say(self.value)
+        return self.format(self.value)
 
-    def say(self, value: float) -> str:
-        """A value of this kind, for people."""
+    def format(self, value: float) -> str:
+        """Format a value of this kind with its unit."""
         return {"bpp": f"{value:.3f} bpp", "size": f"{value:.0f} bytes", "psnr": f"{value:.2f} dB"}[self.kind]
 
     def miss(self, reached: float) -> float:
-        """How far off, in tolerances: 2 % of a size, 0.1 dB of PSNR.  Negative if too small or too bad."""
+        """Return the distance to the goal in tolerances (2 % of a size, 0.1 dB of PSNR); negative below the goal."""
         if self.kind == "psnr":
             return (reached - self.value) / 0.1
         return math.log(reached / self.value) / math.log(1.02) if self.value > 0 else math.inf
@@ -49,12 +49,13 @@ class Found:
 
 
 def search(goal: Goal, measure: Callable[[int], float]) -> Found:
-    """The step whose measure is nearest to the goal, after at most :data:`MAX_TRIALS` measurements.
+    """Return the step whose measure is nearest to the goal, after at most :data:`MAX_TRIALS` measurements.
 
-    ``measure`` should rise with the step.  Where it does so in leaps, the nearest may still miss the goal.
+    ``measure`` should rise with the step.  Where a single step changes it by more than two tolerances, the result may
+    miss the goal.
 
     Raises:
-        GoalOutOfReach: if even the first or the last step misses it.
+        GoalOutOfReach: if even the lowest or the highest step misses it.
     """
     values: dict[int, float] = {}
     misses: dict[int, float] = {}
@@ -70,12 +71,12 @@ def search(goal: Goal, measure: Callable[[int], float]) -> Found:
     too_little = all(miss < 0 for miss in misses.values())
     if abs(misses[best]) > 1 and ((too_much and 0 in misses) or (too_little and _LAST in misses)):
         best = best if math.isfinite(misses[best]) else 0
-        raise GoalOutOfReach(f"{goal} are out of reach: quality {100 * best // _LAST} gives {goal.say(values[best])}")
+        raise GoalOutOfReach(f"cannot reach {goal}: quality {100 * best // _LAST} gives {goal.format(values[best])}")
     return Found(best, values[best], len(values))
 
 
 def _next(misses: dict[int, float]) -> int | None:
-    """Between the nearest steps on either side of the goal, or beyond the last on one side; None if there is none."""
+    """Return a step between the nearest ones on both sides of the goal, or beyond the only side, if any is left."""
     low = max((s for s in misses if misses[s] < 0), default=None)
     high = min((s for s in misses if misses[s] > 0), default=None)
     if low is None or high is None:
@@ -86,7 +87,7 @@ def _next(misses: dict[int, float]) -> int | None:
         rise = _USUAL_RISE if other is None else (misses[edge] - misses[other]) / (edge - other)
         if not 0 < rise < math.inf:
             rise = _USUAL_RISE
-        reach = math.ceil(min(1.2 * abs(misses[edge]) / rise, QUALITY_STEPS))  # a little further, to have both sides
+        reach = math.ceil(min(1.2 * abs(misses[edge]) / rise, QUALITY_STEPS))  # a little further, to bracket the goal
         return min(edge + reach, end) if end else max(edge - reach, end)
     if high - low <= 1:
         return None

@@ -1,4 +1,4 @@
-"""What the codec's operations return beyond bytes and images: plain frozen data."""
+"""Results of the codec's operations, as frozen dataclasses."""
 
 from dataclasses import dataclass
 
@@ -9,64 +9,64 @@ from vqcodec.images.modes import Remark
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What a file says of itself without being decoded."""
+    """The contents of a stream, without decoding it: what :func:`vqcodec.info` returns."""
 
     version: int
-    """Of the format."""
+    """Version of the format."""
     model: str | None
-    """Id of the model, None if it is not known here."""
+    """Id of the model; None if its weights are not installed."""
     model_hash: str
-    """The beginning of the SHA-256 of its weights file, in hexadecimal."""
+    """First bytes of the SHA-256 of the weights file, in hexadecimal."""
     width: int
     height: int
     layout: str
-    """What the pixels are: ``grey``, ``grey alpha``, ``rgb`` or ``rgba``."""
+    """Planes of the picture: ``grey``, ``grey alpha``, ``rgb`` or ``rgba``."""
     quality: float
     """0 to 100."""
     tile: int
-    """Pixels along each side of a tile."""
+    """Edge of a tile in pixels."""
     grids: list[list[int]]
-    """``[rows, columns]`` per level; empty without the model."""
+    """``[rows, columns]`` of each level; empty if the model is not installed."""
     sections: list[dict[str, int | str]]
-    """``name``, ``tile``, and the payload's ``bytes`` and ``bits`` of each, in the order of the file."""
+    """``name``, ``tile``, and ``bytes`` and ``bits`` of the payload of each section, in the order of the file."""
     bytes: int
-    """Of the whole file."""
+    """Size of the whole file."""
     bpp: float
-    """Bits of the whole file for each pixel."""
+    """Bits of the whole file per pixel."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One of the results of :meth:`vqcodec.Codec.encode_batch`: ``data``, or ``error``."""
+    """One result of :meth:`vqcodec.Codec.encode_batch`: the bytes of a stream as ``data``, or an ``error``."""
 
     index: int
     data: bytes | None = None
     error: Exception | None = None
     remarks: tuple[Remark, ...] = ()
     seconds: float = 0.0
-    """Its share of the time."""
+    """Share of the time of its group."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One of the results of :meth:`vqcodec.Codec.decode_batch`: ``image``, or ``error``."""
+    """One result of :meth:`vqcodec.Codec.decode_batch`: an ``image``, or an ``error``."""
 
     index: int
     image: Image.Image | None = None
     error: Exception | None = None
     remarks: tuple[Remark, ...] = ()
-    """What is missing of a damaged picture."""
+    """Defects of a damaged picture."""
     seconds: float = 0.0
-    """Its share of the time."""
+    """Share of the time of its group."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What :meth:`vqcodec.Codec.encode_to_goal` found."""
+    """Result of :meth:`vqcodec.Codec.encode_to_goal`."""
 
     data: bytes
     quality: float
     value: float
-    """Of the kind that the goal is of."""
+    """Reached value, in the unit of the goal: bpp, bytes or dB."""
     trials: int
     remarks: tuple[Remark, ...] = ()

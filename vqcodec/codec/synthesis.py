@@ -1,7 +1,7 @@
-"""Indices -> pixels: all of a picture, a rectangle of it, or a preview.
+"""Compute pixels from indices: all of a picture, a rectangle of it, or a preview.  The inverse of ``analysis.py``.
 
-The synthesis is a function of finite reach, so a rectangle needs the indices around it and no others, and a picture of
-any size can be painted window by window.  The way there is ``analysis.py``.
+The synthesis has a finite receptive field, so a rectangle depends only on the indices around it, and a picture of any
+size is computed window by window in constant memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,39 +20,39 @@ from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import Header
 
 WINDOW = 1024
-"""Pixels along each side that are painted at once, so that memory does not grow with the picture."""
+"""Edge, in pixels, of what is computed at once."""
 
 
 class PictureSynthesis:
-    """A model's synthesis on a device."""
+    """The synthesis of one model, on one device."""
 
     def __init__(self, vqvae: VQVAE, device: torch.device):
         self._vqvae, self._device = vqvae, device
         self._stride = vqvae.config.stride
         self._reach = vqvae.reach
 
-    def paint(self, header: Header, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
-        """A picture's indices (G, H, W) per level -> its pixels (H, W, 3), or those in a box."""
+    def pixels(self, header: Header, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
+        """Compute the pixels (H, W, 3) of a picture, or of a box in it, from the indices (G, H, W) of each level."""
         box = box or Box(0, 0, header.width, header.height)
-        return _window_by_window(box, lambda part: self._paint_at_once(header, grids, part))
+        return _window_by_window(box, lambda part: self._pixels_at_once(header, grids, part))
 
     def window(self, header: Header, box: Box) -> Box:
-        """What must be known of a picture to paint a box: the box and what its pixels depend on."""
+        """Return the rectangle that the pixels of a box depend on, box included."""
         return box.grown(self._reach, self._stride, header.width, header.height)
 
     def preview(self, header: Header, top: Indices) -> Pixels:
-        """A picture's coarsest indices (G, H, W) -> coarse pixels (H, W, 3)."""
+        """Compute coarse pixels (H, W, 3) from the coarsest indices (G, H, W) alone."""
         if len(self._vqvae.config.levels) == 1:
-            return self.paint(header, [top])
+            return self.pixels(header, [top])
         box = Box(0, 0, header.width, header.height)
         return _window_by_window(box, lambda part: self._preview_at_once(header, top, part))
 
     def quality(self, step: int) -> Tensor:
-        """A quality step as the networks take it: (1,)."""
+        """Return a quality step as the networks take it: a position among the knots, (1,)."""
         return torch.tensor([self._vqvae.config.knot_positions(step)], dtype=torch.float32, device=self._device)
 
     def to_indices(self, grid: Indices) -> Tensor:
-        """(G, H, W) -> (1, G, H, W) int64 on the device."""
+        """Convert (G, H, W) to (1, G, H, W) int64 on the device."""
         return torch.from_numpy(grid)[None].long().to(self._device)
 
     @isolated_torch_state()
@@ -62,7 +62,7 @@ class PictureSynthesis:
         return _to_pixels(x)[: box.height, : box.width]
 
     @isolated_torch_state()
-    def _paint_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
+    def _pixels_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
         window = self.window(header, box)
         parts = []
         for level, grid in zip(self._vqvae.config.levels, grids, strict=True):
@@ -73,20 +73,20 @@ class PictureSynthesis:
         return pixels[inside.top : inside.bottom, inside.left : inside.right]
 
 
-def _window_by_window(box: Box, paint: Callable[[Box], Pixels]) -> Pixels:
-    """The pixels (H, W, 3) of a box, made of those that ``paint`` gives for the windows in it."""
+def _window_by_window(box: Box, compute: Callable[[Box], Pixels]) -> Pixels:
+    """Return the pixels (H, W, 3) of a box, computed one window at a time."""
     if max(box.width, box.height) <= WINDOW:
-        return paint(box)
+        return compute(box)
     pixels = np.empty((box.height, box.width, 3), np.uint8)
     for top in range(box.top, box.bottom, WINDOW):
         for left in range(box.left, box.right, WINDOW):
             part = Box(left, top, min(WINDOW, box.right - left), min(WINDOW, box.bottom - top))
             at = part.moved(box.left, box.top)
-            pixels[at.top : at.bottom, at.left : at.right] = paint(part)
+            pixels[at.top : at.bottom, at.left : at.right] = compute(part)
             trim_heap()
     return pixels
 
 
 def _to_pixels(x: Tensor) -> Pixels:
-    """(1, 3, H, W), in [0, 1] or a little beyond -> (H, W, 3) uint8."""
+    """Convert (1, 3, H, W) in about [0, 1] to (H, W, 3) uint8."""
     return x[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()

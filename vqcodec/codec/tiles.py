@@ -1,4 +1,4 @@
-"""Pictures -> tiles: which part of each level's grid is coded on its own, and which tiles a rectangle needs.
+"""Divide pictures into tiles, which are entropy-coded independently, and find the tiles that a rectangle depends on.
 
 Transforms see whole pictures; only the entropy coding is tiled.  Tiles are numbered in raster order.
 """
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of pixels."""
+    """A rectangle of pixels: its left and top edges, width and height."""
 
     left: int
     top: int
@@ -33,45 +33,45 @@ class Box:
 
     @property
     def right(self) -> int:
-        """The first column beyond it."""
+        """The first column to the right of it."""
         return self.left + self.width
 
     @property
     def bottom(self) -> int:
-        """The first row beyond it."""
+        """The first row below it."""
         return self.top + self.height
 
     def check_inside(self, width: int, height: int) -> None:
         """Raise :class:`InvalidRegion` if it is empty or not inside a picture of that size."""
         if self.width < 1 or self.height < 1 or min(self.left, self.top) < 0:
-            raise InvalidRegion(f"region {self} is empty or begins outside of the picture")
+            raise InvalidRegion(f"region {self} is empty or starts outside the picture")
         if self.right > width or self.bottom > height:
-            raise InvalidRegion(f"region {self} reaches beyond the picture of {width}x{height}")
+            raise InvalidRegion(f"region {self} does not fit into the {width}x{height} picture")
 
     def grown(self, margin: int, unit: int, width: int, height: int) -> "Box":
-        """With a margin on each side, edges at multiples of ``unit``, inside a picture of that size."""
+        """Return the box with a margin on each side, aligned to ``unit`` and cut at the borders of the picture."""
         left, top = (max(0, (edge - margin) // unit * unit) for edge in (self.left, self.top))
         right = min(width, -(-(self.right + margin) // unit) * unit)
         bottom = min(height, -(-(self.bottom + margin) // unit) * unit)
         return Box(left, top, right - left, bottom - top)
 
     def moved(self, left: int, top: int) -> "Box":
-        """The same rectangle, counted from another origin."""
+        """Return the same rectangle in coordinates with another origin."""
         return replace(self, left=self.left - left, top=self.top - top)
 
     def positions(self, stride: int, unit: int) -> tuple[slice, slice]:
-        """Rows and columns of a grid that lie on it, ``stride`` pixels each; its far edges count up to whole ``unit``s.
+        """Return the rows and columns of a grid with ``stride`` pixels per position that lie in the box.
 
-        ``unit`` is the coarsest stride, which pictures are padded to: only a picture's own edges are not multiples.
+        Right and bottom edges are rounded up to multiples of ``unit``, the coarsest stride: pictures are padded to it.
         """
         bottom, right = (-(-edge // unit) * unit for edge in (self.bottom, self.right))
         return slice(self.top // stride, bottom // stride), slice(self.left // stride, right // stride)
 
 
 def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
-    """A stream of only those tiles that the box touches, and the box as it lies in that stream's picture.
+    """Return a stream of only those tiles that the box touches, and the box in the coordinates of that picture.
 
-    Tiles are coded on their own, so they are a whole picture without the others.  An alpha plane is left out.
+    Tiles are coded independently, so some of them form a complete stream.  The alpha plane is left out.
     """
     header = stream.header
     edge = 1 << header.tile_log2
@@ -93,16 +93,21 @@ class Tiling:
     """The tiles of one level of a batch of pictures, as one list: all tiles of the first picture, then the next."""
 
     def __init__(self, headers: Sequence[Header], stride: int, shapes: Sequence[tuple[int, int]]):
-        """``shapes`` holds ``(rows, columns)`` of each picture's grid, ``stride`` the level's pixels per position."""
+        """``stride`` is the level's pixels per position, ``shapes`` the ``(rows, columns)`` of each picture's grid."""
         self._shapes, self._stride = shapes, stride
         self._edges = [max(1, (1 << header.tile_log2) // stride) for header in headers]
         self._counts = [tile_grid(header) for header in headers]
 
     @classmethod
     def of_level(cls, headers: Sequence[Header], config: ModelConfig, level: int) -> "Tiling":
-        """The tiles of a model's level."""
+        """Return the tiles of one level of a model."""
         shapes = [config.grid_shapes(header.height, header.width)[level] for header in headers]
         return cls(headers, config.levels[level].stride, shapes)
+
+    @cached_property
+    def owners(self) -> list[int]:
+        """The number of the picture that each tile belongs to."""
+        return self.repeat(range(len(self._counts)))
 
     @cached_property
     def windows(self) -> list[tuple[slice, slice]]:
@@ -119,7 +124,7 @@ class Tiling:
         return [(y.stop - y.start, x.stop - x.start) for y, x in self.windows]
 
     def portions(self, pixels: int, among: Iterable[int] | None = None) -> list[list[int]]:
-        """The tiles, or some ``among`` them, in portions of at most so many pixels or of a single tile."""
+        """Split the tiles, or those in ``among``, into portions of at most so many pixels, or of a single tile."""
         portions: list[list[int]] = []
         held = 0
         for i in range(len(self.tile_shapes)) if among is None else among:
@@ -132,7 +137,7 @@ class Tiling:
         return portions
 
     def repeat(self, per_picture: Sequence[T]) -> list[T]:
-        """One value for each picture -> one for each tile."""
+        """Repeat one value per picture for each of its tiles."""
         return [
             value
             for value, (rows, columns) in zip(per_picture, self._counts, strict=True)
@@ -140,15 +145,15 @@ class Tiling:
         ]
 
     def group(self, per_tile: Sequence[T]) -> list[list[T]]:
-        """One value for each tile -> a list for each picture."""
+        """Group one value per tile into a list per picture."""
         left = iter(per_tile)
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
     def blank(self, groups: int) -> list[NDArray[np.int16]]:
-        """Indices (G, H, W) of every picture, all zero."""
+        """Return indices (G, H, W) for every picture, all zero."""
         return [np.zeros((groups, *shape), np.int16) for shape in self._shapes]
 
     def views(self, grids: Sequence[NDArray[np.int16]]) -> list[NDArray[np.int16]]:
-        """Every tile's part of its picture's grid (G, H, W), to be read or written."""
+        """Return a view of every tile's part of its picture's grid (G, H, W)."""
         owners = self.repeat(grids)
         return [grid[:, rows, columns] for grid, (rows, columns) in zip(owners, self.windows, strict=True)]
