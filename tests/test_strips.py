@@ -15,7 +15,7 @@ from vqcodec.codec import decoder
 from vqcodec.errors import CorruptStream, VqcWarning
 from vqcodec.images import metadata
 from vqcodec.images.formats import image_bytes
-from vqcodec.images.strips import joins, write_strips
+from vqcodec.images.strips import can_join, write_strips
 from vqcodec.stream.metadata import Metadata
 
 INFO = Metadata(icc=b"profile", exif=b"II*\0data", xmp=b"<x/>")
@@ -55,10 +55,12 @@ def test_ppm_is_the_same_file(mode):
 
 
 def test_what_ppm_does_not_hold():
-    assert joins("PNG", True) and joins("PPM", False) and not joins("PPM", True) and not joins("JPEG", False)
+    assert (
+        can_join("PNG", True) and can_join("PPM", False) and not can_join("PPM", True) and not can_join("JPEG", False)
+    )
     image = picture("RGB")
     metadata.attach(image, INFO)
-    with pytest.warns(VqcWarning, match="PPM holds no ICC profile, EXIF data, XMP data"):
+    with pytest.warns(VqcWarning, match="PPM cannot hold the ICC profile, EXIF data, XMP data"):
         write_strips(io.BytesIO(), "PPM", image.size, [image])
 
 
@@ -96,7 +98,7 @@ def test_large_pictures_are_written_in_strips(large, tiny_codec, tiny_weights, m
 def test_other_formats_are_written_whole(large, tiny_weights, monkeypatch):
     monkeypatch.setattr(tasks, "write_strips", None)
     (result, _) = run(large, tiny_weights, "ppm")  # which holds no alpha
-    assert not result.error and result.remarks[0].text == "PPM holds no alpha: the picture is put on white"
+    assert not result.error and result.remarks[0].text == "PPM cannot hold alpha: the picture is composited over white"
 
 
 def test_a_file_called_like_standard_input(large, monkeypatch):

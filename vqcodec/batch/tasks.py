@@ -23,7 +23,7 @@ from vqcodec.errors import VqcWarning
 from vqcodec.images import formats
 from vqcodec.images.modes import Remark
 from vqcodec.images.reading import AS_IS, ReadOptions
-from vqcodec.images.strips import STRIPS_ABOVE, joins, write_strips
+from vqcodec.images.strips import STRIPS_ABOVE, can_join, write_strips
 from vqcodec.stream import container
 
 
@@ -152,7 +152,7 @@ class DecodeTask:
                 header, _ = container.read_header(file.read(container.MAX_HEADER_BYTES))
         except Exception:  # decoding will say what it is
             return False
-        return header.width * header.height > STRIPS_ABOVE and joins(self.format, header.layout.has_alpha)
+        return header.width * header.height > STRIPS_ABOVE and can_join(self.format, header.layout.has_alpha)
 
     def _run_in_strips(self, codec: Any, job: Job) -> FileResult:
         start = time.perf_counter()

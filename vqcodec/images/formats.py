@@ -11,22 +11,22 @@ from vqcodec.files import AnyPath, write_atomically
 from vqcodec.images import metadata
 
 _OURS = "VQC"
-"""The name of our own format where the plugin has told Pillow of it: neither a picture to encode nor to decode to."""
+"""The plugin's own format: no input of encoding and no output of decoding."""
 
 
 _NOT_PICTURES = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF", _OURS})
-"""Formats that Pillow recognises only to hand them on."""
+"""Formats that Pillow recognises but cannot decode by itself, and our own."""
 
 
 _ICONS = frozenset({"ICO", "ICNS"})
-"""Formats whose writers make pictures of other sizes."""
+"""Formats whose writers change the size of the picture."""
 
 
 _WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA"})
 
 
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    # Pillow's 75 would add more loss than our stream did
+    # Pillow's default quality of 75 would lose more than the stream did
     **{format: {"quality": 95, "subsampling": 0} for format in ("JPEG", "MPO", "PDF")},
     "AVIF": {"quality": 95, "subsampling": "4:4:4"},
     "WEBP": {"lossless": True},
@@ -43,7 +43,7 @@ def picture_format(name: str) -> str:
 
 
 def suffix_for(name: str) -> str:
-    """What to call files of the format that a suffix or a name means: that suffix, or else its usual one.
+    """Return the suffix for files of a format, given a suffix or a name: the given suffix if it is one.
 
     Raises :class:`UnknownFormat`.
     """
@@ -53,40 +53,41 @@ def suffix_for(name: str) -> str:
 
 
 def suffix_of(format: str) -> str:
-    """The suffix that files of a Pillow format usually have."""
+    """Return the usual suffix of a Pillow format."""
     usual = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}
     return usual.get(format, f".{format.lower()}")
 
 
 def picture_suffixes() -> frozenset[str]:
-    """Suffixes, in lower case, of the picture files that Pillow reads."""
+    """Return the lower-case suffixes of the picture files that Pillow reads."""
     formats = Image.registered_extensions()
     return frozenset(suffix for suffix, format in formats.items() if format in set(Image.OPEN) - _NOT_PICTURES)
 
 
 def image_bytes(image: Image.Image, format: str) -> bytes:
-    """The picture as a file of a Pillow format (see :func:`picture_format`), with its metadata as far as they go there.
+    """Return the picture as a file of a Pillow format (see :func:`picture_format`), with the metadata that it can hold.
 
-    A format without alpha gets the picture on white, with a :class:`VqcWarning`.
+    For a format without alpha, the picture is composited over white, with a :class:`VqcWarning`.  Raises
+    :class:`UnwritableFile`.
     """
     if image.has_transparency_data and format not in _WITH_ALPHA:
         if image.getchannel("A").getextrema() != (255, 255):
-            warnings.warn(f"{format} holds no alpha: the picture is put on white", VqcWarning, stacklevel=2)
+            warnings.warn(f"{format} cannot hold alpha: the picture is composited over white", VqcWarning, stacklevel=2)
         image = _on_white(image)
     if format == "GIF" and image.mode == "RGB":
-        warnings.warn("GIF holds 256 colours only", VqcWarning, stacklevel=2)
+        warnings.warn("GIF can hold only 256 colours", VqcWarning, stacklevel=2)
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata.save_options(image, format))
     except MemoryError:
         raise
-    except Exception as error:  # each of Pillow's writers has its own
-        raise UnwritableFile(f"cannot be written as {format}: {error}") from error
+    except Exception as error:  # each of Pillow's writers raises its own
+        raise UnwritableFile(f"cannot write {format}: {error}") from error
     return buffer.getvalue()
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """``LA`` -> ``L``, ``RGBA`` -> ``RGB``, with the same ``info``."""
+    """Composite ``LA`` to ``L`` or ``RGBA`` to ``RGB`` over white; ``info`` is kept."""
     colour, alpha = image.convert(image.mode.removesuffix("A")), image.getchannel("A")
     white = Image.new(colour.mode, colour.size, "white")
     white.paste(colour, mask=alpha)

@@ -1,6 +1,6 @@
-"""What travels beside the pixels: ICC profile, EXIF and XMP, between Pillow and the stream's sections.
+"""Read ICC profile, EXIF and XMP from Pillow's images, and pass them to Pillow's writers.
 
-They are opaque bytes: compressed, kept and given back, never interpreted.
+They are kept byte for byte and never interpreted.  ``stream/metadata.py`` stores them in a stream.
 """
 
 import warnings
@@ -14,13 +14,13 @@ from vqcodec.stream.metadata import Metadata
 
 _HOLDERS = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "AVIF"})
 _EXIF_READERS = frozenset({"TIFF", "AVIF"})
-"""Those whose writers in Pillow look into EXIF data, and fail where it is damaged."""
+"""Formats whose writers in Pillow parse EXIF data, and fail where it is damaged."""
 _JPEG_SEGMENT = 65_000
-"""A little less than what a JPEG's segment holds, so that the names before the data fit, too."""
+"""Bytes of EXIF or XMP that fit into a JPEG segment beside their identifiers."""
 _EXIF_PREFIX = b"Exif\0\0"
-_SPOKEN = {"icc_profile": "ICC profile", "exif": "EXIF data", "xmp": "XMP data"}
-"""Names in ``image.info`` -> what people call it."""
-_ABOUT_A_TIFFS_PIXELS = frozenset(
+_LABELS = {"icc_profile": "ICC profile", "exif": "EXIF data", "xmp": "XMP data"}
+"""Names in ``image.info``, and how messages call them."""
+_TIFF_PIXEL_TAGS = frozenset(
     {*range(254, 260), 262, 263, 266, 273, 274, *range(277, 282), 284, *range(288, 294), 297, 301, 317}
     | {*range(320, 326), 330, 332, *range(338, 348), *range(512, 522), *range(529, 533), 700, 34675}
 )
@@ -28,7 +28,7 @@ _ABOUT_A_TIFFS_PIXELS = frozenset(
 
 
 def from_image(image: Image.Image) -> Metadata:
-    """What Pillow found in the image's file."""
+    """Return the metadata that Pillow read from the image's file."""
     info = image.info
     exif = info.get("exif") or b""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -41,7 +41,7 @@ def from_image(image: Image.Image) -> Metadata:
 
 
 def attach(image: Image.Image, metadata: Metadata) -> None:
-    """Inverse of :func:`from_image`: into ``image.info``, under the names that Pillow's own readers use."""
+    """Put metadata into ``image.info`` under the names of Pillow's readers.  The inverse of :func:`from_image`."""
     if metadata.icc:
         image.info["icc_profile"] = metadata.icc
     if metadata.exif:
@@ -51,22 +51,22 @@ def attach(image: Image.Image, metadata: Metadata) -> None:
 
 
 def save_options(image: Image.Image, format: str) -> dict[str, Any]:
-    """What to pass to ``image.save`` so that a file of this Pillow format holds the image's metadata.
+    """Return the arguments of ``image.save`` that make a file of this Pillow format hold the image's metadata.
 
-    What a format does not hold, or what is too long for JPEG, is left out with a :class:`VqcWarning`.
+    What the format cannot hold, or what is too long for JPEG, is left out with a :class:`VqcWarning`.
     """
     info, options = dict(image.info), dict[str, Any]()
     if format not in _HOLDERS:
-        if lost := ", ".join(spoken for name, spoken in _SPOKEN.items() if info.get(name)):
-            warnings.warn(f"{format} holds no {lost}", VqcWarning, stacklevel=3)
+        if lost := ", ".join(label for name, label in _LABELS.items() if info.get(name)):
+            warnings.warn(f"{format} cannot hold the {lost}", VqcWarning, stacklevel=3)
         return options
     if format == "JPEG":
         for name in ("exif", "xmp"):
             if len(info.get(name, b"")) > _JPEG_SEGMENT:
-                warnings.warn(f"JPEG holds no {_SPOKEN[name]} of that length", VqcWarning, stacklevel=3)
+                warnings.warn(f"the {_LABELS[name]} is too long for JPEG and is left out", VqcWarning, stacklevel=3)
                 del info[name]
     if format in _EXIF_READERS and "exif" in info and not _is_intact(info["exif"]):
-        warnings.warn(f"{format} holds no damaged EXIF data", VqcWarning, stacklevel=3)
+        warnings.warn(f"damaged EXIF data is left out: {format} cannot hold it", VqcWarning, stacklevel=3)
         del info["exif"]
     exif, xmp = info.get("exif", b""), info.get("xmp", b"")
     if "icc_profile" in info:
@@ -87,7 +87,7 @@ def save_options(image: Image.Image, format: str) -> dict[str, Any]:
 
 
 def _is_intact(exif: bytes) -> bool:
-    """Whether Pillow can read it, however little is in it."""
+    """Return whether Pillow can parse EXIF data."""
     try:
         Image.Exif().load(exif)
     except Exception:  # whatever its readers of TIFF run into
@@ -96,16 +96,16 @@ def _is_intact(exif: bytes) -> bool:
 
 
 def _exif_of_tiff(image: TiffImagePlugin.TiffImageFile) -> bytes:
-    """A TIFF's own directory is its EXIF: all of it that is not about how the file stores its pixels."""
+    """Return a TIFF's directory as EXIF data, without the tags that describe how it stores its pixels."""
     exif = Image.Exif()
     exif.load(image.getexif().tobytes())
-    for tag in _ABOUT_A_TIFFS_PIXELS & set(exif):
+    for tag in _TIFF_PIXEL_TAGS & set(exif):
         del exif[tag]
     return exif.tobytes() if len(exif) else b""
 
 
 def _to_bytes(value: object) -> bytes:
-    """Pillow's readers disagree on the type."""
+    """Convert to bytes: Pillow's readers give ``str``, ``bytes`` or ``bytearray``."""
     if isinstance(value, str):
         return value.encode()
     return bytes(value) if isinstance(value, bytes | bytearray) else b""

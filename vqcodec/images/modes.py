@@ -1,6 +1,6 @@
-"""A loaded PIL image of any mode -> 8-bit grey or RGB and an alpha plane, with remarks on what had to be converted.
+"""Convert a loaded PIL image of any mode to 8-bit grey or RGB and an alpha plane, with remarks on what is lost.
 
-Files, sizes and metadata are not its business, except for the ICC profile where colours cannot be had without it.
+``reading.py`` handles files, sizes and metadata; the ICC profile is used here where the colours depend on it.
 """
 
 import io
@@ -14,17 +14,17 @@ from vqcodec.errors import InvalidImage
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _SCALED_TO_16_BITS = ("PPM", "PNG")
-"""Formats whose readers, some of them of older Pillows, deliver mode ``I`` so."""
+"""Formats whose readers scale mode ``I`` to 16 bits, in some versions of Pillow."""
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a picture that cannot be kept as it is."""
+    """A note on something that cannot be kept unchanged."""
 
     text: str
     loses: bool = True
-    """Whether anything that one could see or use is lost; otherwise only the form changes."""
+    """Whether something visible or usable is lost; otherwise only the representation changes."""
 
 
 Say = Callable[[Remark], None]
@@ -32,16 +32,16 @@ Say = Callable[[Remark], None]
 
 @dataclass(frozen=True)
 class Planes:
-    """``colour`` has mode ``L`` or ``RGB``, ``alpha`` has mode ``L``."""
+    """The planes of a picture: ``colour`` of mode ``L`` or ``RGB``, ``alpha`` of mode ``L``."""
 
     colour: Image.Image
     alpha: Image.Image | None
     profile_applies: bool = True
-    """Whether the colours are still those that the image's ICC profile speaks of."""
+    """Whether the image's ICC profile still describes the colours."""
 
 
 def split(image: Image.Image, icc: bytes, say: Say) -> Planes:
-    """The planes of a loaded image of any mode; raises :class:`InvalidImage` where there is no agreed meaning."""
+    """Return the planes of a loaded image.  Raises :class:`InvalidImage` for pixels without an agreed range."""
     mode = image.mode
     if mode == "F":
         raise InvalidImage("floating-point pixels have no agreed range")
@@ -67,17 +67,17 @@ _names = {"1": "one bit per pixel", "P": "palette", "PA": "palette"}
 
 
 def to_srgb(colour: Image.Image, icc: bytes, say: Say) -> Image.Image:
-    """The same colours without need of a profile; grey stays grey."""
+    """Convert colours to sRGB by their profile, so that they need none; grey stays grey."""
     profile = _open_profile(icc, say)
     if profile is None or "srgb" in ImageCms.getProfileDescription(profile).lower():
         return colour
-    say(Remark("colours are converted to sRGB, for their profile is not kept", loses=False))
+    say(Remark("colours are converted to sRGB, because their profile is not kept", loses=False))
     converted = _through(colour, profile, say)
     return converted if colour.mode == "RGB" else converted.convert("L")
 
 
 def _to_srgb(image: Image.Image, icc: bytes, say: Say) -> Image.Image:
-    """CMYK or LAB -> RGB, through the profile if there is one."""
+    """Convert CMYK or LAB to sRGB, by the profile if there is one."""
     lab = image.mode == "LAB"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")) if lab else _open_profile(icc, say)
     return image.convert("RGB") if profile is None else _through(image, profile, say)
@@ -94,25 +94,25 @@ def _open_profile(icc: bytes, say: Say) -> ImageCms.ImageCmsProfile | None:
 
 
 def _through(image: Image.Image, profile: ImageCms.ImageCmsProfile, say: Say) -> Image.Image:
-    """Convert to sRGB by what the profile says."""
+    """Convert to sRGB by a profile."""
     srgb = ImageCms.createProfile("sRGB")
     try:
         converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
     except ImageCms.PyCMSError:
         say(Remark(f"the ICC profile does not fit a picture of mode {image.mode} and is ignored"))
         converted = image.convert("RGB")
-    assert converted is not None  # only of a conversion in place
+    assert converted is not None  # None is returned only by a conversion in place
     return converted
 
 
 def _from_16_bits(image: Image.Image, say: Say) -> Planes:
-    """Grey of 16 bits, which Pillow would clip, scaled to 8.
+    """Scale 16-bit grey, which Pillow would clip, to 8 bits.
 
-    Mode ``I`` may hold 16 bits or 8: some readers scale to 16, whoever converted to it, or wrote TIFF so, did not.
+    Mode ``I`` may hold 16 or 8 bits: some readers scale to 16, while converted images and some TIFF files hold 8.
     """
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise InvalidImage("integer pixels outside of 0 to 65535 have no agreed range")
+        raise InvalidImage("integer pixels outside 0 to 65535 have no agreed range")
     deep = image.mode != "I" or image.format in _SCALED_TO_16_BITS or values.max() > 0xFF
     if deep:
         say(SIXTEEN_BITS)

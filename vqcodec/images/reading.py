@@ -1,8 +1,8 @@
-"""File, PIL image or array -> :class:`Picture` -> PIL image.
+"""Read a :class:`Picture` from a file, a PIL image or an array, and convert it back to a PIL image.
 
-Everything about files, sizes and what is kept of a picture ends here: behind this module a picture is 8-bit RGB, a
-layout that says what to give back, and what travels beside the pixels.  How the modes of Pillow become that is in
-``modes.py``; nothing here knows of tensors, padding or tiles.
+A picture is 8-bit RGB, a layout that says which planes to give back, an alpha plane and metadata.  ``modes.py``
+converts Pillow's modes; ``metadata.py`` carries ICC profile, EXIF and XMP.  Tensors, padding and tiles belong to
+``codec/``.
 """
 
 import os
@@ -29,37 +29,37 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | Pixels
 
 _STRIP = 256
-"""Rows that are converted at once."""
+"""Number of rows that are converted at once."""
 
 _changing_pillows_limit = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What is kept of a picture, and how.  The default is everything, as it is."""
+    """What to keep of a picture; by default everything.  Raises :class:`InvalidImage` for unknown values."""
 
     alpha: Literal["keep", "drop", "blend"] = "keep"
-    """``drop`` leaves the colours that were under the transparency, ``blend`` lays them over ``background``."""
+    """``drop`` keeps the colours under transparent pixels, ``blend`` composites them over ``background``."""
     background: str = "white"
-    """A colour as Pillow's ``ImageColor`` spells them."""
+    """A colour as ``PIL.ImageColor`` reads it."""
     metadata: frozenset[str] = frozenset(METADATA_KINDS)
-    """Of ``icc``, ``exif`` and ``xmp``.  Without ``icc`` the colours are converted to sRGB."""
+    """A subset of ``icc``, ``exif`` and ``xmp``.  Without ``icc`` the colours are converted to sRGB."""
     auto_orient: bool = False
-    """Turn the pixels as EXIF says, and the note away."""
+    """Apply the EXIF orientation to the pixels and remove it from the metadata."""
     strict: bool = False
-    """Refuse what would lose something, instead of remarking on it."""
+    """Raise :class:`LossRefused` where something would be lost, instead of a remark."""
 
     def __post_init__(self) -> None:
         if self.alpha not in ("keep", "drop", "blend"):
-            raise InvalidImage(f"alpha is to be 'keep', 'drop' or 'blend', not {self.alpha!r}")
+            raise InvalidImage(f"alpha must be 'keep', 'drop' or 'blend', not {self.alpha!r}")
         if unknown := sorted(set(self.metadata) - set(METADATA_KINDS)):
-            raise InvalidImage(f"no metadata are called {', '.join(unknown)}, only {', '.join(METADATA_KINDS)}")
+            raise InvalidImage(f"unknown metadata {', '.join(unknown)}: known are {', '.join(METADATA_KINDS)}")
         try:
             known = max(ImageColor.getrgb(self.background)) <= 255
         except (ValueError, AttributeError, TypeError):
             known = False
         if not known:
-            raise InvalidImage(f"no colour is called {self.background!r}")
+            raise InvalidImage(f"unknown colour {self.background!r}")
 
 
 AS_IS = ReadOptions()
@@ -67,9 +67,10 @@ AS_IS = ReadOptions()
 
 @dataclass(frozen=True)
 class Picture:
-    """``pixels``: ``(H, W, 3) uint8``, contiguous, its own copy.  A grey picture has three equal channels.
+    """A picture in memory.
 
-    ``alpha``: ``(H, W) uint8`` if the layout has alpha.
+    ``pixels`` is ``(H, W, 3) uint8``, contiguous and owned; the three channels of a grey picture are equal.  ``alpha``
+    is ``(H, W) uint8`` if the layout has alpha.
     """
 
     pixels: Pixels
@@ -77,14 +78,17 @@ class Picture:
     alpha: Pixels | None = None
     metadata: Metadata = NO_METADATA
     remarks: tuple[Remark, ...] = ()
-    """What could not be kept as it was."""
+    """What could not be kept unchanged."""
 
 
 def read_picture(source: Source, max_pixels: int = defaults.MAX_PIXELS, options: ReadOptions = AS_IS) -> Picture:
-    """The picture in a file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
+    """Read a picture from a path, a binary file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
 
-    More than ``max_pixels`` pixels are refused before any is decoded; 0 lifts the limit, which replaces
-    Pillow's own.  Of an animation the first frame is taken, or the one that a PIL image is at.
+    Pictures with more than ``max_pixels`` pixels are refused before they are decoded; 0 lifts the limit.  It replaces
+    Pillow's own.  An animation gives its first frame, or the current frame of a PIL image.
+
+    Raises:
+        MissingFile, UnreadableFile, InvalidImage, ImageTooLarge, and LossRefused with ``options.strict``.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), max_pixels, options)
@@ -93,7 +97,7 @@ def read_picture(source: Source, max_pixels: int = defaults.MAX_PIXELS, options:
     if isinstance(source, str | os.PathLike):
         with open_binary(source) as file:
             return _decode(file, max_pixels, options)
-    if not hasattr(source, "read"):  # Pillow would take bytes for a name
+    if not hasattr(source, "read"):  # Pillow would take bytes for a file name
         raise InvalidImage(f"{type(source).__name__} is not a path, a binary file, a PIL image or an array")
     return _decode(source, max_pixels, options)
 
@@ -101,13 +105,13 @@ def read_picture(source: Source, max_pixels: int = defaults.MAX_PIXELS, options:
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Raise :class:`ImageTooLarge` for more than ``max_pixels`` pixels; 0 lifts the limit."""
     if max_pixels and width * height > max_pixels:
-        raise ImageTooLarge(f"{width}x{height} are {width * height} pixels, {max_pixels} are allowed")
+        raise ImageTooLarge(f"{width}x{height} is {width * height} pixels, the limit is {max_pixels}")
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """Inverse of :func:`read_picture`: mode ``L``, ``LA``, ``RGB`` or ``RGBA``, metadata in ``info``.
+    """Convert a picture to a PIL image of mode ``L``, ``LA``, ``RGB`` or ``RGBA``, with metadata in ``info``.
 
-    Grey is the rounded mean of the three channels.
+    Grey is the rounded mean of the three channels.  The inverse of :func:`read_picture`.
     """
     pixels = picture.pixels
     if picture.layout.is_grey:
@@ -129,24 +133,24 @@ def _decode(file: BinaryIO, max_pixels: int, options: ReadOptions) -> Picture:
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     if array.dtype != np.uint8:
-        raise InvalidImage(f"array of {array.dtype}, not uint8")
+        raise InvalidImage(f"array must be uint8, not {array.dtype}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
-        raise InvalidImage(f"array of shape {array.shape}, not (H, W) or (H, W, 1, 3 or 4)")
+        raise InvalidImage(f"array must be (H, W) or (H, W, 1 | 3 | 4), not {array.shape}")
     if 0 in array.shape:
-        raise InvalidImage(f"array of shape {array.shape} has no pixels")
+        raise InvalidImage(f"array must have pixels, not shape {array.shape}")
     return Image.fromarray(array)
 
 
 def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Picture:
-    """Loads the pixels first if they are still in their file."""
+    """Convert a PIL image, and load its pixels first if they are still in the file."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise InvalidImage(f"a picture of {width}x{height} has no pixels")
+        raise InvalidImage(f"picture of {width}x{height} has no pixels")
     check_size(width, height, max_pixels)
     if max(width, height) > MAX_EDGE:
-        raise ImageTooLarge(f"{width}x{height} pixels, the format allows edges of {MAX_EDGE}")
+        raise ImageTooLarge(f"{width}x{height} is too large: the format allows edges up to {MAX_EDGE} pixels")
     remarks: list[Remark] = []
 
     def say(remark: Remark) -> None:
@@ -163,7 +167,7 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Pictu
                 image = ImageOps.exif_transpose(image)
                 found = metadata.from_image(image)
             elif "exif" not in options.metadata:
-                say(Remark("the EXIF data that are not kept say how to turn the picture"))
+                say(Remark("the EXIF orientation is not kept; --auto-orient applies it to the pixels"))
         planes = split(image, found.icc, say)
         if not planes.profile_applies:
             found = found.only(("exif", "xmp"))
@@ -181,7 +185,7 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Pictu
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
-    """(H, W, 3), strip by strip: at once, Pillow would hold the picture four times."""
+    """Convert to (H, W, 3), strip by strip: in one piece, Pillow would hold the picture four times."""
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _STRIP):
@@ -191,7 +195,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
 
 
 def _remark_on_file(image: Image.Image, say: Say) -> None:
-    """What is in the file and will not be in the picture; known before the pixels are loaded only."""
+    """Remark on what is in the file but not in the picture.  It is known only before the pixels are loaded."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         # A phone's second picture in an MPO file is a depth map or a smaller copy, not the next frame.
@@ -205,24 +209,24 @@ def _remark_on_file(image: Image.Image, say: Say) -> None:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether EXIF says that the pixels must be turned to be looked at."""
+    """Return whether the EXIF orientation is other than upright."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of damaged data, which name no picture
+            warnings.simplefilter("ignore")  # Pillow warns of damaged data without naming the picture
             return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     except Exception:  # damaged EXIF data are no reason to refuse the pixels
         return False
 
 
 def _gains_colour(planes: Planes, options: ReadOptions) -> bool:
-    """Whether a grey picture is laid over a background that is not, of which its profile knows nothing."""
+    """Return whether a grey picture is composited over a coloured background, which its profile cannot describe."""
     red, green, blue, *_ = ImageColor.getrgb(options.background)
     laid = planes.alpha is not None and options.alpha == "blend"
     return laid and planes.colour.mode == "L" and not red == green == blue
 
 
 def _without_alpha(planes: Planes, options: ReadOptions) -> Planes:
-    """Without the alpha plane, unless it is to be kept."""
+    """Drop or blend the alpha plane as the options say."""
     if planes.alpha is None or options.alpha == "keep":
         return planes
     if options.alpha == "drop":
@@ -235,7 +239,7 @@ def _without_alpha(planes: Planes, options: ReadOptions) -> Planes:
 
 @contextmanager
 def _pillow_errors() -> Iterator[None]:
-    """Whatever Pillow's many readers raise on damaged files, as ours."""
+    """Convert whatever Pillow's readers raise on damaged files to a :class:`VqcError`."""
     try:
         yield
     except (VqcError, MemoryError):
@@ -251,10 +255,10 @@ def _pillow_errors() -> Iterator[None]:
 
 @contextmanager
 def _pillow_allows(max_pixels: int) -> Iterator[None]:
-    """Keep Pillow from objecting to what the caller allows.
+    """Lift Pillow's limit on pixels where the caller allows more.
 
-    Its limit is a global of the whole process, so it is touched only for a caller who asks for more, and only
-    while the header of a file is read.
+    That limit is global to the process, so it is changed only for a caller who allows more, and only while the header
+    of a file is read.
     """
     with _changing_pillows_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -1,7 +1,7 @@
-"""Strips of a picture, from the top -> one file of it, which nobody ever holds whole.
+"""Write a picture file strip by strip, from the top, so that the whole picture is never in memory.
 
-Pillow writes whole pictures only.  So every strip becomes a file of its own in memory, and these are joined: metadata
-and the choice of PNG's filters remain Pillow's.
+Pillow writes only whole pictures.  So each strip is written as a file in memory, and the files are joined: Pillow still
+writes the metadata and chooses PNG's filters.
 """
 
 import io
@@ -15,23 +15,23 @@ from PIL.PngImagePlugin import putchunk
 from vqcodec.images import metadata
 
 STRIPS_ABOVE = 1 << 24
-"""Pictures of more pixels are decoded and written in strips."""
+"""Pictures with more pixels are decoded and written in strips."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def joins(format: str, has_alpha: bool) -> bool:
-    """Whether :func:`write_strips` knows a Pillow format."""
+def can_join(format: str, has_alpha: bool) -> bool:
+    """Return whether :func:`write_strips` can write a Pillow format."""
     return format == "PNG" or (format == "PPM" and not has_alpha)
 
 
 def write_strips(file: BinaryIO, format: str, size: tuple[int, int], strips: Iterable[Image.Image]) -> None:
-    """Write a file of a format that :func:`joins` knows.
+    """Write a file of a format that :func:`can_join` accepts.
 
     Args:
-        file: open for writing; need not be seekable.
+        file: a binary file open for writing; need not be seekable.
         format: Pillow's name.
         size: width and height of the picture in pixels.
-        strips: all of one mode and of full width; the first one's ``info`` has the picture's metadata.
+        strips: images of one mode and of full width; ``info`` of the first one holds the metadata.
     """
     writers: dict[str, Callable[..., None]] = {"PNG": _write_png, "PPM": _write_ppm}
     writers[format](file, size, strips)
@@ -40,7 +40,7 @@ def write_strips(file: BinaryIO, format: str, size: tuple[int, int], strips: Ite
 def _write_ppm(file: BinaryIO, size: tuple[int, int], strips: Iterable[Image.Image]) -> None:
     for number, strip in enumerate(strips):
         if not number:
-            metadata.save_options(strip, "PPM")  # warns of what is lost
+            metadata.save_options(strip, "PPM")  # for its warnings
             file.write(b"P%d\n%d %d\n255\n" % (5 if strip.mode == "L" else 6, *size))
         file.write(strip.tobytes())
 
@@ -49,7 +49,7 @@ def _write_png(file: BinaryIO, size: tuple[int, int], strips: Iterable[Image.Ima
     packer = zlib.compressobj(strategy=zlib.Z_FILTERED)
     above: Image.Image | None = None
     for strip in strips:
-        # A filter predicts a row from the one above, so every strip but the first begins with a row that is known.
+        # Filters predict a row from the one above, so each strip but the first is filtered below the last row.
         chunks = list(_chunks(_png(strip if above is None else _stack(above, strip))))
         rows = zlib.decompress(b"".join(content for name, content in chunks if name == b"IDAT"))
         if above is None:
@@ -75,14 +75,14 @@ def _stack(above: Image.Image, below: Image.Image) -> Image.Image:
 
 
 def _png(image: Image.Image) -> bytes:
-    """The picture as a file, filtered but hardly compressed."""
+    """Return the picture as a PNG file, filtered but not compressed."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=0, **metadata.save_options(image, "PNG"))
     return buffer.getvalue()
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each."""
+    """Yield the name and content of each chunk."""
     at = len(_SIGNATURE)
     while at < len(png):
         length = int.from_bytes(png[at : at + 4], "big")

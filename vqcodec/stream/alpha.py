@@ -1,7 +1,7 @@
-"""Alpha plane <-> payload of the alpha section: lossless, by coders that Pillow brings along.
+"""Code the alpha plane losslessly as the payload of the alpha section, with Pillow's WebP and PNG.
 
-A flat plane is two bytes.  Everything else is a WebP or PNG file of one grey picture; nothing here compresses by
-itself, and what comes in is checked against the size of the picture before it is decoded.
+A flat plane takes two bytes; every other plane is a WebP or PNG file of one grey picture.  The size in that file is
+checked against the size of the picture before it is decoded.
 """
 
 import enum
@@ -19,7 +19,7 @@ _WEBP_MAX_EDGE = 16383
 
 
 class _Coder(enum.IntEnum):
-    """First byte of the payload.  The numbers are the format's; they are never reused."""
+    """First byte of the payload.  The numbers belong to the format and are never reused."""
 
     FLAT = 0
     PNG = 1
@@ -27,7 +27,7 @@ class _Coder(enum.IntEnum):
 
 
 def write_alpha(plane: Plane) -> bytes:
-    """``plane`` (H, W) -> payload: WebP, which is the smaller, or PNG where WebP cannot hold the size."""
+    """Return the payload of ``plane`` (H, W): WebP, which is smaller, or PNG where WebP cannot hold the size."""
     if (plane == plane[0, 0]).all():
         return bytes([_Coder.FLAT, plane[0, 0]])
     image = Image.fromarray(plane)
@@ -42,9 +42,9 @@ def write_alpha(plane: Plane) -> bytes:
 
 
 def read_alpha(payload: bytes, width: int, height: int) -> Plane:
-    """Inverse of :func:`write_alpha`: (H, W).  Raises :class:`MalformedStream` for anything else."""
+    """Return the plane (H, W) of a payload.  Raises :class:`MalformedStream`.  The inverse of :func:`write_alpha`."""
     if not payload or payload[0] not in list(_Coder):
-        raise MalformedStream("section 'alpha' is coded in a way that does not exist")
+        raise MalformedStream("section 'alpha' has an unknown coder")
     coder = _Coder(payload[0])
     if coder is _Coder.FLAT:
         if len(payload) != 2:
@@ -54,10 +54,9 @@ def read_alpha(payload: bytes, width: int, height: int) -> Plane:
 
 
 def _decode(file: io.BytesIO, coder: _Coder, size: tuple[int, int]) -> Plane:
-    """The picture in the file, as one plane, if it has exactly that size.
+    """Return the picture in the file as one plane, if it has exactly that size.
 
-    The readers are called by their classes: ``Image.open`` would apply its own limit on pixels, and the caller has
-    one already.
+    Pillow's readers are called by their classes, because ``Image.open`` would apply its own limit on pixels.
     """
     from PIL.PngImagePlugin import PngImageFile
     from PIL.WebPImagePlugin import WebPImageFile

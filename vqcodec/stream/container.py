@@ -1,8 +1,7 @@
-"""Header + sections <-> bytes: the container of a ``.vqc`` file.
+"""Write and read the container of a ``.vqc`` file: a header and sections, with lengths, order and checksums.
 
-It knows lengths, order and checksums and nothing of what the sections mean: no tensors, no entropy coding, no
-pictures.  The specification is docs/FORMAT.md.  Whatever bytes come in, reading either returns a stream that
-writing gives back byte for byte (less the sections that may be skipped) or raises a
+The contents of sections are opaque here.  docs/FORMAT.md is the specification.  For any input bytes, reading either
+returns a stream that writing turns into the same bytes (without the sections that may be skipped) or raises a
 :class:`~vqcodec.errors.VqcError`.
 """
 
@@ -44,7 +43,7 @@ _MAX_SECTION_HEAD = 1 + 5 + 4
 
 
 class Layout(enum.Enum):
-    """Which planes the pixels have.  The numbers are the format's; they are never reused."""
+    """The planes of a picture.  The numbers belong to the format and are never reused."""
 
     GREY = 0
     RGB = 1
@@ -53,7 +52,7 @@ class Layout(enum.Enum):
 
     @classmethod
     def of(cls, grey: bool, alpha: bool) -> "Layout":
-        """The layout with these planes."""
+        """Return the layout with these planes."""
         return next(layout for layout in cls if (layout.is_grey, layout.has_alpha) == (grey, alpha))
 
     @property
@@ -68,24 +67,24 @@ class Layout(enum.Enum):
 
     @property
     def opaque(self) -> "Layout":
-        """The same without alpha."""
+        """The same layout without alpha."""
         return Layout.of(self.is_grey, alpha=False)
 
     @property
     def label(self) -> str:
-        """The name that people read: ``grey``, ``rgb``, ``grey alpha``, ``rgba``."""
+        """Name for messages: ``grey``, ``rgb``, ``grey alpha`` or ``rgba``."""
         return self.name.lower().replace("_", " ")
 
     @property
     def mode(self) -> str:
-        """Pillow's name for it."""
+        """Pillow's mode."""
         return ("L" if self.is_grey else "RGB") + ("A" if self.has_alpha else "")
 
 
 class SectionKind(enum.Enum):
-    """What a section holds.  The numbers are the format's; they are never reused.
+    """The content of a section.  The numbers belong to the format and are never reused.
 
-    Levels are numbered coarse to fine.  A decoder may skip a kind that it does not know if bit 7 is set.
+    Levels are numbered coarse to fine.  A decoder skips an unknown kind if bit 7 is set.
     """
 
     LEVEL_0 = 0x00
@@ -99,17 +98,17 @@ class SectionKind(enum.Enum):
 
     @classmethod
     def level(cls, number: int) -> "SectionKind":
-        """The kind of a level's sections; 0 is the coarsest."""
+        """Return the kind of a level's sections; level 0 is the coarsest."""
         return (cls.LEVEL_0, cls.LEVEL_1, cls.LEVEL_2, cls.LEVEL_3)[number]
 
     @property
     def is_level(self) -> bool:
-        """Whether this is a grid of indices, stored once per tile."""
+        """Whether the section holds a grid of indices; there is one per tile."""
         return self.value < SectionKind.ALPHA.value
 
     @property
     def label(self) -> str:
-        """The name that people read: ``top``, ``bottom``, ``level 2``, ``icc`` ..."""
+        """Name for messages: ``top``, ``bottom``, ``level 2``, ``icc`` ..."""
         names = {SectionKind.LEVEL_0: "top", SectionKind.LEVEL_1: "bottom"}
         return names.get(self, self.name.lower().replace("_", " "))
 
@@ -119,7 +118,7 @@ _KNOWN = frozenset(kind.value for kind in SectionKind)
 
 @dataclass(frozen=True)
 class Header:
-    """What must be known before the first section; refuses what the format cannot say."""
+    """The header of a stream.  Raises :class:`MalformedStream` for values that the format cannot store."""
 
     model_hash: bytes
     """First :data:`HASH_BYTES` bytes of the SHA-256 of the weights file."""
@@ -146,7 +145,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Section:
-    """One stretch of payload: ``tile`` counts tiles in raster order, and is 0 where a kind is not tiled."""
+    """One section: ``tile`` counts tiles in raster order, and is 0 where a kind is not tiled."""
 
     kind: SectionKind
     tile: int
@@ -155,28 +154,28 @@ class Section:
 
 @dataclass(frozen=True)
 class Stream:
-    """A file, every checksum verified and, unless it is damaged, the order of its sections."""
+    """A stream whose checksums are verified and, unless it is damaged, the order of its sections."""
 
     header: Header
     sections: tuple[Section, ...]
     damage: tuple[VqcError, ...] = ()
-    """What is wrong with the sections that are missing here; without damage, none are."""
+    """An error for each section that is missing; empty if the stream is complete."""
 
     def tiles(self, kind: SectionKind) -> list[bytes | None]:
-        """The payload of every tile of a kind, None where it is missing."""
+        """Return the payload of every tile of a kind, None where it is missing."""
         rows, columns = tile_grid(self.header)
         found = {s.tile: s.payload for s in self.sections if s.kind is kind}
         return [found.get(tile) for tile in range(rows * columns)]
 
 
 def tile_grid(header: Header) -> tuple[int, int]:
-    """``(rows, columns)`` of tiles; those at the right and bottom border may be smaller."""
+    """Return ``(rows, columns)`` of tiles; those at the right and bottom borders may be smaller."""
     edge = 1 << header.tile_log2
     return -(-header.height // edge), -(-header.width // edge)
 
 
 def write_stream(header: Header, sections: Sequence[Section]) -> bytes:
-    """The file as bytes.  Refuses sections that :func:`read_stream` would refuse."""
+    """Return the stream as bytes.  Raises :class:`MalformedStream` for what :func:`read_stream` would refuse."""
     _check_order(header, sections)
     head = write_header(header)
     parts = [head]
@@ -188,10 +187,13 @@ def write_stream(header: Header, sections: Sequence[Section]) -> bytes:
 
 
 def read_stream(data: bytes, *, partial: bool = False) -> Stream:
-    """Inverse of :func:`write_stream`.  Sections of unknown kinds that may be skipped are left out.
+    """Read a stream.  Sections of unknown kinds that may be skipped are left out.  The inverse of :func:`write_stream`.
 
-    With ``partial``, sections that are damaged or missing are left out too and told of in the stream's ``damage``, as
-    long as some of the coarsest level is intact.
+    With ``partial``, damaged and missing sections are left out, too, and listed in the stream's ``damage``; at least a
+    part of the coarsest level must be intact.
+
+    Raises:
+        NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream, CorruptStream, MalformedStream.
     """
     header, start = read_header(data)
     sections: list[Section] = []
@@ -206,7 +208,7 @@ def read_stream(data: bytes, *, partial: bool = False) -> Stream:
     if not damage:
         try:
             _check_order(header, sections)
-        except VqcError as error:  # all that is there is intact, but something is not there
+        except VqcError as error:  # the sections are intact, but not complete
             if not partial:
                 raise
             damage.append(error)
@@ -216,9 +218,9 @@ def read_stream(data: bytes, *, partial: bool = False) -> Stream:
 
 
 def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Section]:
-    """The sections of some untiled kinds in a seekable file, without reading the others.
+    """Read the sections of some untiled kinds in a seekable file, without reading the others.
 
-    Only those sections are checked; where the file ends early, so does the search.
+    Only those sections are checked.  The search ends where the file ends.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -248,7 +250,7 @@ def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Secti
 
 
 def write_header(header: Header) -> bytes:
-    """The first 17 to 23 bytes of the file."""
+    """Return the header as bytes, 17 to 23 of them."""
     return b"".join(
         (
             MAGIC,
@@ -262,14 +264,14 @@ def write_header(header: Header) -> bytes:
 
 
 def read_header(data: bytes) -> tuple[Header, int]:
-    """Inverse of :func:`write_header`: the header, and where the first section begins.
+    """Return the header and the offset of the first section.  The inverse of :func:`write_header`.
 
-    A header has no checksum of its own: only the first section's shows that it is undamaged.
+    The header has no checksum of its own: the checksum of the first section covers it.
     """
     if not MAGIC.startswith(data[: len(MAGIC)]):
         raise NotAVqcFile("not a vqc file")
     if len(data) > len(MAGIC):
-        _check_version(data[len(MAGIC)])  # first: what follows an unknown version is not ours to judge
+        _check_version(data[len(MAGIC)])  # first, because an unknown version may continue differently
     fixed = _take(data, 0, _FIXED_HEADER_BYTES, "the header")
     model_hash = fixed[5 : 5 + HASH_BYTES]
     shape, quality = fixed[-2:]
@@ -278,12 +280,12 @@ def read_header(data: bytes) -> tuple[Header, int]:
     try:
         layout = Layout(shape >> 4)
     except ValueError:
-        raise UnsupportedFeature(f"pixel layout {shape >> 4} is not known to this program") from None
+        raise UnsupportedFeature(f"unknown pixel layout {shape >> 4}") from None
     return Header(model_hash, width, height, layout, quality, tile_log2=shape & 0x0F), at
 
 
 def _scan(data: bytes, header: Header, start: int) -> Iterator[Section | VqcError]:
-    """Every section that this program knows, or what is wrong with it, up to where none can follow."""
+    """Yield every known section, or the error in its place, as far as sections can be found."""
     try:
         yield from _sections(data, header, start)
     except VqcError as error:
@@ -291,7 +293,7 @@ def _scan(data: bytes, header: Header, start: int) -> Iterator[Section | VqcErro
 
 
 def _sections(data: bytes, header: Header, start: int) -> Iterator[Section | VqcError]:
-    """Every section that this program knows, or what is wrong with its content; raises where a next cannot be found."""
+    """Yield every known section, or the error in its content.  Raises where the next section cannot be found."""
     head = data[:start]
     rows, columns = tile_grid(header)
     seen: Counter[int] = Counter()
@@ -312,14 +314,14 @@ def _sections(data: bytes, header: Header, start: int) -> Iterator[Section | Vqc
         elif code in _KNOWN:
             yield Section(SectionKind(code), tile, payload)
         elif not code & _SKIPPABLE:
-            yield UnsupportedFeature(f"section {name} is not known to this program")
+            yield UnsupportedFeature(f"unknown section {name}")
         at = body + 4 + length
     if at != len(data):
         raise MalformedStream(f"{_bytes(len(data) - at)} after the last section")
 
 
 def _check_order(header: Header, sections: Sequence[Section]) -> None:
-    """Levels coarse to fine, each complete in raster order of its tiles; then the rest in ascending order."""
+    """Check the order: levels coarse to fine, all tiles in raster order, then other kinds in ascending order."""
     rows, columns = tile_grid(header)
     tiles = rows * columns
     levels = [s for s in sections if s.kind.is_level]
@@ -339,18 +341,18 @@ def _check_order(header: Header, sections: Sequence[Section]) -> None:
 
 def _check_version(version: int) -> None:
     if version != VERSION:
-        raise UnsupportedVersion(f"format version {version}: this program knows version {VERSION}")
+        raise UnsupportedVersion(f"unsupported format version {version}, this program reads version {VERSION}")
 
 
 def _fitting(section: Section) -> int:
-    """The section's length, if the format can say it."""
+    """Return the length of a section's payload.  Raises :class:`MalformedStream` if the format cannot store it."""
     if len(section.payload) > MAX_PAYLOAD:
         raise MalformedStream(f"section '{section.kind.label}' has more than {MAX_PAYLOAD} bytes")
     return len(section.payload)
 
 
 def _name(code: int, tile: int | None) -> str:
-    """How messages call a section, known or not."""
+    """Name a section for messages, whether its kind is known or not."""
     try:
         label = SectionKind(code).label
     except ValueError:
@@ -363,7 +365,7 @@ def _bytes(count: int) -> str:
 
 
 def _checksum(head: bytes, prefix: bytes, tile: int, payload: bytes) -> bytes:
-    """CRC-32 over all that gives the payload its meaning: a damaged header or a moved section must show."""
+    """Return the CRC-32 of header, prefix, tile and payload, so that a damaged header or a moved section shows."""
     crc = 0
     for part in (head, prefix, _write_varint(tile), payload):
         crc = zlib.crc32(part, crc)
@@ -371,7 +373,7 @@ def _checksum(head: bytes, prefix: bytes, tile: int, payload: bytes) -> bytes:
 
 
 def _take(data: bytes, at: int, count: int, what: str) -> bytes:
-    """``count`` bytes from ``at``, or the error that names what they would have been."""
+    """Return ``count`` bytes from ``at``.  Raises :class:`TruncatedStream`, which names ``what`` is cut off."""
     if len(data) - at < count:
         raise TruncatedStream(f"truncated: {what} needs {_bytes(count)}, {len(data) - at} left")
     return data[at : at + count]

@@ -1,4 +1,7 @@
-"""ICC profile, EXIF and XMP <-> sections."""
+"""Store ICC profile, EXIF and XMP in sections of a stream, and read them back.
+
+They are opaque bytes, compressed by DEFLATE.
+"""
 
 import dataclasses
 import zlib
@@ -9,7 +12,7 @@ from vqcodec.errors import MalformedStream
 from vqcodec.stream.container import Section, SectionKind
 
 MAX_BYTES = 64 << 20
-"""Sections that would unpack to more are refused."""
+"""Largest decompressed size of a section; larger ones are refused."""
 
 
 _KINDS = {"icc": SectionKind.ICC, "exif": SectionKind.EXIF, "xmp": SectionKind.XMP}
@@ -20,15 +23,15 @@ _RAW_DEFLATE = -zlib.MAX_WBITS  # no header and no checksum: sections have their
 
 @dataclass(frozen=True)
 class Metadata:
-    """Raw bytes of each kind, empty where there is none."""
+    """Raw bytes of each kind of metadata; empty where there is none."""
 
     icc: bytes = b""
     exif: bytes = b""
-    """From the TIFF header on, without the prefix that JPEG puts before it."""
+    """EXIF data from the TIFF header on, without the prefix that JPEG puts before it."""
     xmp: bytes = b""
 
     def only(self, kinds: Collection[str]) -> "Metadata":
-        """Without the kinds that are not named."""
+        """Return the metadata with only the named kinds."""
         return dataclasses.replace(self, **{kind: b"" for kind in METADATA_KINDS if kind not in kinds})
 
 
@@ -36,18 +39,18 @@ NO_METADATA = Metadata()
 
 
 METADATA_KINDS: tuple[str, ...] = tuple(_KINDS)
-"""The kinds of metadata by name."""
+"""Names of the kinds of metadata."""
 
 
 def write_metadata(metadata: Metadata) -> list[Section]:
-    """The sections that hold it, in the order of the format; none for what is empty."""
+    """Return the sections that hold the metadata, in the order of the format; empty kinds have none."""
     return [
         Section(kind, 0, _compress(content)) for name, kind in _KINDS.items() if (content := getattr(metadata, name))
     ]
 
 
 def read_metadata(sections: Sequence[Section]) -> Metadata:
-    """Inverse of :func:`write_metadata`; other sections are passed over."""
+    """Inverse of :func:`write_metadata`; other sections are ignored.  Raises :class:`MalformedStream`."""
     payloads = {section.kind: section.payload for section in sections}
     return Metadata(**{name: _decompress(payloads[kind], name) for name, kind in _KINDS.items() if kind in payloads})
 
