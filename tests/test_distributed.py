@@ -158,7 +158,7 @@ def test_a_killed_worker_costs_nothing_and_a_second_run_does_the_rest(
     weights = Deadly(model_path=str(tiny_weights), device="cpu", columns=30 + 9, marker=str(marker))
     target = tmp_path / "streams"
     how = ClusterOptions(weights, turn=4)
-    found = outcome(encode_collection(pictures, target, 60, how=how), pictures)
+    found = outcome(encode_collection(pictures, target, 60, cluster_options=how), pictures)
     assert marker.exists()
     counts = Counter(found.values())
     # What the worker had written before it died is there when its turn is begun again.
@@ -174,7 +174,7 @@ def test_a_killed_worker_costs_nothing_and_a_second_run_does_the_rest(
     for key in good[::2]:
         (target / stream_of(key)).unlink()
     before = {key: (target / stream_of(key)).stat().st_mtime_ns for key in good[1::2]}
-    found = outcome(encode_collection(pictures, target, 60, how=how), pictures)
+    found = outcome(encode_collection(pictures, target, 60, cluster_options=how), pictures)
     assert {key for key in good if found[key] == "done"} == set(good[::2])
     assert {key for key in good if found[key] == "skipped"} == set(good[1::2])
     assert {key: (target / stream_of(key)).stat().st_mtime_ns for key in good[1::2]} == before
@@ -192,7 +192,7 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     how = ClusterOptions(weights, as_table=True, turn=5, part=7)
     deadly = "b/deep/06.png"
     target = tmp_path / "table"
-    found = outcome(encode_collection(pictures, target, how=how), pictures)
+    found = outcome(encode_collection(pictures, target, cluster_options=how), pictures)
     assert {key: kind for key, kind in found.items() if kind != "done"} == {
         CORRUPT: "InvalidImage",
         deadly: "WorkerDied",
@@ -213,14 +213,14 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     lost.unlink()
     kept = {path: path.stat().st_mtime_ns for path in target.glob("part-*")}
     how = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"), as_table=True, turn=5, part=7)
-    found = outcome(encode_collection(pictures, target, how=how), pictures)
+    found = outcome(encode_collection(pictures, target, cluster_options=how), pictures)
     assert {key for key, kind in found.items() if kind == "done"} == lost_keys | {deadly}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     table = read_table(target)
     assert sorted(table) == sorted(found)
     assert [key for key, row in table.items() if row["error"]] == [CORRUPT]
 
-    assert list(encode_collection(pictures / "empty", tmp_path / "none", how=how)) == []
+    assert list(encode_collection(pictures / "empty", tmp_path / "none", cluster_options=how)) == []
     assert os.listdir(tmp_path / "none") == [FILE_NAME]
 
 
@@ -233,7 +233,7 @@ def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_
         (pictures, 101, InvalidQuality),
     ):
         with pytest.raises(error):
-            encode_collection(source, tmp_path / "out", quality, how=how)
+            encode_collection(source, tmp_path / "out", quality, cluster_options=how)
     assert not (tmp_path / "out").exists()
 
 

@@ -80,7 +80,7 @@ def test_a_tree_and_a_file_never_share_an_output(target):
     Path("tree/a.png").write_bytes(b"")
     Path("a").mkdir()
     gate = OutputPolicy("replace")
-    with pytest.raises(OutputExists, match=r"is the output of tree/a\.png already"):
+    with pytest.raises(OutputExists, match=r"is already the output of tree/a\.png"):
         assert all(gate.admits(job) for job in plan(["tree", "a.png"], target, TREES))
 
 
@@ -135,7 +135,7 @@ def test_standard_input_and_output(monkeypatch, capsysbinary):
 
 def test_a_folder_that_cannot_be_made():
     Path("file").write_bytes(b"")
-    with pytest.raises(UnwritableFile, match="^its folder cannot be made: "):
+    with pytest.raises(UnwritableFile, match="^cannot create its folder: "):
         Job("a.png", "file/a.vqc", folder="file").deliver(b"data")
 
 

@@ -124,12 +124,12 @@ class OutputExists(VqcError, FileExistsError):
 
 
 def one_line(text: str) -> str:
-    """With escapes for what a file's name may hold and a terminal would obey, or could not show."""
+    """Escape control characters and surrogates: names may hold them, and terminals obey or cannot print them."""
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def cause(error: Exception) -> str:
-    """What went wrong, in one line and without the name of the file."""
+    """Describe an error in one line, without the name of the file."""
     if isinstance(error, VqcError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""The pictures that failed, as lines of JSON in a file beside the outputs: those of the last run only."""
+"""Record the pictures that failed in the last run as lines of JSON, in a file beside the outputs."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,11 +8,11 @@ from vqcodec.batch.tasks import FileResult
 from vqcodec.errors import cause
 
 FILE_NAME = "_failures.jsonl"
-"""Whoever reads a folder as a table passes over names that begin with an underscore."""
+"""Programs that read a folder as a table ignore names that begin with an underscore."""
 
 
 def record_failures(results: Iterable[FileResult], file: BinaryIO) -> Iterator[FileResult]:
-    """Pass the results on, and write a line for each that failed."""
+    """Yield the results unchanged, and write a line for each that failed."""
     for result in results:
         if result.error is not None:
             names = {"source": result.source, "output": result.output}

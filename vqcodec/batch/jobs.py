@@ -1,7 +1,4 @@
-"""Sources and a target, as ``cp`` understands them -> jobs: which file becomes which.
-
-No picture is read and nothing is coded here.
-"""
+"""Turn sources and a target, as ``cp`` takes them, into jobs: which file becomes which."""
 
 import io
 import os
@@ -18,20 +15,20 @@ STANDARD = "-"
 """As a source: standard input.  As a target: standard output."""
 
 Existing = Literal["refuse", "replace", "skip"]
-"""What to do about outputs that are there already."""
+"""What to do with existing outputs."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One source and where it goes, as the user would call them."""
+    """One source and its output, named as the user names them."""
 
     source: str
     output: str
     folder: str | None = None
-    """Made if it is missing, with all above it."""
+    """Folder of the output, created if missing, with its parents."""
 
     def open(self) -> str | BinaryIO:
-        """What a codec takes as its source: a path, or all of standard input as a file."""
+        """Return the source for a codec: a path, or all of standard input as a file."""
         if self.source != STANDARD:
             return self.source
         if sys.stdin is None:
@@ -42,7 +39,7 @@ class Job:
             return _Unreadable(error.strerror or str(error))
 
     def deliver(self, data: bytes) -> None:
-        """Write the output, whole or not at all."""
+        """Write the output completely or not at all."""
         if self.output == STANDARD:
             if sys.stdout is None:
                 raise UnwritableFile("standard output is closed")
@@ -57,20 +54,20 @@ class Job:
 
     @contextmanager
     def file(self) -> Iterator[BinaryIO]:
-        """The output, which is not standard output, open for writing; it is there whole at the end or not at all."""
+        """Open an output file for writing; it appears completely at the end or not at all."""
         from vqcodec import files  # imports Pillow, which a help text does not need
 
         if self.folder is not None:
             try:
                 os.makedirs(self.folder, exist_ok=True)
             except OSError as error:
-                raise UnwritableFile(f"its folder cannot be made: {error.strerror or error}") from error
+                raise UnwritableFile(f"cannot create its folder: {error.strerror or error}") from error
         with files.atomic_file(self.output) as file:
             yield file
 
 
 class _Unreadable(io.BytesIO):
-    """A source that could not be opened: whoever reads it is told why, so that only its own job fails."""
+    """A source that could not be opened.  Reading it raises the cause, so that only its own job fails."""
 
     def __init__(self, cause: str):
         super().__init__()
@@ -83,31 +80,31 @@ class _Unreadable(io.BytesIO):
 
 @dataclass(frozen=True)
 class Naming:
-    """How outputs in a folder are called, and what is taken from a folder of sources."""
+    """The suffix of outputs, and the suffixes of the sources to take from folders."""
 
     suffix: str
     taken: frozenset[str] | None = None
-    """Suffixes, in lower case; None where folders are not gone through."""
+    """Suffixes in lower case; None if folders are not processed."""
 
 
 def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
-    """One source to a file or a folder, several to a folder; a folder's tree is mirrored.
+    """Return the jobs: one source to a file or a folder, several to a folder; trees of folders are mirrored.
 
     Raises :class:`InvalidJobs`.
     """
     if "" in (*sources, target):
-        raise InvalidJobs("an empty name is no file's.")
+        raise InvalidJobs("file names must not be empty.")
     folders = [s for s in sources if naming.taken is not None and os.path.isdir(s)]
     if target == STANDARD:
         if len(sources) > 1 or folders:
-            raise InvalidJobs("several sources cannot go to standard output.")
+            raise InvalidJobs("only one source can be written to standard output.")
         return [Job(sources[0], STANDARD)]
     if len(sources) == 1 and not folders and not os.path.isdir(target) and not target.endswith(os.sep):
         return [Job(sources[0], target)]
     if os.path.exists(target) and not os.path.isdir(target):
-        raise InvalidJobs(f"several sources need a folder, and '{target}' is a file.")
+        raise InvalidJobs(f"several sources need a folder as target, but '{target}' is a file.")
     if STANDARD in sources:
-        raise InvalidJobs("standard input has no name: give the output file, not a folder.")
+        raise InvalidJobs("standard input has no file name: give an output file, not a folder.")
     jobs: list[Job] = []
     for source in sources:
         if source in folders:
@@ -118,7 +115,7 @@ def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
 
 
 def _mirror(source: str, target: str, naming: Naming) -> Iterator[Job]:
-    """A job for every file below ``source`` that is taken, and for every folder there that cannot be looked into."""
+    """Yield a job for every file to take below ``source``, and for every folder there that cannot be read."""
     assert naming.taken is not None
     closed: list[str] = []
     for folder, below, names in os.walk(source, onerror=lambda error: closed.append(error.filename)):
@@ -136,7 +133,7 @@ def _into(folder: str, source: str, naming: Naming) -> Job:
 
 
 def _why_closed(folder: str) -> str | None:
-    """Why a folder cannot be looked into, if that is so."""
+    """Return why a folder cannot be read, or None if it can."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -145,31 +142,31 @@ def _why_closed(folder: str) -> str | None:
 
 
 class OutputPolicy:
-    """Refuses jobs that can be refused before any work is done."""
+    """Decide before any work is done which jobs to do, to skip or to refuse."""
 
     def __init__(self, existing: Existing = "refuse"):
         if existing not in get_args(Existing):
-            raise InvalidJobs(f"existing outputs can be met with {', '.join(get_args(Existing))}, not {existing!r}")
+            raise InvalidJobs(f"existing must be one of {', '.join(get_args(Existing))}, not {existing!r}")
         self._existing = existing
         self._taken: dict[str, str] = {}
 
     def admits(self, job: Job) -> bool:
-        """Whether to do it, or to skip it; raises a :class:`~vqcodec.errors.VqcError` if it cannot be done."""
+        """Return whether to do a job or to skip it.  Raises a :class:`~vqcodec.errors.VqcError` to refuse it."""
         if job.source != STANDARD:
             if not os.path.exists(job.source):
                 raise MissingFile("No such file or directory")
             if os.path.isdir(job.source):
-                raise UnreadableFile(_why_closed(job.source) or "Is a directory; -r takes what is in it")
+                raise UnreadableFile(_why_closed(job.source) or "Is a directory; use -r to process its files")
         if job.output == STANDARD:
             return True
         output = os.path.realpath(job.output)
         if output in self._taken:
-            raise OutputExists(f"is the output of {self._taken[output]} already")
+            raise OutputExists(f"is already the output of {self._taken[output]}")
         if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
             raise OutputExists("is the source itself")
         self._taken[output] = job.source
-        if os.path.isfile(job.output):  # a device or a pipe is there to be written to
+        if os.path.isfile(job.output):  # a device or a pipe may be written to
             if self._existing == "refuse":
-                raise OutputExists("exists already; -f replaces it")
+                raise OutputExists("exists; use -f to replace it")
             return self._existing == "replace"
         return True

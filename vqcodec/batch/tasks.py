@@ -1,7 +1,6 @@
-"""Many files: one result or one error each, in order, in this process or in several.
+"""The tasks of a batch: encode or decode files, with one result for each.
 
-What a file becomes is the codec's business, which file becomes which is in ``plan.py``; here are the tasks that a
-process can be given, and how they are spread.
+``jobs.py`` decides which file becomes which, ``folders.py`` distributes jobs to processes.
 """
 
 import itertools
@@ -29,63 +28,63 @@ from vqcodec.stream import container
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file."""
+    """The result for one file."""
 
     source: str
     output: str
     error: Exception | None = None
     skipped: bool = False
-    """The output was there already, and that was all right."""
+    """Whether the job was skipped because its output exists."""
     remarks: tuple[Remark, ...] = ()
     width: int = 0
     height: int = 0
     bytes: int = 0
-    """Size of the output."""
+    """Size of the output file."""
     quality: float | None = None
-    """Of an encoded picture."""
+    """Quality of an encoded picture, 0 to 100."""
     psnr: float | None = None
-    """In dB, where it was the goal."""
+    """PSNR in dB, if it was the goal."""
     seconds: float = 0.0
 
     @property
     def bpp(self) -> float:
-        """Bits of output for each pixel; 0 where there is no output."""
+        """Bits of output per pixel; 0 without output."""
         return metrics.bits_per_pixel(self.bytes, self.width, self.height) if self.bytes else 0.0
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What to make a codec of: the arguments of :class:`vqcodec.Codec`, in a form that another process can be given."""
+    """The arguments of :class:`vqcodec.Codec`, in a form that can be sent to another process."""
 
     model: str | None = None
     model_path: str | None = None
     device: str = "auto"
 
-    def load(self) -> Any:
-        """The :class:`vqcodec.Codec`."""
+    def load(self) -> "vqcodec.Codec":
+        """Load the codec.  Raises what :class:`vqcodec.Codec` raises."""
         return vqcodec.Codec(self.model, model_path=self.model_path, device=self.device)
 
 
 class Task(Protocol):
-    """What to do with files; instances travel to other processes."""
+    """Work to do with files.  Instances are sent to other processes."""
 
-    def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
-        """Do the jobs; a result for each, in order."""
+    def run(self, codec: "vqcodec.Codec", jobs: Sequence[Job]) -> Iterator[FileResult]:
+        """Run the jobs; yield a result for each, in order."""
         ...
 
 
 @dataclass(frozen=True)
 class EncodeTask:
-    """Picture files -> streams."""
+    """Encode picture files."""
 
     quality: float = defaults.QUALITY
     max_pixels: int = defaults.MAX_PIXELS
     options: ReadOptions = AS_IS
     goal: Goal | None = None
-    """Takes the place of the quality."""
+    """Goal to search the quality for; replaces ``quality``."""
     effort: int = defaults.EFFORT
 
-    def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
+    def run(self, codec: "vqcodec.Codec", jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
         if self.goal is not None:
             for job in jobs:
@@ -101,10 +100,10 @@ class EncodeTask:
 
     @property
     def _common(self) -> dict[str, Any]:
-        """What encoding takes besides pictures and a quality."""
+        """Arguments of encoding besides pictures and quality."""
         return {"effort": self.effort, "max_pixels": self.max_pixels, "options": self.options}
 
-    def _run_to_goal(self, codec: Any, job: Job, goal: Goal) -> FileResult:
+    def _run_to_goal(self, codec: "vqcodec.Codec", job: Job, goal: Goal) -> FileResult:
         start = time.perf_counter()
         done = FileResult(job.source, job.output)
         try:
@@ -119,18 +118,18 @@ class EncodeTask:
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """Streams -> picture files of one format."""
+    """Decode streams to picture files of one format."""
 
     format: str = "PNG"
     max_pixels: int = defaults.MAX_PIXELS
     preview: bool = False
-    """Coarse pictures, from the top grids alone."""
+    """Decode only the top grid."""
     region: Box | None = None
-    """Only this rectangle of each picture."""
+    """Decode only this rectangle of each picture."""
     partial: bool = False
-    """Make do with the intact sections of damaged streams."""
+    """Decode what is intact of damaged streams."""
 
-    def run(self, codec: Any, jobs: Sequence[Job]) -> Iterator[FileResult]:
+    def run(self, codec: "vqcodec.Codec", jobs: Sequence[Job]) -> Iterator[FileResult]:
         """See :class:`Task`."""
         for in_strips, some in itertools.groupby(jobs, self._goes_in_strips):
             if in_strips:
@@ -142,22 +141,22 @@ class DecodeTask:
                 yield done if result.image is None else _deliver_image(job, result.image, self.format, done)
 
     def _goes_in_strips(self, job: Job) -> bool:
-        """Whether the picture is large, and its rows can be written as they come."""
+        """Return whether a picture is large and can be written row by row."""
         if self.preview or self.region is not None or self.partial or STANDARD in (job.source, job.output):
             return False
         if not os.path.isfile(job.source) or (os.path.exists(job.output) and not os.path.isfile(job.output)):
-            return False  # what comes from a pipe comes once, what is written to a device cannot be taken back
+            return False  # a pipe can be read only once, and output to a device cannot be undone
         try:
             with files.open_binary(job.source) as file:
                 header, _ = container.read_header(file.read(container.MAX_HEADER_BYTES))
-        except Exception:  # decoding will say what it is
+        except Exception:  # decoding reports it
             return False
         return header.width * header.height > STRIPS_ABOVE and can_join(self.format, header.layout.has_alpha)
 
-    def _run_in_strips(self, codec: Any, job: Job) -> FileResult:
+    def _run_in_strips(self, codec: "vqcodec.Codec", job: Job) -> FileResult:
         start = time.perf_counter()
         done = FileResult(job.source, job.output)
-        with _listening() as remarks:
+        with _collected_remarks() as remarks:
             try:
                 data = files.read_bytes(job.source)
                 header, _ = container.read_header(data)
@@ -170,20 +169,21 @@ class DecodeTask:
         done = replace(done, remarks=tuple(remarks), seconds=time.perf_counter() - start)
         return replace(done, width=header.width, height=header.height, bytes=written)
 
-    def _decode(self, codec: Any, jobs: Iterable[Job]) -> Iterator[Decoded]:
+    def _decode(self, codec: "vqcodec.Codec", jobs: Iterable[Job]) -> Iterator[Decoded]:
         sources = (job.open() for job in jobs)
         if not self.preview and self.region is None:
             yield from codec.decode_batch(sources, max_pixels=self.max_pixels, partial=self.partial)
             return
         for index, source in enumerate(sources):
             start = time.perf_counter()
-            limits = {"max_pixels": self.max_pixels, "partial": self.partial}
-            with _listening() as remarks:
+            with _collected_remarks() as remarks:
                 try:
                     if self.region is None:
-                        image = codec.decode_preview(source, **limits)
+                        image = codec.decode_preview(source, max_pixels=self.max_pixels, partial=self.partial)
                     else:
-                        image = codec.decode_region(source, self.region, **limits)
+                        image = codec.decode_region(
+                            source, self.region, max_pixels=self.max_pixels, partial=self.partial
+                        )
                 except Exception as error:
                     result = Decoded(index, error=error)
                 else:
@@ -202,7 +202,7 @@ def _deliver_stream(job: Job, data: bytes, done: FileResult) -> FileResult:
 
 def _deliver_image(job: Job, image: Any, format: str, done: FileResult) -> FileResult:
     start = time.perf_counter()
-    with _listening() as remarks:
+    with _collected_remarks() as remarks:
         try:
             data = formats.image_bytes(image, format)
             job.deliver(data)
@@ -215,8 +215,8 @@ def _deliver_image(job: Job, image: Any, format: str, done: FileResult) -> FileR
 
 
 @contextmanager
-def _listening() -> Iterator[list[Remark]]:
-    """Collect what is warned of, filled in at the end."""
+def _collected_remarks() -> Iterator[list[Remark]]:
+    """Collect the warnings of vqcodec as remarks; the list is filled at the end."""
     remarks: list[Remark] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

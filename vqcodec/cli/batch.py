@@ -1,4 +1,4 @@
-"""``vqcodec batch``: whole collections, on this machine or on a cluster.  Only parses, calls and counts.
+"""``vqcodec batch``: encode whole collections, on this machine or on a cluster.
 
 Ray, torch and Pillow are imported when the command runs.
 """
@@ -13,7 +13,7 @@ import click
 from vqcodec.cli.console import Console
 from vqcodec.cli.options import (
     Keeping,
-    Model,
+    ModelChoice,
     effort_option,
     keeping_options,
     max_pixels_option,
@@ -32,7 +32,7 @@ Examples:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked for, whoever does it."""
+    """The arguments of the command."""
 
     source: str
     target: str
@@ -40,13 +40,13 @@ class _Request:
     effort: int
     max_pixels: int
     keeping: Keeping
-    weights: Model
+    weights: ModelChoice
     jobs: int | None
 
 
 @dataclass
 class _Count:
-    """How many became what."""
+    """Totals of the results."""
 
     encoded: int = 0
     skipped: int = 0
@@ -54,10 +54,10 @@ class _Count:
     bytes: int = 0
     pixels: int = 0
     seconds: float = 0.0
-    """Of all workers together, reading and writing included."""
+    """Time of all workers together, including reading and writing."""
 
     def add(self, result: Any) -> None:
-        """One more."""
+        """Add a result."""
         self.failed += result.error is not None
         self.skipped += result.skipped
         self.encoded += result.error is None and not result.skipped
@@ -67,11 +67,11 @@ class _Count:
 
     @property
     def bpp(self) -> float | None:
-        """Of what was encoded."""
+        """Bits per pixel of the encoded pictures; None without any."""
         return 8 * self.bytes / self.pixels if self.pixels else None
 
 
-@click.command(short_help="Whole collections, also on a cluster.", epilog=_EXAMPLES)
+@click.command(short_help="Encode collections, also on a cluster.", epilog=_EXAMPLES)
 @click.argument("source", metavar="URI")
 @click.argument("target", metavar="OUT")
 @click.option(
@@ -79,28 +79,28 @@ class _Count:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Processes of this machine, or Ray (extra 'ray'), which also takes s3:// and gs://.",
+    help="Processes on this machine, or Ray (extra 'ray'), which also reads s3:// and gs://.",
 )
-@click.option("--address", metavar="ADDRESS", help="Of a Ray cluster, 'auto' on one of its machines.")
+@click.option("--address", metavar="ADDRESS", help="Address of a Ray cluster; 'auto' on one of its machines.")
 @click.option(
     "--format",
     "format_name",
     type=click.Choice(["vqc", "parquet"]),
     default="vqc",
     show_default=True,
-    help="A file for each picture, or one table of them (engine ray).",
+    help="One file per picture, or one table of all streams (engine ray).",
 )
 @quality_option
 @effort_option
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Workers; default: one per core.")
+@click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Number of workers; default: one per core.")
 @keeping_options
 @max_pixels_option
 @model_options
 @reporting
 def batch(console: Console, engine: str, address: str | None, format_name: str, **request: Any) -> None:
-    """Encode all pictures in and below a folder URI into OUT; what OUT has already is skipped.
+    """Encode all pictures in the folder URI and its subfolders into OUT; skip those that OUT has already.
 
-    Failures are named in OUT/_failures.jsonl, too, and tried again by the next run.
+    Failures are also listed in OUT/_failures.jsonl.  The next run tries them again.
     """
     asked = _Request(**request)
     if engine == "local":
@@ -110,8 +110,8 @@ def batch(console: Console, engine: str, address: str | None, format_name: str, 
     else:
         from vqcodec.distributed import ClusterOptions
 
-        how = ClusterOptions(workers=asked.jobs, address=address, as_table=format_name == "parquet")
-        results = _on_ray(asked, how)
+        cluster_options = ClusterOptions(workers=asked.jobs, address=address, as_table=format_name == "parquet")
+        results = _on_ray(asked, cluster_options)
     count = _Count()
     with console.guard(asked.source, asked.target), console.progress(None) as bar:
         for result in results:
@@ -119,7 +119,7 @@ def batch(console: Console, engine: str, address: str | None, format_name: str, 
             _tell(console, result)
             if bar is not None:
                 bar.advance()
-    if len(console.failed) > count.failed:  # not of pictures alone: the work did not come to its end
+    if len(console.failed) > count.failed:  # something other than a picture failed, so the totals are incomplete
         return
     record = {"source": asked.source, "target": asked.target, "quality": asked.quality}
     console.result({**record, **vars(count), "bpp": count.bpp}, _describe(count))
@@ -131,7 +131,7 @@ def _on_this_machine(asked: _Request) -> Iterator[Any]:
     from vqcodec.batch.tasks import Weights
 
     weights = Weights(asked.weights.model, asked.weights.model_path)
-    how = FolderOptions("skip", weights, asked.jobs or cores())
+    folder_options = FolderOptions("skip", weights, asked.jobs or cores())
     try:
         results = encode_folder(
             asked.source,
@@ -140,7 +140,7 @@ def _on_this_machine(asked: _Request) -> Iterator[Any]:
             effort=asked.effort,
             max_pixels=asked.max_pixels,
             options=asked.keeping.to_options(),
-            how=how,
+            folder_options=folder_options,
         )
     except InvalidJobs as error:
         raise click.UsageError(str(error)) from None
@@ -153,7 +153,7 @@ def _on_this_machine(asked: _Request) -> Iterator[Any]:
         yield from record_failures(results, file)
 
 
-def _on_ray(asked: _Request, how: Any) -> Iterator[Any]:
+def _on_ray(asked: _Request, cluster_options: Any) -> Iterator[Any]:
     from vqcodec.batch.tasks import Weights
     from vqcodec.distributed import encode_collection
 
@@ -164,7 +164,7 @@ def _on_ray(asked: _Request, how: Any) -> Iterator[Any]:
         effort=asked.effort,
         max_pixels=asked.max_pixels,
         options=asked.keeping.to_options(),
-        how=replace(how, weights=Weights(asked.weights.model, asked.weights.model_path, "cpu")),
+        cluster_options=replace(cluster_options, weights=Weights(asked.weights.model, asked.weights.model_path, "cpu")),
     )
 
 
@@ -175,9 +175,9 @@ def _tell(console: Console, result: Any) -> None:
     if result.error is not None:
         console.fail(result.error, result.source, result.output)
     else:
-        console.detail(f"{result.output}: {'exists already, skipped' if result.skipped else f'{result.bytes} bytes'}")
+        console.detail(f"{result.output}: {'exists, skipped' if result.skipped else f'{result.bytes} bytes'}")
 
 
 def _describe(count: _Count) -> str:
     size = f", {count.bytes} bytes, {count.bpp:.3f} bpp" if count.bpp else ""
-    return f"{count.encoded} encoded{size}; {count.skipped} there already; {count.failed} failed"
+    return f"{count.encoded} encoded{size}; {count.skipped} skipped; {count.failed} failed"

@@ -1,7 +1,4 @@
-"""What the user is told, and where: results on stdout; messages, warnings, errors and the progress bar on stderr.
-
-It knows nothing of pictures and imports nothing heavy.
-"""
+"""Print results to stdout, and messages, warnings, errors and the progress bar to stderr."""
 
 import itertools
 import json
@@ -20,15 +17,15 @@ from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, caus
 
 Record: TypeAlias = dict[str, Any]
 
-_CLICKS_OWN = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
-"""Click turns these into messages and exit codes."""
-_PATIENCE = 2.0
-"""Seconds after which even a single file gets a bar."""
+_CLICK_EXCEPTIONS = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
+"""click turns these into messages and exit codes."""
+_BAR_DELAY = 2.0
+"""Seconds after which a single file gets a progress bar, too."""
 _CLEAR_LINE = "\r\x1b[K"
 
 
 class Console:
-    """Where lines go, and what failed so far."""
+    """The output of a command, and the failures so far."""
 
     def __init__(self, verbose: int = 0, quiet: bool = False, as_json: bool = False, progress: bool = True) -> None:
         self.verbose = verbose
@@ -39,38 +36,38 @@ class Console:
         self._bar: Bar | None = None
 
     def result(self, record: Record | list[Record], text: str) -> None:
-        """What was asked for, on stdout: one line of JSON, or the text."""
+        """Print a result to stdout, as one line of JSON or as text."""
         self._clear()
         if sys.stdout is None:
             raise UnwritableFile("standard output is closed")
         click.echo(json.dumps(record) if self.as_json else text)
 
     def done(self, record: Record, text: str) -> None:
-        """A file was written: a result for machines; for people a message, unless a bar already says how far it is."""
+        """Report a written file: as JSON on stdout, or as a message unless a progress bar is shown."""
         if self.as_json:
             self.result(record, text)
         elif self.verbose or self._bar is None:
             self.message(text)
 
     def message(self, text: str) -> None:
-        """For everyone but those who asked for quiet."""
+        """Print a message to stderr, unless --quiet."""
         if not self.quiet:
             self._clear()
             click.echo(one_line(text), err=True)
 
     def detail(self, text: str) -> None:
-        """For those who asked for more."""
+        """Print a message to stderr with --verbose."""
         if self.verbose:
             self.message(text)
 
     def warn(self, name: str, text: str) -> None:
-        """Something is lost, but the work goes on."""
+        """Warn that something is lost."""
         self.message(f"vqcodec: {name}: warning: {text}")
 
     def fail(self, error: Exception, source: str | None, output: str | None = None, **record: Any) -> None:
-        """One line that names the file that it is about, and the reason for exit code 1.
+        """Report a failure: one line on stderr with the file and the cause, and exit code 1.
 
-        Machines get a result, too, of whatever ``record`` says besides.
+        With --json a result is printed, too, with the fields of ``record``.
         """
         self._clear()
         if self.verbose >= 2:
@@ -85,15 +82,15 @@ class Console:
                 self.result({**known, **record, "error": cause(error)}, "")
             except BrokenPipeError:
                 raise
-            except OSError:  # then that was the error, and stderr has it
+            except OSError:  # stdout itself failed, which stderr reports
                 pass
 
     @contextmanager
     def guard(self, source: str | None, output: str | None = None) -> Iterator[None]:
-        """Survive and report what goes wrong inside; but that a device is missing is said of no file."""
+        """Report exceptions inside as failures of a file.  A missing device is no failure of a file and is raised."""
         try:
             yield
-        except _CLICKS_OWN:
+        except _CLICK_EXCEPTIONS:
             raise
         except Exception as error:
             if source is not None and isinstance(error, DeviceUnavailable):
@@ -102,7 +99,7 @@ class Console:
 
     @contextmanager
     def progress(self, total: int | None) -> Iterator["Bar | None"]:
-        """A bar over so many files, or over nobody knows how many, if there is a terminal for it."""
+        """Show a progress bar for ``total`` files, or an unknown number of them, if stderr is a terminal."""
         if not (self._progress and total != 0 and sys.stderr and sys.stderr.isatty()):
             yield None
             return
@@ -118,7 +115,7 @@ class Console:
 
 
 class Bar:
-    """A progress bar with pictures per second and the time left; for a single file it is drawn after a while."""
+    """A progress bar with pictures per second and the time left; for a single file it appears after a delay."""
 
     def __init__(self, total: int | None) -> None:
         self._total, self._done = total, 0
@@ -141,14 +138,14 @@ class Bar:
             self._drawn.render_finish()
 
     def advance(self) -> None:
-        """One more file is done."""
+        """Count one more file."""
         with self._lock:
             self._done += 1
             if self._drawn is not None:
                 self._drawn.update(1)
 
     def clear(self) -> None:
-        """Make room for a line; the next tick draws the bar again below it."""
+        """Clear the bar's line; the next tick draws the bar again below the new output."""
         if self._drawn is not None:
             click.echo(_CLEAR_LINE, nl=False, err=True)
 
@@ -156,7 +153,7 @@ class Bar:
         with self._lock:
             if self._drawn is None:
                 self._drawn = click.progressbar(
-                    itertools.count(),  # without an end, if the length is not known
+                    itertools.count(),  # endless, for an unknown total
                     length=self._total,
                     file=sys.stderr,
                     show_pos=True,
@@ -171,18 +168,18 @@ class Bar:
 
     def _tick(self) -> None:
         while not self._over.wait(0.5):
-            if self._drawn is not None or time.monotonic() - self._start > _PATIENCE:
+            if self._drawn is not None or time.monotonic() - self._start > _BAR_DELAY:
                 self._draw()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Work that Ctrl-C, SIGTERM and SIGHUP end alike: cleaned up, told in one line, exit code 128 + the signal."""
+    """Let Ctrl-C, SIGTERM and SIGHUP clean up, print one line and exit with 128 + the signal."""
     caught = {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it, and is right
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # ignored under nohup
                 caught[number] = signal.signal(number, _interrupt)
     try:
         yield

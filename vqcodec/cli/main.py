@@ -1,10 +1,8 @@
-"""Parse, call, print: the ``vqcodec`` command.
+"""The ``vqcodec`` command: parse arguments, call the API, print results.
 
-Every command turns its arguments into calls of the public API and what comes back into lines; nothing here
-knows how a picture is coded.  Torch, Pillow and whatever imports them are imported inside the commands only,
-so that ``--help`` is immediate.
+Torch, Pillow and the modules that need them are imported inside the commands, so that ``--help`` is immediate.
 
-Exit code 0: all done; 1: something failed; 2: wrong usage; 128 + n: ended by signal n.
+Exit codes: 0, all done; 1, something failed; 2, wrong usage; 128 + n, ended by signal n.
 """
 
 import dataclasses
@@ -19,11 +17,11 @@ from vqcodec.batch.jobs import STANDARD, Job, Naming, OutputPolicy, plan
 from vqcodec.cli.batch import batch as batch_command
 from vqcodec.cli.console import Console
 from vqcodec.cli.options import (
+    CodecChoice,
     Keeping,
-    Model,
+    ModelChoice,
     Rate,
     Transfer,
-    Weights,
     effort_option,
     keeping_options,
     max_pixels_option,
@@ -40,11 +38,8 @@ from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line
 T = TypeVar("T")
 
 
-# Files through a task
-
-
 def _summarise(console: Console, total: int) -> None:
-    """Name the failures again, where they may have scrolled away."""
+    """Print the names of all failures, which may have scrolled out of view."""
     if console.failed and total > 1:
         names = ", ".join(console.failed)
         click.echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
@@ -60,29 +55,29 @@ def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
 def _run(
     console: Console,
     jobs: list[Job],
-    work: tuple[Any, Transfer, Weights],
-    tell: Callable[[Any], tuple[dict[str, Any], str]],
+    work: tuple[Any, Transfer, CodecChoice],
+    describe: Callable[[Any], tuple[dict[str, Any], str]],
 ) -> None:
-    """Do all jobs that can be done; ``work`` is the task and how it is to be done, ``tell`` describes a result."""
+    """Run a task on jobs and print each result; ``describe`` returns its JSON record and its text."""
     from vqcodec.batch import folders
 
     task, transfer, weights = work
     if console.as_json and jobs and jobs[0].output == STANDARD:
-        raise click.UsageError("--json and the output both want standard output.")
+        raise click.UsageError("--json and an output to '-' cannot be combined: both use standard output.")
     if not jobs:
-        raise VqcError("no files to work on")
+        raise VqcError("no files found in the source folders")
     workers = transfer.jobs or (folders.sensible_workers(len(jobs)) if weights.device in ("auto", "cpu") else 1)
-    how = folders.FolderOptions(transfer.existing, weights.to_batch(), workers)
+    folder_options = folders.FolderOptions(transfer.existing, weights.to_batch(), workers)
     with console.guard(weights.model_path):
         with console.progress(len(jobs)) as bar:
-            for result in folders.run(task, jobs, how):
-                _tell_result(console, result, tell)
+            for result in folders.run(task, jobs, folder_options):
+                _tell_result(console, result, describe)
                 if bar is not None:
                     bar.advance()
         _summarise(console, len(jobs))
 
 
-def _tell_result(console: Console, result: Any, tell: Callable[[Any], tuple[dict[str, Any], str]]) -> None:
+def _tell_result(console: Console, result: Any, describe: Callable[[Any], tuple[dict[str, Any], str]]) -> None:
     for remark in result.remarks:
         if remark.loses:
             console.warn(result.source, remark.text)
@@ -94,9 +89,9 @@ def _tell_result(console: Console, result: Any, tell: Callable[[Any], tuple[dict
     elif result.skipped:
         if console.as_json:
             console.result({**names, "skipped": True}, "")
-        console.detail(f"{result.output}: exists already, skipped")
+        console.detail(f"{result.output}: exists, skipped")
     else:
-        record, text = tell(result)
+        record, text = describe(result)
         console.done({**names, **record}, f"{result.output}: {text}")
 
 
@@ -117,7 +112,7 @@ Examples:
   vqcodec encode --target-size 20k photo.png photo.vqc"""
 
 
-@main.command(short_help="Pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
+@main.command(short_help="Encode pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
 @transfer_arguments
 @rate_options
 @effort_option
@@ -135,7 +130,7 @@ def encode(
     keeping: Keeping,
     max_pixels: int,
     transfer: Transfer,
-    weights: Weights,
+    weights: CodecChoice,
 ) -> None:
     """Encode pictures: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
     from vqcodec.batch import tasks
@@ -145,7 +140,7 @@ def encode(
     task = tasks.EncodeTask(quality, max_pixels, keeping.to_options(), goal, effort)
     naming = Naming(".vqc", formats.picture_suffixes() if transfer.recursive else None)
 
-    def tell(result: Any) -> tuple[dict[str, Any], str]:
+    def describe(result: Any) -> tuple[dict[str, Any], str]:
         reached = {} if result.psnr is None else {"psnr": result.psnr if math.isfinite(result.psnr) else None}
         record = {"width": result.width, "height": result.height, "quality": result.quality, **reached}
         found = "" if goal is None else f", quality {result.quality:.1f}"
@@ -155,7 +150,7 @@ def encode(
             f"{result.bytes} bytes, {result.bpp:.3f} bpp{found}, {result.seconds:.2f} s",
         )
 
-    _run(console, _plan(sources, target, naming), (task, transfer, weights), tell)
+    _run(console, _plan(sources, target, naming), (task, transfer, weights), describe)
 
 
 _DECODE_EXAMPLES = """\b
@@ -166,12 +161,17 @@ Examples:
   vqcodec decode --format ppm - - < photo.vqc"""
 
 
-@main.command(short_help=".vqc files to pictures.", epilog=_DECODE_EXAMPLES)
+@main.command(short_help="Decode .vqc files to pictures.", epilog=_DECODE_EXAMPLES)
 @transfer_arguments
-@click.option("--format", "format_name", metavar="NAME", help="Default: DST's suffix; PNG for '-' and folders.")
-@click.option("--preview", is_flag=True, help="A coarse picture of full size, fast: from the top grid alone.")
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    help="Output format; default: the suffix of DST, or PNG for '-' and folders.",
+)
+@click.option("--preview", is_flag=True, help="Decode only the top grid: fast, coarse, at full size.")
 @region_option
-@click.option("--allow-partial", is_flag=True, help="Of damaged files, decode what is intact.")
+@click.option("--allow-partial", is_flag=True, help="Decode what is intact of damaged files.")
 @max_pixels_option
 @transfer_options
 @weights_options
@@ -186,11 +186,11 @@ def decode(
     allow_partial: bool,
     max_pixels: int,
     transfer: Transfer,
-    weights: Weights,
+    weights: CodecChoice,
 ) -> None:
     """Decode .vqc files: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
     if preview and region:
-        raise click.UsageError("--preview and --region exclude each other.")
+        raise click.UsageError("--preview and --region cannot be combined.")
     from vqcodec.batch import folders, tasks
     from vqcodec.images import formats
 
@@ -204,27 +204,29 @@ def decode(
     except UnknownFormat as error:
         raise click.UsageError(f"{error}.") from None
 
-    def tell(result: Any) -> tuple[dict[str, Any], str]:
+    def describe(result: Any) -> tuple[dict[str, Any], str]:
         record = {"width": result.width, "height": result.height, "seconds": result.seconds}
         return record, f"{result.width}x{result.height}, {result.seconds:.2f} s"
 
-    _run(console, jobs, (task, transfer, weights), tell)
+    _run(console, jobs, (task, transfer, weights), describe)
 
 
 def _open(source: str) -> Any:
     return Job(source, STANDARD).open()
 
 
-@main.command(short_help="Size, quality, model and sections of .vqc files.")
+@main.command(short_help="Show size, quality, model and sections of .vqc files.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @model_options
 @reporting
-def info(console: Console, sources: tuple[str, ...], weights: Model) -> None:
-    """Tell size, quality, model and sections of .vqc files, without decoding them."""
+def info(console: Console, sources: tuple[str, ...], weights: ModelChoice) -> None:
+    """Show size, quality, model and sections of .vqc files, without decoding them."""
     import vqcodec
 
     if weights.model or weights.model_path:
-        _need(console, weights, weights.load)  # each stream names its own; but what is given must be there
+        _need(
+            console, weights, weights.load
+        )  # every stream names its own model, but a model that is asked for must exist
     known = {"model_path": weights.model_path} if weights.model_path else {}
     for source in sources:
         with console.guard(source):
@@ -241,22 +243,22 @@ def _describe_stream(source: str, told: Any) -> str:
     rows = [
         ("size", f"{told.width}x{told.height}, {told.layout}"),
         ("quality", f"{told.quality:.1f}"),
-        ("model", f"{told.model or 'not known here'} ({told.model_hash})"),
-        ("grids", ", ".join(f"{columns}x{rows}" for rows, columns in told.grids) or "not known without the model"),
-        ("tiles", f"of {told.tile} pixels"),
+        ("model", f"{told.model or 'not installed'} ({told.model_hash})"),
+        ("grids", ", ".join(f"{columns}x{rows}" for rows, columns in told.grids) or "unknown without the model"),
+        ("tiles", f"{told.tile}x{told.tile} pixels"),
         *((name, f"{size} bytes, {8 * size / pixels:.3f} bpp") for name, size in sizes.items()),
         ("file", f"{told.bytes} bytes, {told.bpp:.3f} bpp"),
     ]
     return _block(source, rows)
 
 
-@main.command(short_help="Whether .vqc files are intact.")
+@main.command(short_help="Check that .vqc files are intact.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @max_pixels_option
 @weights_options
 @reporting
-def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: Weights) -> None:
-    """Decode .vqc files in full, without writing anything; exit code 1 if any is damaged."""
+def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: CodecChoice) -> None:
+    """Decode .vqc files completely without writing anything.  The exit code is 1 if any is damaged."""
     codec = _codec(console, weights)
     with console.progress(len(sources)) as bar:
         results: Iterable[Any] = codec.decode_batch((_open(s) for s in sources), max_pixels=max_pixels)
@@ -272,13 +274,13 @@ def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights:
     _summarise(console, len(sources))
 
 
-def _codec(console: Console, weights: Weights) -> Any:
-    """The codec that these weights make."""
+def _codec(console: Console, weights: CodecChoice) -> Any:
+    """Load the codec that is asked for."""
     return _need(console, weights, lambda: weights.to_batch().load())
 
 
-def _need(console: Console, weights: Model, load: Callable[[], T]) -> T:
-    """What is loaded; without its weights nothing can be done, so a failure ends the command."""
+def _need(console: Console, weights: ModelChoice, load: Callable[[], T]) -> T:
+    """Load weights; a failure ends the command."""
     with console.guard(weights.model_path):
         return load()
     raise click.exceptions.Exit(1)
@@ -287,8 +289,8 @@ def _need(console: Console, weights: Model, load: Callable[[], T]) -> T:
 @main.command()
 @model_options
 @reporting
-def models(console: Console, weights: Model) -> None:
-    """List the models that are installed, or describe the one that is named."""
+def models(console: Console, weights: ModelChoice) -> None:
+    """List the installed models, or describe the given one."""
     import vqcodec
 
     if weights.model or weights.model_path:
@@ -316,17 +318,17 @@ def _describe_model(model: Any) -> str:
 
 
 def _block(title: str, rows: Sequence[tuple[str, Any]]) -> str:
-    """A title and indented rows, their values in one column."""
+    """Format a title and indented rows with aligned values."""
     width = max(len(label) for label, _ in rows)
     return "\n".join([one_line(title), *(f"  {label:{width}}  {value}" for label, value in rows)])
 
 
-@main.command(short_help="A sample photograph, beside JPEG at equal bytes.")
+@main.command(short_help="Compare a sample photograph with JPEG at equal bytes.")
 @click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
 @weights_options
 @reporting
-def demo(console: Console, force: bool, weights: Weights) -> None:
-    """Encode and decode a sample photograph; write out.vqc and, beside JPEG at equal bytes, demo.png."""
+def demo(console: Console, force: bool, weights: CodecChoice) -> None:
+    """Encode and decode a sample photograph; write out.vqc and a comparison with JPEG at equal bytes, demo.png."""
     from vqcodec.cli import demo
 
     gate = OutputPolicy("replace" if force else "refuse")
@@ -359,7 +361,7 @@ main.add_command(batch_command)
 @main.command(epilog='\b\nExample, in ~/.bashrc:\n  eval "$(vqcodec completion bash)"')
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that completes vqcodec's commands and options in SHELL."""
+    """Print the completion script of vqcodec for SHELL."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
@@ -373,7 +375,7 @@ def completion(shell: str) -> None:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
-    """Train a model; 'vqcodec train --help' lists the stages."""
+    """Train a model.  'vqcodec train --help' lists the stages."""
 
     from vqcodec.cli.train import main as train_main
 

@@ -1,7 +1,7 @@
-"""The options of the command line: how each is spelled, and what the commands get of it.
+"""Define the options of the command line.
 
-Options that belong together reach a command as one small dataclass, which refuses what contradicts itself and knows
-what the rest means to the API.  Nothing heavy is imported before it is needed, so that ``--help`` is immediate.
+Options that belong together reach a command as one small dataclass, which rejects contradictions and converts the
+values to those of the API.  Heavy modules are imported only when they are needed, so that ``--help`` is immediate.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _options(*options: _Decorator) -> _Decorator:
-    """Several options as one decorator."""
+    """Combine several options into one decorator."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -34,7 +34,7 @@ def _options(*options: _Decorator) -> _Decorator:
 
 
 def _packed(name: str, kind: type[Any], *options: _Decorator) -> _Decorator:
-    """Options whose values the command gets as one dataclass of that kind."""
+    """Combine options into one decorator that passes their values to the command as one dataclass."""
     fields = [field.name for field in dataclasses.fields(kind)]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,13 +49,13 @@ def _packed(name: str, kind: type[Any], *options: _Decorator) -> _Decorator:
 
 
 def reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """The options on what is told; the command gets a :class:`Console` and leaves the exit code to it."""
+    """Add the options on output.  The command gets a :class:`Console`, which decides the exit code."""
 
     @_options(
-        click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one line each."),
-        click.option("--quiet", is_flag=True, help="Print results and errors only."),
-        click.option("--no-progress", is_flag=True, help="Draw no progress bar."),
-        click.option("-v", "verbose", count=True, help="Tell more; -vv shows tracebacks."),
+        click.option("--json", "as_json", is_flag=True, help="Print each result as one line of JSON."),
+        click.option("--quiet", is_flag=True, help="Print only results and errors."),
+        click.option("--no-progress", is_flag=True, help="Show no progress bar."),
+        click.option("-v", "verbose", count=True, help="Print more messages; -vv shows tracebacks."),
     )
     @functools.wraps(command)
     def wrapper(as_json: bool, quiet: bool, no_progress: bool, verbose: int, **arguments: Any) -> None:
@@ -68,17 +68,17 @@ def reporting(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @dataclass(frozen=True)
-class Model:
-    """Which weights to look at."""
+class ModelChoice:
+    """The model that is asked for."""
 
     model: str | None
     model_path: str | None
 
     def __post_init__(self) -> None:
         if self.model is not None and self.model_path is not None:
-            raise click.UsageError("--model and --model-path exclude each other.")
+            raise click.UsageError("--model and --model-path cannot be combined.")
         if "" in (self.model, self.model_path):
-            raise click.UsageError("an empty name is no model's.")
+            raise click.UsageError("model name must not be empty.")
 
     def load(self) -> Any:
         """The :class:`vqcodec.weights.registry.Model`."""
@@ -88,13 +88,13 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Weights(Model):
-    """Which weights to use, and where."""
+class CodecChoice(ModelChoice):
+    """The model that is asked for, and the device for its transforms."""
 
     device: str
 
     def to_batch(self) -> Any:
-        """For the API."""
+        """Convert to the options of the API."""
         from vqcodec.batch.tasks import Weights
 
         return Weights(self.model, self.model_path, self.device)
@@ -107,13 +107,13 @@ def _checked_device(context: click.Context, option: click.Parameter, value: str)
 
 
 _which_model = (
-    click.option("--model", metavar="ID", help="Weights to use, see 'vqcodec models'."),
-    click.option("--model-path", metavar="FILE", help="Weights file to use."),
+    click.option("--model", metavar="ID", help="Model to use; 'vqcodec models' lists them."),
+    click.option("--model-path", metavar="FILE", help="Weights file to use instead of an installed model."),
 )
-model_options = _packed("weights", Model, *_which_model)
+model_options = _packed("weights", ModelChoice, *_which_model)
 weights_options = _packed(
     "weights",
-    Weights,
+    CodecChoice,
     *_which_model,
     click.option(
         "--device",
@@ -121,7 +121,7 @@ weights_options = _packed(
         default="auto",
         show_default=True,
         callback=_checked_device,
-        help="Where the transforms run; the stream does not depend on it.",
+        help="Device for the transforms; every device decodes the same indices.",
     ),
 )
 max_pixels_option = click.option(
@@ -130,13 +130,13 @@ max_pixels_option = click.option(
     type=click.IntRange(min=0),
     default=defaults.MAX_PIXELS,
     show_default=True,
-    help="Refuse larger pictures; 0 lifts the limit.",
+    help="Refuse pictures with more pixels; 0 lifts the limit.",
 )
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """How files are gone through."""
+    """How to process files."""
 
     recursive: bool
     force: bool
@@ -145,22 +145,26 @@ class Transfer:
 
     def __post_init__(self) -> None:
         if self.force and self.skip_existing:
-            raise click.UsageError("--force and --skip-existing exclude each other.")
+            raise click.UsageError("--force and --skip-existing cannot be combined.")
 
     @property
     def existing(self) -> Existing:
-        """What to do about outputs that are there already."""
+        """What to do with existing outputs."""
         return "replace" if self.force else "skip" if self.skip_existing else "refuse"
 
 
 transfer_options = _packed(
     "transfer",
     Transfer,
-    click.option("-r", "--recursive", is_flag=True, help="Go through folders; DST gets the same tree."),
+    click.option("-r", "--recursive", is_flag=True, help="Process folders; DST gets the same tree."),
     click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
-    click.option("--skip-existing", is_flag=True, help="Leave existing outputs as they are."),
+    click.option("--skip-existing", is_flag=True, help="Skip sources whose output exists."),
     click.option(
-        "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Processes; default: what suits cores and files."
+        "-j",
+        "--jobs",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Number of processes; default: by cores and files.",
     ),
 )
 transfer_arguments = _options(
@@ -171,7 +175,7 @@ transfer_arguments = _options(
 
 @dataclass(frozen=True)
 class Rate:
-    """What decides how large a stream becomes."""
+    """The quality, or the target to search it for."""
 
     quality: float | None
     target_bpp: float | None
@@ -180,10 +184,10 @@ class Rate:
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in dataclasses.astuple(self)) > 1:
-            raise click.UsageError("--quality and the --target options exclude each other.")
+            raise click.UsageError("--quality and the --target options cannot be combined.")
 
     def decide(self) -> tuple[float, Any]:
-        """The quality and, in its place, the goal."""
+        """Return the quality, and the goal that replaces it or None."""
         from vqcodec.codec.rate_control import Goal
 
         quality = defaults.QUALITY if self.quality is None else self.quality
@@ -195,7 +199,7 @@ class Rate:
 
 
 class _Finite(click.FloatRange):
-    """A range without ``inf``, and without ``nan``, which click lets pass: it is not below any bound."""
+    """A range of finite numbers.  click alone accepts ``nan``, which no bound excludes."""
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
         number = super().convert(value, param, context)
@@ -205,7 +209,7 @@ class _Finite(click.FloatRange):
 
 
 class _Size(click.ParamType):
-    """A number of bytes; ``k`` and ``M`` stand for thousands and millions."""
+    """A number of bytes, with the suffixes ``k`` (thousand) and ``M`` (million)."""
 
     name = "size"
 
@@ -245,15 +249,17 @@ rate_options = _packed(
         type=_QUALITY,
         help=f"Continuous; higher is better and larger.  [default: {defaults.QUALITY}]",
     ),
-    click.option("--target-bpp", metavar="F", type=_POSITIVE, help="The quality that gives so many bits per pixel."),
-    click.option("--target-size", metavar="BYTES", type=_Size(), help="... or a file of that size; 20k, 1.5M."),
-    click.option("--target-psnr", metavar="DB", type=_POSITIVE, help="... or that PSNR."),
+    click.option("--target-bpp", metavar="F", type=_POSITIVE, help="Target bits per pixel, within 2 %."),
+    click.option(
+        "--target-size", metavar="BYTES", type=_Size(), help="Target file size, such as 20k or 1.5M, within 2 %."
+    ),
+    click.option("--target-psnr", metavar="DB", type=_POSITIVE, help="Target PSNR in dB, within 0.1 dB."),
 )
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """What is kept of a picture."""
+    """What to keep of a picture."""
 
     alpha: str
     background: str
@@ -264,10 +270,10 @@ class Keeping:
 
     def __post_init__(self) -> None:
         if self.strip and self.metadata not in (None, "none"):
-            raise click.UsageError("--strip and --metadata contradict each other.")
+            raise click.UsageError("--strip and --metadata cannot be combined.")
 
     def to_options(self) -> Any:
-        """For the API."""
+        """Convert to the options of the API."""
         from vqcodec.images.reading import ReadOptions
         from vqcodec.stream.metadata import METADATA_KINDS
 
@@ -287,13 +293,15 @@ keeping_options = _packed(
         type=click.Choice(["keep", "drop", "blend"]),
         default="keep",
         show_default=True,
-        help="Keep it without loss, drop it, or lay the picture over the background.",
+        help="Keep the alpha plane losslessly, drop it, or blend the picture with the background.",
     ),
-    click.option("--background", metavar="COLOR", default="white", show_default=True, help="For --alpha blend."),
-    click.option("--metadata", metavar="all|none|exif,icc,xmp", help="What to keep.  [default: all]"),
+    click.option(
+        "--background", metavar="COLOR", default="white", show_default=True, help="Background colour for --alpha blend."
+    ),
+    click.option("--metadata", metavar="all|none|exif,icc,xmp", help="Metadata to keep.  [default: all]"),
     click.option("--strip", is_flag=True, help="The same as --metadata none."),
-    click.option("--auto-orient", is_flag=True, help="Turn the pixels as EXIF says."),
-    click.option("--strict", is_flag=True, help="Fail where something would be lost, such as 16 bits per sample."),
+    click.option("--auto-orient", is_flag=True, help="Apply the EXIF orientation to the pixels."),
+    click.option("--strict", is_flag=True, help="Fail if anything cannot be kept, such as 16 bits per sample."),
 )
 
 
@@ -308,4 +316,6 @@ def _to_box(context: click.Context, option: click.Parameter, value: str | None) 
     return Box(*map(int, match.groups()))
 
 
-region_option = click.option("--region", metavar="X,Y,W,H", callback=_to_box, help="Only that rectangle.")
+region_option = click.option(
+    "--region", metavar="X,Y,W,H", callback=_to_box, help="Decode only this rectangle, in pixels."
+)

@@ -9,6 +9,7 @@ first picture is read, reads finished pictures again, and fails a whole block fo
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ from vqcodec.images.reading import AS_IS, ReadOptions
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """How a collection is gone through."""
+    """How to process a collection."""
 
     weights: Weights = field(default_factory=lambda: Weights(device="cpu"))
     workers: int | None = None
@@ -59,15 +60,17 @@ def encode_collection(
     effort: int = defaults.EFFORT,
     max_pixels: int = defaults.MAX_PIXELS,
     options: ReadOptions = AS_IS,
-    how: ClusterOptions = DEFAULT,
+    cluster_options: ClusterOptions = DEFAULT,
+    how: ClusterOptions | None = None,
 ) -> Iterator[FileResult]:
-    """Encode every picture below a folder, on a cluster; what is there already is skipped.
+    """Encode every picture in a folder and its subfolders, on a cluster; skip those whose stream exists.
 
     Args:
         source: a folder: a path, or a URI such as ``s3://bucket/photos`` or ``gs://bucket/photos``.
-        target: the folder of the mirrored ``.vqc`` files, or of the table; made if missing.
+        target: the folder of the mirrored ``.vqc`` files, or of the table; created if missing.
         quality, effort, max_pixels, options: as for :meth:`vqcodec.Codec.encode`.
-        how: which weights, which cluster, files or a table.
+        cluster_options: which weights, which cluster, files or a table.
+        how: deprecated name of ``cluster_options``.
 
     Returns:
         An iterator that does the work: one result for each picture, in no order.  One that fails has its ``error``
@@ -78,10 +81,15 @@ def encode_collection(
         MissingFile, UnreadableFile, InvalidQuality, and what loading the weights raises: at once.
         VqcError: from the iterator, if Ray gives up.
     """
-    places = _Places(Storage.at(source), Storage.at(target), how.as_table)
+    if how is not None:
+        warnings.warn("how= is renamed to cluster_options=", DeprecationWarning, stacklevel=2)
+        cluster_options = how
+    places = _Places(Storage.at(source), Storage.at(target), cluster_options.as_table)
     places.source.check()
-    how.weights.load().encode_batch((), quality, effort=effort)  # refuses here what every worker would refuse
-    return _run(places, EncodeTask(quality, max_pixels, options, effort=effort), how)
+    cluster_options.weights.load().encode_batch(
+        (), quality, effort=effort
+    )  # refuses here what every worker would refuse
+    return _run(places, EncodeTask(quality, max_pixels, options, effort=effort), cluster_options)
 
 
 @dataclass(frozen=True)
@@ -119,29 +127,29 @@ class _StoredJob(Job):
             self.places.target.write(stream_key(self.key), data)
 
 
-def _run(places: _Places, task: EncodeTask, how: ClusterOptions) -> Iterator[FileResult]:
+def _run(places: _Places, task: EncodeTask, options: ClusterOptions) -> Iterator[FileResult]:
     finished = table.digests([])
     if places.as_table:
         parts = table.Table(places.target)
         parts.forget_failures()
         finished = parts.finished()
-    with _cluster(how), places.target.stream(FILE_NAME) as file:
-        workers = how.workers or int(ray.cluster_resources().get("CPU", 1))
-        yield from record_failures(_results(places, task, replace(how, workers=workers), finished), file)
+    with _cluster(options), places.target.stream(FILE_NAME) as file:
+        workers = options.workers or int(ray.cluster_resources().get("CPU", 1))
+        yield from record_failures(_results(places, task, replace(options, workers=workers), finished), file)
 
 
-def _results(places: _Places, task: EncodeTask, how: ClusterOptions, finished: Any) -> Iterator[FileResult]:
+def _results(places: _Places, task: EncodeTask, options: ClusterOptions, finished: Any) -> Iterator[FileResult]:
     ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Ledger).remote()
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # every row a block: a turn goes to a worker, and a result back, when it is there
-    pool = ActorPoolStrategy(min_size=1, max_size=how.workers, initial_size=how.workers)
+    pool = ActorPoolStrategy(min_size=1, max_size=options.workers, initial_size=options.workers)
     with DataContext.current(context):
         # What costs no computing asks for no core, or it would wait for the workers, which have them all.
-        found = ray.data.from_items([how.turn]).map_batches(_find, fn_args=(places,), num_cpus=0)
+        found = ray.data.from_items([options.turn]).map_batches(_find, fn_args=(places,), num_cpus=0)
         dataset = found.map_batches(
             _Encoder,
-            fn_constructor_args=(places, task, how.weights, ray.put(finished), ledger),
+            fn_constructor_args=(places, task, options.weights, ray.put(finished), ledger),
             batch_size=None,
             batch_format="pyarrow",
             compute=pool,
@@ -149,7 +157,7 @@ def _results(places: _Places, task: EncodeTask, how: ClusterOptions, finished: A
         )
         if places.as_table:
             dataset = dataset.map_batches(
-                _write_part, fn_args=(places.target,), batch_size=how.part, batch_format="pyarrow", num_cpus=0
+                _write_part, fn_args=(places.target,), batch_size=options.part, batch_format="pyarrow", num_cpus=0
             )
     try:
         for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -160,13 +168,13 @@ def _results(places: _Places, task: EncodeTask, how: ClusterOptions, finished: A
 
 
 @contextmanager
-def _cluster(how: ClusterOptions) -> Iterator[None]:
+def _cluster(options: ClusterOptions) -> Iterator[None]:
     """The cluster that this process is connected to already, or a connection for a while."""
     if ray.is_initialized():
         yield
         return
-    address = how.address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"num_cpus": how.workers or cores(), "include_dashboard": False} if address == "local" else {}
+    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"num_cpus": options.workers or cores(), "include_dashboard": False} if address == "local" else {}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
