@@ -90,7 +90,7 @@ def test_the_work_is_followed_to_its_end(pictures, folder_options, tmp_path, mon
         yield from work(*arguments)
         ended.append(True)
 
-    monkeypatch.setattr(tasks, "_run_ready", watched)
+    monkeypatch.setattr(folders, "_run_ready", watched)
     assert len(list(encode_folder(pictures, tmp_path / "streams", folder_options=folder_options))) == 6
     assert ended
 
@@ -131,5 +131,5 @@ def test_a_device_that_no_process_has(pictures, tiny_weights, tmp_path):
 
 
 def test_sensible_workers(monkeypatch):
-    monkeypatch.setattr(tasks, "cores", lambda: 4)
+    monkeypatch.setattr(folders, "cores", lambda: 4)
     assert [folders.sensible_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]

@@ -1,8 +1,11 @@
-"""The guide is run, top to bottom; what the feature table points to exists."""
+"""The guide is run, top to bottom; what the pages point to exists; the API reference has every public name."""
 
 import ast
+import importlib
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.cli import main as benchmarks
+from tests.test_layout import LEVEL, MODULES, unit
 from vqcodec.cli import main
 from vqcodec.cli.train import group as training
 from vqcodec.weights import registry
@@ -21,6 +25,7 @@ from vqcodec.weights import registry
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "GUIDE.md"
 FEATURES = ROOT / "docs" / "FEATURES.md"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 @dataclass(frozen=True)
@@ -96,3 +101,47 @@ def test_every_row_of_the_feature_table_names_tests_that_exist():
         for module, test in named:
             tree = ast.parse((ROOT / "tests" / f"{module}.py").read_text(encoding="utf-8"))
             assert test in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, f"{module}.{test}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_paths_of_a_page_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), f"no {target}"
+    for path in re.findall(r"`((?:vqcodec|tests|benchmarks|docs|bin)/[\w./*-]+)", text):
+        placeholder = {"ID", "MODULE"} & set(re.split(r"\W", path))
+        assert placeholder or any(ROOT.glob(path)), f"no {path}"
+
+
+def test_the_architecture_describes_every_part_of_the_package():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)(?:/|\.py)` \|", text, re.MULTILINE))
+    assert rows == {unit(module) for module in MODULES} - {"vqcodec", "__main__"}
+    for path in re.findall(r"`(\w+/\w+\.py)`", text):
+        assert (ROOT / "vqcodec" / path).exists() or (ROOT / path).exists(), f"no {path}"
+    tiers = text[text.index("## Who imports whom") :].split("```")[1].replace("(the public names)", "").splitlines()
+    drawn = {name: level for level, line in enumerate(filter(None, tiers)) for name in line.split()}
+    assert drawn == LEVEL
+
+
+def test_the_api_reference_has_every_public_name(tmp_path):
+    launcher = (ROOT / "bin" / "docs").read_text(encoding="utf-8")
+    modules = re.findall(r"vqcodec\S*", launcher.splitlines()[-1])
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pdoc",
+        "--docformat",
+        "google",
+        "--output-directory",
+        str(tmp_path),
+        *modules,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    for module in modules:
+        page = tmp_path.joinpath(*module.split(".")).with_suffix(".html").read_text(encoding="utf-8")
+        for name in getattr(importlib.import_module(module), "__all__", ()):
+            section = page.split(f'<section id="{name}">', 1)[1].split("</section>", 1)[0]
+            assert '<div class="docstring">' in section, f"{module}.{name} has no docstring"
+    assert 'id="Codec.encode_batch"' in (tmp_path / "vqcodec.html").read_text(encoding="utf-8")
