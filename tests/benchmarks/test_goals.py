@@ -1,4 +1,4 @@
-"""Goals: what is said of them; reaching them is tested elsewhere."""
+"""Results of goals; tests/test_search.py tests the search itself."""
 
 from benchmarks.rd.datasets import Photo
 from benchmarks.timing.goals import Attempt, describe, measure

@@ -1,4 +1,4 @@
-"""Metrics, BD-rates and curves against values known from elsewhere."""
+"""Metrics, BD-rates and curves against known values."""
 
 import math
 
@@ -21,13 +21,13 @@ def original() -> np.ndarray:
 
 
 def distorted() -> np.ndarray:
-    """Half the resolution, coarse levels."""
+    """The picture at half the resolution with coarse levels."""
     half = np.repeat(np.repeat(original()[::2, ::2], 2, 0), 2, 1)
     return (half // 12 * 12 + 5).astype(np.uint8)
 
 
 def test_scores_are_those_of_other_libraries():
-    """PSNR by torchmetrics 1.9, MS-SSIM by piq 0.8.0; neither is used here."""
+    """PSNR by torchmetrics 1.9, MS-SSIM by piq 0.8.0; neither is imported here."""
     scores = score(Image.fromarray(original()), Image.fromarray(distorted()))
     assert scores.psnr_rgb == pytest.approx(19.866542, abs=1e-5)
     assert scores.ms_ssim_rgb == pytest.approx(0.963444, abs=1e-5)

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: the curves are drawn, the table sorts, the slider moves, a phone has room for it."""
+"""The page in headless Chromium: curves, sortable table, slider, and the layout on a phone."""
 
 import shutil
 

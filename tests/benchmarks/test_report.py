@@ -1,4 +1,4 @@
-"""The commands, on small pictures and with a tiny model: what they write, that they go on, what they say."""
+"""Commands on small pictures with a tiny model: files, continued runs, messages."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module", autouse=True)
 def one_core():
-    """Threads that wait for each other cost more than they gain on pictures this small."""
+    """Use one core: threads slow down work on pictures this small."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(environment, "cores", lambda: 1)
         yield
@@ -38,7 +38,7 @@ def one_core():
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, photo, tiny_weights):
-    """A report on two pictures; its folder, the command's arguments and its result."""
+    """Make a report on two pictures; return its folder, the arguments and the result of the command."""
     root = tmp_path_factory.mktemp("rd")
     (root / "cats").mkdir()
     photo.crop((0, 0, 176, 168)).save(root / "cats" / "a.png")
@@ -129,7 +129,7 @@ def test_nothing_is_measured_twice(report, monkeypatch):
 
     journal = root / "report" / "measurements" / "jpeg.jsonl"
     text = journal.read_text(encoding="utf-8")
-    journal.write_text(text[:-40], encoding="utf-8")  # as an interrupt leaves it
+    journal.write_text(text[:-40], encoding="utf-8")  # as an interrupted run leaves it
     run(*arguments, "-j", 1)
     assert measured == ["jpeg"]
     run(*arguments, "-j", 1)
@@ -157,7 +157,7 @@ def test_compare(report):
 
 
 def test_compare_with_a_published_curve(report, tmp_path):
-    """CompressAI's own files have neither pictures nor times, some of them."""
+    """Some of CompressAI's files have no pictures and no times."""
     curve = {"name": "x", "description": "", "results": {"bpp": [0.2, 0.9], "psnr-rgb": [25, 33]}}
     (tmp_path / "x.json").write_text(json.dumps(curve))
     result = run("compare", tmp_path / "x.json", report[0] / "report" / "jpeg.json")

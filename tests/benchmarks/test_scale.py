@@ -1,4 +1,4 @@
-"""The cost of a collection, of small pictures."""
+"""Cost of a collection of small pictures."""
 
 import pytest
 from click.testing import CliRunner
