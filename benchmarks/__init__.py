@@ -1,13 +1,11 @@
-"""Where vqcodec stands on photographs: rate, distortion and time, beside JPEG and its successors.
+"""Measure vqcodec on photographs, beside JPEG and its successors: rate, distortion, time and memory.
 
 ::
 
-    folder           Photo            Measurement               Result             report
-    datasets.py ---> sweep.py ------> measure.py -------------> results.py ------> plots.py, page.py, markdown.py
-                     every codec,     one picture, codec and    one per codec,     summary.py: BD-rates
-                     picture and      quality: bytes on disk,   CompressAI's       against JPEG (bdrate.py)
-                     quality          decoded again             JSON
+    rd/          photographs, codecs, measurements of files on disk, results in CompressAI's schema, BD-rates
+    report/      what ``rd`` writes: an HTML page, plots, Markdown, a summary in JSON
+    timing/      throughput and memory, ratios of times, the cost of large collections, targets of the encoder
+    cli.py       the commands
 
-``codecs.py`` holds one thin class per codec, ``speed.py`` throughput and memory, ``compare.py`` what changed between
-two results, ``cli.py`` the commands.  vqcodec itself is used through its public interface only.
+vqcodec itself is used through its public interface only, besides its formulas in ``vqcodec.metrics``.
 """

@@ -1,7 +1,7 @@
-"""Parse, call, print: ``python -m benchmarks``.
+"""Command line: ``python -m benchmarks``.
 
-Whatever imports torch or draws is imported inside the commands, so that ``--help`` is immediate.  Results go to
-stdout, messages and the progress bar to stderr.  Exit code 0: done; 1: it failed; 2: wrong usage; 130: interrupted.
+Commands import torch and the plotting libraries themselves, so that ``--help`` is quick.  Results go to stdout,
+messages and the progress bar to stderr.  Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 """
 
 import dataclasses
@@ -16,14 +16,20 @@ from typing import Any
 import click
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.rd.codecs import CODECS
+from vqcodec.defaults import EFFORT, EFFORTS
 
-_ALL = "vqc,jpeg,webp,jpeg2000,avif,jxl"
+_CODECS = ",".join(codec.name for codec in CODECS if codec.by_default)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+_dataset_option = click.option(
+    "--dataset", type=_FOLDER, help="Folder of pictures; default: photographs of scikit-image."
+)
+
 
 def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], tuple[Any, ...]]:
-    """A callback for a comma-separated list."""
+    """Return a callback that parses a comma-separated list."""
 
     def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[Any, ...]:
         try:
@@ -38,40 +44,41 @@ def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Param
 
 
 def _rising(context: click.Context, option: click.Parameter, value: tuple[float, float]) -> tuple[float, float]:
-    """A callback for a range."""
+    """Check a range, as a callback."""
     if not value[0] < value[1]:
         raise click.BadParameter("LOW must be below HIGH")
     return value
 
 
 def _codec_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What to measure and on which pictures."""
+    """Add the options that select codecs and pictures."""
     for option in (
         click.option(
-            "--device", default="auto", show_default=True, help="Where the transforms of vqc run: auto, cpu, cuda[:N]."
+            "--device", default="auto", show_default=True, help="Device of vqc's transforms: auto, cpu, cuda[:N]."
         ),
         click.option(
             "--model-path",
             "weights",
             type=_FILE,
             multiple=True,
-            help="Weights file to measure besides, as vqc:STEM; may be repeated.",
+            help="Weights file to measure as well, as vqc:STEM; may be repeated.",
         ),
         click.option(
             "--codecs",
-            default=_ALL,
+            default=_CODECS,
             show_default=True,
             callback=lambda _context, _option, value: tuple(filter(None, value.split(","))),
-            help="Also jpeg444, vqc:ID for a model that is not the default one, and vqc@0 to vqc@3 for its efforts.",
+            help="Codecs to measure; also jpeg444, vqc:ID for another model, "
+            f"and vqc@{EFFORTS[0]} to vqc@{EFFORTS[-1]} for other efforts.",
         ),
-        click.option("--dataset", type=_FOLDER, help="Folder of pictures; scikit-image's photographs without."),
+        _dataset_option,
     ):
         command = option(command)
     return command
 
 
 def _reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """Errors become one line and an exit code."""
+    """Turn errors into one line and an exit code."""
 
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
@@ -82,12 +89,12 @@ def _reporting(command: Callable[..., None]) -> Callable[..., None]:
         except (BenchmarkError, VqcError) as error:
             click.echo(f"benchmarks: {error}", err=True)
             raise click.exceptions.Exit(1) from error
-        except OSError as error:  # a folder that cannot be written to, a full disk
+        except OSError as error:  # such as a folder that cannot be written to, or a full disk
             cause = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             click.echo(f"benchmarks: {cause or error}", err=True)
             raise click.exceptions.Exit(1) from error
         except KeyboardInterrupt:
-            click.echo("\nbenchmarks: interrupted; the same command goes on from here", err=True)
+            click.echo("\nbenchmarks: interrupted; run the same command to continue", err=True)
             raise click.exceptions.Exit(130) from None
 
     return wrapper
@@ -98,14 +105,14 @@ def _tell(message: str) -> None:
 
 
 def _progress(items: Iterable[Any], length: int) -> Iterable[Any]:
-    """A bar with the time left, on a terminal."""
+    """Show a progress bar with the time left, on a terminal."""
     with click.progressbar(items, length=length, label="measuring", show_pos=True, file=sys.stderr) as bar:
         yield from bar
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Where vqcodec stands beside JPEG and its successors."""
+    """Compare vqcodec with JPEG and its successors, and measure its speed."""
 
 
 @main.command()
@@ -115,10 +122,10 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder of the report; measurements that are there are not made again.",
+    help="Folder of the report; existing measurements are kept.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes; default: one per core.")
-@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Times are medians of so many.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of processes; default: one per core.")
+@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Times are medians of N runs.")
 @click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
 @click.option("--points", type=click.IntRange(min=2), help="At most N qualities of each codec.")
 @click.option(
@@ -129,12 +136,12 @@ def main() -> None:
     default=(0.1, 1.5),
     show_default=True,
     callback=_rising,
-    help="Besides the whole overlap, give BD-rates of the points in this range of rates.",
+    help="Range of rates for additional BD-rates.",
 )
 @click.option(
     "--markdown",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the report as a page of Markdown, its picture in a folder beside it.",
+    help="Also write the report as Markdown, with its picture in a folder beside it.",
 )
 @_reporting
 def rd(
@@ -150,10 +157,11 @@ def rd(
     bpp_range: tuple[float, float],
     markdown: Path | None,
 ) -> None:
-    """Rate and distortion of every codec: curves, BD-rates against JPEG, and a page to look at."""
-    from benchmarks.datasets import WHY_LEFT_OUT, open_dataset
+    """Measure rate and distortion; write curves, BD-rates against JPEG, and an HTML page."""
     from benchmarks.environment import cores
-    from benchmarks.report import Request, choose_codecs, command_line, write_report
+    from benchmarks.rd.codecs import choose_codecs
+    from benchmarks.rd.datasets import WHY_LEFT_OUT, open_dataset
+    from benchmarks.report.build import Request, command_line, write_report
 
     jobs = jobs or cores()
     choices = choose_codecs(codecs, weights, device, threads=max(1, cores() // jobs))
@@ -186,15 +194,13 @@ def rd(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder for speed.json, speed.csv and speed.png.",
+    help="Folder of speed.json, speed.csv and speed.png.",
 )
 @click.option(
     "--sizes", default="0.1,0.4,1.5,6,24", show_default=True, callback=_numbers(float), help="Megapixels of a picture."
 )
-@click.option(
-    "--batches", default="1,4,16", show_default=True, callback=_numbers(int), help="Pictures at once, for vqc."
-)
-@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Times are medians of so many.")
+@click.option("--batches", default="1,4,16", show_default=True, callback=_numbers(int), help="Batch sizes, for vqc.")
+@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Times are medians of N runs.")
 @click.option("--threads", type=click.IntRange(min=1), help="Worker threads; default: one per core.")
 @_reporting
 def speed(
@@ -208,16 +214,16 @@ def speed(
     runs: int,
     threads: int | None,
 ) -> None:
-    """Throughput and peak memory against size and batch, and where vqcodec's time goes."""
-    from benchmarks import speed as timing
-    from benchmarks.datasets import open_dataset
+    """Measure throughput and peak memory by picture size and batch size, and vqcodec's stages."""
     from benchmarks.environment import cores, environment
-    from benchmarks.plots import plot_speed
-    from benchmarks.report import choose_codecs, open_codecs
+    from benchmarks.rd.codecs import choose_codecs, open_codecs
+    from benchmarks.rd.datasets import open_dataset
+    from benchmarks.timing import speed as timing
+    from benchmarks.timing.plots import plot_speed
 
     threads = threads or cores()
-    ready = open_codecs(choose_codecs(codecs, weights, device, threads), _tell)
-    choices = [opened.codec.choice for opened in ready.opened]
+    opened = open_codecs(choose_codecs(codecs, weights, device, threads), _tell)
+    choices = [loaded.codec.choice for loaded in opened.loaded]
     photos = open_dataset(dataset).photos
     points = timing.plan(choices, sizes, batches)
     measured = _progress(timing.measure_speed(points, photos, runs, _tell), len(points))
@@ -242,51 +248,53 @@ def speed(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_reporting
 def compare(a: Path, b: Path, as_json: bool) -> None:
-    """What changed from result A to result B: JSON files of reports, or in CompressAI's schema."""
-    from benchmarks.compare import compare, describe
-    from benchmarks.results import read_result
+    """Compare results A and B: JSON files of reports, or any in CompressAI's schema."""
+    from benchmarks.rd.compare import compare, describe
+    from benchmarks.rd.results import read_result
 
     change = compare(read_result(a), read_result(b))
     click.echo(json.dumps(dataclasses.asdict(change), indent=1) if as_json else describe(change))
 
 
 @main.command()
-@click.option("--dataset", type=_FOLDER, help="Folder of pictures to tile from; scikit-image's photographs without.")
-@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Medians of so many.")
-@click.option("--only", default="", help="Only the ratios whose name contains this.")
+@_dataset_option
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Times are medians of N runs.")
+@click.option("--only", default="", help="Measure only ratios whose name contains this.")
 @_reporting
 def ratios(dataset: Path | None, runs: int, only: str) -> None:
-    """Times of vqcodec against each other: previews, regions, batches, efforts, whole processes."""
-    from benchmarks import ratios as timing
-    from benchmarks.datasets import open_dataset
+    """Measure ratios of vqcodec's times: previews, regions, batches, efforts, processes."""
+    from benchmarks.rd.datasets import open_dataset
+    from benchmarks.timing import ratios as timing
 
     click.echo(timing.describe(list(timing.measure(open_dataset(dataset).photos, runs, only))))
 
 
 @main.command()
-@click.option("--dataset", type=_FOLDER, help="Folder of pictures to tile from; scikit-image's photographs without.")
+@_dataset_option
 @click.option("--sizes", default="0.4,12", show_default=True, callback=_numbers(float), help="Megapixels of a picture.")
-@click.option("--effort", type=click.IntRange(0, 3), default=1, show_default=True, help="Of the encoder.")
+@click.option(
+    "--effort", type=click.IntRange(EFFORTS[0], EFFORTS[-1]), default=EFFORT, show_default=True, help="Encoder effort."
+)
 @_reporting
 def scale(dataset: Path | None, sizes: tuple[float, ...], effort: int) -> None:
-    """Processor time and memory of one worker of 'vqcodec batch', and what ten million pictures cost."""
-    from benchmarks.datasets import open_dataset
-    from benchmarks.scale import describe, measure
+    """Measure the cost of large collections: time and memory of a worker of 'vqcodec batch'."""
+    from benchmarks.rd.datasets import open_dataset
+    from benchmarks.timing.scale import describe, measure
 
     costs = measure(open_dataset(dataset).photos, sizes, effort)
     click.echo(describe(list(_progress(costs, len(sizes)))))
 
 
 @main.command()
-@click.option("--dataset", type=_FOLDER, help="Folder of pictures; scikit-image's photographs without.")
-@click.option("--images", type=click.IntRange(min=1), help="Only so many.")
+@_dataset_option
+@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
 @_reporting
 def goals(dataset: Path | None, images: int | None) -> None:
-    """How near the encoder comes to sizes, rates and PSNRs that it is told, and after how many encodes."""
-    from benchmarks import goals as reaching
-    from benchmarks.datasets import open_dataset
+    """Measure how closely the encoder meets target rates, sizes and PSNRs."""
+    from benchmarks.rd.datasets import open_dataset
+    from benchmarks.timing import goals as timing
     from vqcodec import Codec
 
     photos = open_dataset(dataset, images).photos
-    approaches = _progress(reaching.measure(Codec(device="cpu"), photos), len(photos) * len(reaching.GOALS))
-    click.echo(reaching.describe(list(approaches)))
+    attempts = _progress(timing.measure(Codec(device="cpu"), photos), len(photos) * len(timing.GOALS))
+    click.echo(timing.describe(list(attempts)))

@@ -1,4 +1,4 @@
-"""What a measurement ran on, for the record: machine and versions, no paths and no names of people."""
+"""Machine and versions of a measurement, without paths or user names."""
 
 import datetime
 import importlib.metadata
@@ -10,12 +10,12 @@ _PACKAGES = ("vqcodec", "torch", "numpy", "pillow", "scikit-image", "pytorch-mss
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environment() -> dict[str, str | int]:
-    """Date, machine and versions."""
+    """Return the date, the machine and the versions of packages."""
     record: dict[str, str | int] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "processor": _processor(),
@@ -32,7 +32,7 @@ def environment() -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """The model's name where Linux tells it, else what Python knows."""
+    """Return the processor's model name (Linux), or Python's name of its type."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,25 +1,25 @@
-"""What can go wrong in a benchmark, one named class per defect."""
+"""Errors of the benchmarks, a class for each."""
 
 
 class BenchmarkError(Exception):
-    """Base of everything that the benchmarks raise on purpose."""
+    """Base class of all errors of the benchmarks."""
 
 
 class NoPictures(BenchmarkError):
-    """A data set without a single picture that can be opened."""
+    """The data set has no readable picture."""
 
 
 class UnknownCodec(BenchmarkError):
-    """A codec name that is not listed."""
+    """No codec has this name."""
 
 
 class CodecUnavailable(BenchmarkError):
-    """A known codec whose library or weights are not installed."""
+    """The codec's library or weights are not installed."""
 
 
 class RoundTripFailed(BenchmarkError):
-    """A file that was written does not come back as a picture of the same size."""
+    """The decoded picture has another size than the original."""
 
 
 class InvalidResult(BenchmarkError):
-    """A JSON file that is not a result in CompressAI's schema."""
+    """The file is not a result in CompressAI's schema."""

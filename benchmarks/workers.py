@@ -1,4 +1,4 @@
-"""Processes that measure: spawned afresh, with as many threads as they were given and no more."""
+"""Worker processes with a fixed number of threads."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ import torch
 
 
 def worker_pool(jobs: int, threads: int) -> ProcessPoolExecutor:
-    """``jobs`` processes of ``threads`` threads each, started when they are first needed."""
-    for library in ("OMP", "OPENBLAS", "MKL"):  # read by the workers when they load numpy and torch
+    """Return a pool of ``jobs`` processes of ``threads`` threads each, started on first use."""
+    for library in ("OMP", "OPENBLAS", "MKL"):  # the workers read them when they load numpy and torch
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     # Spawned, not forked: torch's thread pools do not survive a fork.
     return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare, initargs=(threads,))
@@ -18,5 +18,5 @@ def worker_pool(jobs: int, threads: int) -> ProcessPoolExecutor:
 
 def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
-    # An interrupt from the keyboard is the parent's to handle: it waits for what is being measured, then stops.
+    # The parent handles an interrupt from the keyboard: it waits for the running measurements, then stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -16,6 +16,7 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 from torch import Tensor
 
+from vqcodec.metrics import psnr_of_mse
 from vqcodec.model.exact import unrounded
 from vqcodec.model.vqvae import pad
 from vqcodec.training.network import Network
@@ -25,6 +26,8 @@ QUALITIES = (0.12, 0.3, 0.48, 0.66, 0.84)
 """Where in the quality range the validation points lie; from about 0.1 to 1.3 bpp."""
 MS_SSIM_SIDE = 161
 """MS-SSIM halves the picture four times and then needs an 11-pixel window."""
+_MIN_MSE = 1e-9
+"""Keeps the PSNR of identical pictures finite."""
 JPEG_QUALITIES = (8, 14, 22, 32, 45, 60, 75, 85, 92, 95)
 
 
@@ -68,16 +71,11 @@ class Report:
         return f"{self.bd_rate:.2f} % (PSNR), {self.bd_rate_ms_ssim:.2f} % (MS-SSIM)"
 
 
-def psnr(mse: float) -> float:
-    """Decibels for a squared error on the 0-255 scale."""
-    return 10 * math.log10(255**2 / max(mse, 1e-9))
-
-
 def measure(bits: float, x: Tensor, y: Tensor) -> Point:
     """Rate and qualities of the picture ``y`` for ``x``, both (1, 3, H, W) on the 0-255 scale."""
     mse = (y - x).square().mean().item()
     similarity = ms_ssim(y, x, data_range=255).item() if min(x.shape[2:]) >= MS_SSIM_SIDE else math.nan
-    return Point(bits / (x.shape[2] * x.shape[3]), psnr(mse), similarity)
+    return Point(bits / (x.shape[2] * x.shape[3]), psnr_of_mse(max(mse, _MIN_MSE)), similarity)
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Rate and distortion: photographs, codecs, measurements, curves and BD-rates."""
