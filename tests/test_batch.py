@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec.batch import folders, tasks
+from vqcodec.batch import folders
 from vqcodec.batch.folders import FolderOptions, decode_folder, encode_folder
 from vqcodec.batch.tasks import Weights
 from vqcodec.errors import DeviceUnavailable, InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile

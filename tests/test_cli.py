@@ -118,7 +118,7 @@ def test_folders_become_mirrored_trees(run, photo):
     result = run("encode", "in", "new/")
     assert (result.exit_code, result.stderr) == (1, "vqcodec: in: Is a directory; use -r to process its files\n")
     Path("empty").mkdir()
-    assert run("encode", "-r", "empty", "new").stderr == "vqcodec: no files to work on\n"
+    assert run("encode", "-r", "empty", "new").stderr == "vqcodec: no files found in the source folders\n"
 
 
 def test_existing_outputs_can_be_skipped(run, photo):
