@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import vqcodec
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 from vqcodec import errors, metrics
 from vqcodec.batch.jobs import Job
 from vqcodec.codec import analysis, decoder, encoder, synthesis
