@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec.batch import folders, tasks
+from vqcodec.batch import folders
 from vqcodec.batch.folders import FolderOptions, decode_folder, encode_folder
 from vqcodec.batch.tasks import Weights
 from vqcodec.errors import DeviceUnavailable, InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile
@@ -88,7 +88,7 @@ def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):
         yield from work(*arguments)
         ended.append(True)
 
-    monkeypatch.setattr(tasks, "_run_ready", watched)
+    monkeypatch.setattr(folders, "_run_ready", watched)
     assert len(list(encode_folder(pictures, tmp_path / "streams", how=how))) == 6
     assert ended
 
@@ -127,5 +127,5 @@ def test_a_device_that_no_process_has(pictures, tiny_weights, tmp_path):
 
 
 def test_sensible_workers(monkeypatch):
-    monkeypatch.setattr(tasks, "cores", lambda: 4)
+    monkeypatch.setattr(folders, "cores", lambda: 4)
     assert [folders.sensible_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]
