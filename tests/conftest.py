@@ -6,7 +6,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 from vqcodec import Codec
 from vqcodec.training.export import export
 

@@ -14,7 +14,7 @@ from vqcodec.stream.container import Header, Layout, Section, SectionKind
 
 
 def test_tiny_files_are_cheap(tiny_weights):
-    program = [sys.executable, "-m", "tests.bounds", tiny_weights, "16"]
+    program = [sys.executable, "-m", "tests.support.bounds", tiny_weights, "16"]
     told = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     assert told["files"] > 20 and told["decoded"] > 0
     assert told["megabytes"] < 100, told["worst"]

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vqcodec
-from tests.fake_codec import FakeCodec
+from tests.support.fake_codec import FakeCodec
 from vqcodec import defaults, files
 from vqcodec.batch import tasks
 from vqcodec.cli import console, main

@@ -13,7 +13,7 @@ from PIL import Image
 
 import vqcodec
 from tests.support.internals import decode_grids, decode_streams
-from tests.tiny import tiny_network
+from tests.support.tiny import tiny_network
 from vqcodec import errors, metrics
 from vqcodec.batch.jobs import Job
 from vqcodec.codec import analysis, decoder, encoder, levels, synthesis

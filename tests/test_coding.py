@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import TINY, random_grids, tiny_network
+from tests.support.tiny import TINY, random_grids, tiny_network
 from vqcodec.coding.frequencies import TABLE, frequencies, logit_gaps
 from vqcodec.coding.integer_prior import read_prior
 from vqcodec.coding.rans import AnsDecoder, AnsEncoder

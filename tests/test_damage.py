@@ -1,7 +1,7 @@
 """A short campaign of damage, and that a campaign would tell."""
 
-from tests import damage
-from tests.streams import repair
+from tests.support import damage
+from tests.support.streams import repair
 from vqcodec.stream import container
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.golden.make import FOLDER, indices_sha256
-from tests.independent_decoder import decode_indices
+from tests.support.independent_decoder import decode_indices
 from tests.support.internals import decode_grids, decode_streams
 from vqcodec import Codec
 from vqcodec.stream.container import read_stream

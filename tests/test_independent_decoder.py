@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.independent_decoder import decode_indices
+from tests.support.independent_decoder import decode_indices
 from tests.support.internals import decode_grids
 from vqcodec.codec import encoder
 from vqcodec.stream.container import read_stream

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.odd_files import ODD_FILES, Odd, make_folder
+from tests.support.odd_files import ODD_FILES, Odd, make_folder
 from vqcodec.batch.folders import FolderOptions, encode_folder
 from vqcodec.batch.tasks import Weights
 from vqcodec.errors import OutputExists, VqcError, VqcWarning

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.streams import join, repair, split, split_raw
-from tests.test_bitstream import streams
+from tests.support.streams import join, repair, split, split_raw
+from tests.test_container import streams
 from vqcodec.coding.frequencies import TABLE, frequencies, logit_gaps
 from vqcodec.coding.rans import AnsDecoder, AnsEncoder
 from vqcodec.errors import CorruptStream, MalformedStream, VqcError

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.tiny import TINY
+from tests.support.tiny import TINY
 from vqcodec import Codec
 from vqcodec.config import PRESETS
 from vqcodec.metrics import psnr
@@ -176,7 +176,7 @@ def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
     script.write_text(
         "import sys, torch, torch.distributed as dist\n"
         "from pathlib import Path\n"
-        "from tests.tiny import TINY\n"
+        "from tests.support.tiny import TINY\n"
         "from vqcodec.training.data import Crops, find_photos, load_photos\n"
         "from vqcodec.training.trainer import Plan, Trainer, fresh_network\n"
         "dist.init_process_group('gloo')\n"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from tests.independent_decoder import fingerprint as independent_fingerprint
+from tests.support.independent_decoder import fingerprint as independent_fingerprint
 from vqcodec.coding import integer_prior
 from vqcodec.coding.fingerprint import fingerprint
 from vqcodec.config import PRESETS

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vqcodec
-from tests.fake_codec import FakeCodec
+from tests.support.fake_codec import FakeCodec
 from vqcodec import files
 from vqcodec.cli import main
 from vqcodec.errors import UnwritableFile

@@ -14,7 +14,7 @@ from types import ModuleType
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "container": ("vqcodec.stream.container",),
-    "coder": ("vqcodec.coding.symbols", "vqcodec.coding.rans", "tests.independent_decoder"),
+    "coder": ("vqcodec.coding.symbols", "vqcodec.coding.rans", "tests.support.independent_decoder"),
     "frequencies": ("vqcodec.coding.frequencies", f"{__name__}.frequencies"),
     "sections": (
         "vqcodec.stream.alpha",

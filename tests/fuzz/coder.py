@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.independent_decoder import Rans
+from tests.support.independent_decoder import Rans
 from vqcodec.coding.frequencies import frequencies, logit_gaps
 from vqcodec.coding.symbols import IndexDecoder, IndexEncoder
 from vqcodec.coding.traversal import Wavefront

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vqcodec
-from tests.fake_codec import FakeCodec
+from tests.support.fake_codec import FakeCodec
 from vqcodec.cli import main
 from vqcodec.stream.container import Header, Layout, Section, SectionKind, write_stream
 

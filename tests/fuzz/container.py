@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 
 from tests.fuzz.mutation import mutate_stream as mutate
-from tests.streams import golden, repair, split
+from tests.support.streams import golden, repair, split
 from vqcodec.errors import (
     CorruptStream,
     MalformedStream,

@@ -13,9 +13,9 @@ from PIL import Image
 
 import vqcodec
 from tests.fuzz.mutation import mutate_stream as mutate
-from tests.streams import golden
 from tests.support.internals import decode_grids
-from tests.tiny import tiny_network
+from tests.support.streams import golden
+from tests.support.tiny import tiny_network
 from vqcodec import pillow_plugin
 from vqcodec.codec.tiles import Box, Tiling
 from vqcodec.coding.symbols import FixedIndices, IndexEncoder

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from tests.streams import Piece, join, repair, split
+from tests.support.streams import Piece, join, repair, split
 from vqcodec.errors import VqcError
 
 Change = Callable[[bytes], bytes]

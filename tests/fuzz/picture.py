@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tests.fuzz.mutation import Change
-from tests.odd_files import ODD_FILES
+from tests.support.odd_files import ODD_FILES
 from vqcodec.errors import ImageTooLarge, InvalidImage
 from vqcodec.images.reading import AS_IS, ReadOptions, read_picture, to_pil
 from vqcodec.stream.alpha import read_alpha, write_alpha

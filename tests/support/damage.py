@@ -1,8 +1,8 @@
-"""A campaign of damage: ``python -m tests.damage [COUNT]`` feeds so many damaged streams to the reader and the decoder.
+"""Damage streams and feed them to the reader and the decoder: ``python -m tests.support.damage [COUNT]``.
 
-Each damage comes twice: as it is, where the checksums must show it, and with the checksums made right, so that what
-lies behind them is reached.  Prints what became of each kind; exits with 1 if anything but a VqcError came out, or if
-a stream whose checksums were not mended was taken for a whole one.
+COUNT damaged streams come twice each: as they are, where a checksum must show the damage, and with right checksums, so
+that the checks behind them are reached.  Prints the outcomes of each kind; exits with 1 if anything but a VqcError was
+raised, or if a stream with a wrong checksum was accepted.
 """
 
 import random
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.streams import LAST, golden, repair, split_raw
+from tests.support.streams import LAST, golden, repair, split_raw
 from vqcodec import Codec
 from vqcodec.errors import VqcError
 from vqcodec.stream import container
@@ -195,7 +195,7 @@ def _whole(head: bytes, pieces: Sequence[bytes]) -> bytes:
 
 def tiny_codec(folder: Path) -> Codec:
     """With the tiny model, whose weights go to ``folder``."""
-    from tests.tiny import tiny_network
+    from tests.support.tiny import tiny_network
     from vqcodec.training.export import export
 
     export(tiny_network(), folder / "tiny.safetensors", {})

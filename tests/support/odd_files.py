@@ -1,6 +1,6 @@
-"""A folder of odd picture files, made by script: ``python -m tests.odd_files FOLDER``.
+"""Write a folder of odd picture files: ``python -m tests.support.odd_files FOLDER``.
 
-Each says what must become of it: a mode and a size, or a refusal.
+Each file names its expected outcome: a mode and a size, or a refusal.
 """
 
 import sys
@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms
 
 @dataclass(frozen=True)
 class Odd:
-    """A file and its fate: what decoding gives back, or what the refusal says."""
+    """A file and its expected outcome: what decoding returns, or what the refusal says."""
 
     name: str
     make: Callable[[], bytes]

@@ -7,7 +7,7 @@ from pathlib import Path
 from vqcodec.errors import VqcError
 from vqcodec.stream import container
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 LAST = 0x40
 CHECKSUM_BYTES = 4
 

@@ -1,9 +1,9 @@
-"""What a tiny file can cost: ``python -m tests.bounds [WEIGHTS [STEP]]`` decodes hostile files in every way.
+"""Measure what a tiny file can cost: ``python -m tests.support.bounds [WEIGHTS [STEP]]`` opens hostile files.
 
-Each file has at most 64 bytes, right checksums, and a header that asks for as much as its payload can justify, or for
-far more; every STEP-th is taken.  Prints JSON: how many files there were and how many of them are whole pictures, the
-growth of memory beyond the loaded model in megabytes, the longest call in seconds of processor time and as a multiple
-of decoding an ordinary picture, and which call that was.
+Each file has at most 64 bytes, right checksums, and a header that asks for as much as its payload allows, or for far
+more; every STEP-th is taken and opened in every way.  Prints JSON: the number of files and of whole pictures among
+them, the growth of memory beyond the loaded model in megabytes, the longest call in seconds of processor time and as a
+multiple of decoding an ordinary picture, and the name of that call.
 """
 
 import io
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 import vqcodec
-from tests.streams import join
+from tests.support.streams import join
 from vqcodec import Codec, defaults
 from vqcodec.codec.tiles import Box
 from vqcodec.coding.symbols import POSITIONS_PER_WORD
