@@ -276,7 +276,7 @@ def test_damaged_profile():
     ],
 )
 def test_arrays_that_are_no_pictures(array):
-    with pytest.raises(InvalidImage, match="^array must be "):
+    with pytest.raises(InvalidImage, match="^array must "):
         read_picture(array)
 
 
