@@ -112,7 +112,7 @@ def _folders(codec: Codec, what: str, pictures: Sequence[Image.Image], folder: P
     for i, picture in enumerate(pictures):
         picture.save(images / f"{i:02}.png")
         (streams / f"{i:02}.vqc").write_bytes(codec.encode(picture))
-    how = FolderOptions(existing="replace", workers=cores())
+    folder_options = FolderOptions(existing="replace", workers=cores())
 
     def encode_each() -> None:
         for image in images.iterdir():
@@ -125,12 +125,12 @@ def _folders(codec: Codec, what: str, pictures: Sequence[Image.Image], folder: P
     yield Case(
         f"encode {what} one by one / as a folder",
         encode_each,
-        lambda: list(encode_folder(images, results, how=how)),
+        lambda: list(encode_folder(images, results, folder_options=folder_options)),
     )
     yield Case(
         f"decode {what} one by one / as a folder",
         decode_each,
-        lambda: list(decode_folder(streams, results, how=how)),
+        lambda: list(decode_folder(streams, results, folder_options=folder_options)),
     )
 
 

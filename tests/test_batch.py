@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqcodec.batch import folders, tasks
+from vqcodec.batch import folders
 from vqcodec.batch.folders import FolderOptions, decode_folder, encode_folder
 from vqcodec.batch.tasks import Weights
 from vqcodec.errors import DeviceUnavailable, InvalidImage, MissingFile, OutputExists, UnknownModel, UnreadableFile
 
 
 @pytest.fixture
-def how(tiny_weights):
+def folder_options(tiny_weights):
     return FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
 
 
@@ -37,8 +37,8 @@ def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_there_and_back(pictures, how, tmp_path):
-    results = list(encode_folder(pictures, tmp_path / "streams", 60, how=how))
+def test_there_and_back(pictures, folder_options, tmp_path):
+    results = list(encode_folder(pictures, tmp_path / "streams", 60, folder_options=folder_options))
     assert [Path(r.source).name for r in results] == ["a.png", "b.bmp", "bad.png", "c.png", "d.PNG", "e.tif"]
     assert [type(r.error) for r in results if r.error] == [InvalidImage]
     assert files_below(tmp_path / "streams") == ["a.vqc", "b.vqc", "sub/c.vqc", "sub/d.vqc", "sub/deep/e.vqc"]
@@ -46,13 +46,14 @@ def test_there_and_back(pictures, how, tmp_path):
     assert [(r.width, r.height, r.bytes, r.quality) for r in good] == [
         (30, 20 + i, Path(r.output).stat().st_size, 60) for i, r in enumerate(good)
     ]
-    back = list(decode_folder(tmp_path / "streams", tmp_path / "back", "bmp", how=how))
+    back = list(decode_folder(tmp_path / "streams", tmp_path / "back", "bmp", folder_options=folder_options))
     assert not any(r.error for r in back)
     assert files_below(tmp_path / "back") == ["a.bmp", "b.bmp", "sub/c.bmp", "sub/d.bmp", "sub/deep/e.bmp"]
 
 
-def test_two_processes_write_the_same(pictures, how, tiny_codec, tmp_path):
-    results = list(encode_folder(pictures, tmp_path / "streams", how=dataclasses.replace(how, workers=2)))
+def test_two_processes_write_the_same(pictures, folder_options, tiny_codec, tmp_path):
+    two = dataclasses.replace(folder_options, workers=2)
+    results = list(encode_folder(pictures, tmp_path / "streams", folder_options=two))
     assert [type(r.error) for r in results if r.error] == [InvalidImage]
     for name in ("a.png", "sub/c.png", "sub/deep/e.tif"):
         assert (tmp_path / "streams" / name).with_suffix(".vqc").read_bytes() == tiny_codec.encode(pictures / name)
@@ -62,24 +63,24 @@ def test_two_processes_write_the_same(pictures, how, tiny_codec, tmp_path):
     ("weights", "error"), [(Weights("nope"), UnknownModel), (Weights(model_path="absent"), MissingFile)]
 )
 def test_weights_that_are_wrong_are_told_once(pictures, tmp_path, weights, error):
-    how = FolderOptions(weights=weights, workers=2)
+    folder_options = FolderOptions(weights=weights, workers=2)
     with pytest.raises(error):
-        next(encode_folder(pictures, tmp_path / "streams", how=how))
+        next(encode_folder(pictures, tmp_path / "streams", folder_options=folder_options))
 
 
 def test_a_script_that_its_processes_would_run_again(pictures, tiny_weights, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from vqcodec.batch import FolderOptions, Weights, encode_folder\n"
-        f"how = FolderOptions(weights=Weights(model_path={str(tiny_weights)!r}, device='cpu'), workers=2)\n"
-        f"list(encode_folder({str(pictures)!r}, {str(tmp_path / 'streams')!r}, how=how))\n"
+        f"folder_options = FolderOptions(weights=Weights(model_path={str(tiny_weights)!r}, device='cpu'), workers=2)\n"
+        f"list(encode_folder({str(pictures)!r}, {str(tmp_path / 'streams')!r}, folder_options=folder_options))\n"
     )
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("vqcodec.errors.WorkerDied: no process could begin")
+    assert ended.stderr.splitlines()[-1].startswith("vqcodec.errors.WorkerDied: no worker process could start")
 
 
-def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):
+def test_the_work_is_followed_to_its_end(pictures, folder_options, tmp_path, monkeypatch):
     """Where processes are told that they may go, not only after the last result."""
     ended = []
     work = folders._run_ready
@@ -88,18 +89,19 @@ def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):
         yield from work(*arguments)
         ended.append(True)
 
-    monkeypatch.setattr(tasks, "_run_ready", watched)
-    assert len(list(encode_folder(pictures, tmp_path / "streams", how=how))) == 6
+    monkeypatch.setattr(folders, "_run_ready", watched)
+    assert len(list(encode_folder(pictures, tmp_path / "streams", folder_options=folder_options))) == 6
     assert ended
 
 
-def test_existing_files(pictures, how, tmp_path):
+def test_existing_files(pictures, folder_options, tmp_path):
     streams = tmp_path / "streams"
     streams.mkdir()
     (streams / "a.vqc").write_bytes(b"precious")
 
     def first(existing):
-        return next(encode_folder(pictures, streams, how=dataclasses.replace(how, existing=existing)))
+        options = dataclasses.replace(folder_options, existing=existing)
+        return next(encode_folder(pictures, streams, folder_options=options))
 
     assert isinstance(first("refuse").error, OutputExists)
     assert first("skip").skipped and (streams / "a.vqc").read_bytes() == b"precious"
@@ -113,19 +115,28 @@ def test_what_is_no_folder(tmp_path, pictures):
         decode_folder(pictures / "a.png", tmp_path / "out")
 
 
-def test_remarks_travel(how, tmp_path):
+def test_remarks_travel(folder_options, tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("I;16", (16, 16)).save(tmp_path / "in" / "deep.png")
-    (result,) = encode_folder(tmp_path / "in", tmp_path / "streams", how=how)
+    (result,) = encode_folder(tmp_path / "in", tmp_path / "streams", folder_options=folder_options)
     assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
 
 
 def test_a_device_that_no_process_has(pictures, tiny_weights, tmp_path):
-    how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cuda:99"), workers=2)
-    results = list(encode_folder(pictures, tmp_path / "streams", how=how))
+    folder_options = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cuda:99"), workers=2)
+    results = list(encode_folder(pictures, tmp_path / "streams", folder_options=folder_options))
     assert len(results) == 6 and {type(r.error) for r in results} == {DeviceUnavailable}
 
 
-def test_sensible_workers(monkeypatch):
-    monkeypatch.setattr(tasks, "cores", lambda: 4)
-    assert [folders.sensible_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]
+def test_the_old_name_of_the_options(folder_options, pictures, tmp_path):
+    with pytest.warns(DeprecationWarning, match="'how' is now called 'folder_options'"):
+        assert len(list(encode_folder(pictures, tmp_path / "streams", how=folder_options))) == 6
+    with pytest.warns(DeprecationWarning, match="'how' is now called 'folder_options'"):
+        assert len(list(decode_folder(tmp_path / "streams", tmp_path / "back", how=folder_options))) == 5
+    with pytest.raises(TypeError, match="both"):
+        encode_folder(pictures, tmp_path / "streams", how=folder_options, folder_options=folder_options)
+
+
+def test_default_workers(monkeypatch):
+    monkeypatch.setattr(folders, "available_cores", lambda: 4)
+    assert [folders.default_workers(n) for n in (1, 31, 64, 10_000)] == [1, 1, 2, 4]

@@ -41,7 +41,7 @@ def test_failures_are_recorded_and_tried_again(run, tiny_codec, tmp_path):
     data = (tmp_path / "streams" / "sub" / "b.vqc").read_bytes()
     assert data == tiny_codec.encode(tmp_path / "photos" / "sub" / "b.png", 70)
     bpp = 8 * len(data) / (40 * 30)
-    assert result.stdout == f"2 encoded, {2 * len(data)} bytes, {bpp:.3f} bpp; 0 there already; 1 failed\n"
+    assert result.stdout == f"2 encoded, {2 * len(data)} bytes, {bpp:.3f} bpp; 0 skipped; 1 failed\n"
     (line,) = (tmp_path / "streams" / FILE_NAME).read_text().splitlines()
     assert json.loads(line) == {
         "source": "photos/bad.png",

@@ -116,9 +116,9 @@ def test_folders_become_mirrored_trees(run, photo):
         "out/photo.vqc",
     ]
     result = run("encode", "in", "new/")
-    assert (result.exit_code, result.stderr) == (1, "vqcodec: in: Is a directory; -r takes what is in it\n")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: in: Is a directory; use -r to process its files\n")
     Path("empty").mkdir()
-    assert run("encode", "-r", "empty", "new").stderr == "vqcodec: no files to work on\n"
+    assert run("encode", "-r", "empty", "new").stderr == "vqcodec: no matching files found\n"
 
 
 def test_existing_outputs_can_be_skipped(run, photo):
@@ -282,7 +282,7 @@ def test_quiet(run, photo):
 def test_existing_outputs_need_force(run, photo):
     Path("out.vqc").write_bytes(b"precious")
     result = run("encode", photo, "out.vqc")
-    assert (result.exit_code, result.stderr) == (1, "vqcodec: out.vqc: exists already; -f replaces it\n")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: out.vqc: already exists; use -f to overwrite it\n")
     assert Path("out.vqc").read_bytes() == b"precious"
     assert FakeCodec.loads == 0
     assert run("encode", "-f", photo, "out.vqc").exit_code == 0
@@ -292,7 +292,7 @@ def test_existing_outputs_need_force(run, photo):
 def test_source_is_never_overwritten(run, photo):
     before = Path(photo).read_bytes()
     result = run("encode", "-f", photo, f"./{photo}")
-    assert (result.exit_code, result.stderr) == (1, "vqcodec: ./photo.png: is the source itself\n")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: ./photo.png: output is the same file as the source\n")
     assert Path(photo).read_bytes() == before
 
 
@@ -301,7 +301,7 @@ def test_two_sources_never_share_an_output(run, photo):
     Image.fromarray(PIXELS).save("sub/photo.bmp")
     result = run("encode", "-f", photo, "sub/photo.bmp", "out")
     assert result.exit_code == 1
-    assert "vqcodec: out/photo.vqc: is the output of photo.png already\n" in result.stderr
+    assert "vqcodec: out/photo.vqc: already the output of photo.png\n" in result.stderr
     assert os.listdir("out") == ["photo.vqc"]
 
 
@@ -440,18 +440,18 @@ def test_a_result_that_nobody_can_be_given(monkeypatch, capsys):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(sys.stdout, "write", write)
-    told = Console(as_json=True)
-    with told.guard("a.vqc"):
-        told.result({"large": True}, "")
-    assert told.failed == ["a.vqc"]
+    reported = Console(as_json=True)
+    with reported.report_errors("a.vqc"):
+        reported.result({"large": True}, "")
+    assert reported.failed == ["a.vqc"]
     assert capsys.readouterr().err == "vqcodec: a.vqc: No space left on device\n"
 
 
 def test_a_missing_device_is_said_of_no_file(capsys):
-    told = Console()
-    with told.guard(None), told.guard("weights.safetensors"):
+    reported = Console()
+    with reported.report_errors(None), reported.report_errors("weights.safetensors"):
         raise DeviceUnavailable("device 'cuda': none here")
-    assert told.failed and capsys.readouterr().err == "vqcodec: device 'cuda': none here\n"
+    assert reported.failed and capsys.readouterr().err == "vqcodec: device 'cuda': none here\n"
 
 
 # Verify, completion, progress
@@ -502,7 +502,7 @@ def test_bar(monkeypatch, total, options, drawn):
 
 def test_bar_of_a_single_file_that_takes_long(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(console, "_PATIENCE", 0.1)
+    monkeypatch.setattr(console, "_BAR_DELAY", 0.1)
     with Console().progress(1):
         time.sleep(0.8)
     assert "0/1" in sys.stderr.getvalue()
@@ -552,7 +552,7 @@ def test_demo(run):
 def test_demo_overwrites_nothing(run):
     Path("demo.png").write_bytes(b"precious")
     result = run("demo")
-    assert (result.exit_code, result.stderr) == (1, "vqcodec: demo.png: exists already; -f replaces it\n")
+    assert (result.exit_code, result.stderr) == (1, "vqcodec: demo.png: already exists; use -f to overwrite it\n")
     assert os.listdir() == ["demo.png"] and Path("demo.png").read_bytes() == b"precious"
     text = run("demo", "-f").stdout
     assert "vqcodec: 786" in text and "JPEG: " in text and "encoded in" in text
@@ -602,7 +602,7 @@ def test_info(run, monkeypatch):
 def test_info_of_an_unknown_model(run, monkeypatch):
     monkeypatch.setitem(vars(vqcodec), "info", lambda source: Info(model=None, grids=()))
     text = run("info", "a.vqc").stdout
-    assert "not known here (0011223344556677)" in text and "not known without the model" in text
+    assert "unknown (0011223344556677)" in text and "unknown without the model" in text
 
 
 def test_info_goes_on_after_a_failure(run, monkeypatch):

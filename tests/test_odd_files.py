@@ -48,8 +48,8 @@ def test_alpha_of_odd_files_is_lossless(folder, tiny_codec):
 
 
 def test_the_whole_folder_at_once(folder, tiny_weights, tmp_path):
-    how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
-    results = {Path(r.source).name: r for r in encode_folder(folder, tmp_path / "out", how=how)}
+    folder_options = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
+    results = {Path(r.source).name: r for r in encode_folder(folder, tmp_path / "out", folder_options=folder_options)}
     assert results.keys() == {odd.name for odd in ODD_FILES}
     for odd in ODD_FILES:
         error = results[odd.name].error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vqcodec.concurrency.processes import spread
+from vqcodec.concurrency.processes import map_in_processes
 from vqcodec.errors import WorkerDied
 
 _offset = 0
@@ -20,16 +20,16 @@ def prepare(offset: int = 0) -> None:
     _offset = offset
 
 
-def work(turn):
+def work(chunk):
     """Numbers -> numbers, except for some that mean trouble."""
-    for item in turn:
+    for item in chunk:
         if item == "die":
             os._exit(9)
         if item == "raise":
             raise ValueError("no")
         if isinstance(item, Path):
             sleep_at(item)
-    return [item + _offset for item in turn]
+    return [item + _offset for item in chunk]
 
 
 def sleep_at(path: Path) -> None:
@@ -50,37 +50,37 @@ def wait_for(condition) -> None:
 
 
 def test_in_order_with_what_was_prepared():
-    turns = [[i, i + 1] for i in range(0, 20, 2)]
-    assert list(spread(work, turns, 2, prepare, (100,))) == [(i, 100 + i) for i in range(20)]
+    chunks = [[i, i + 1] for i in range(0, 20, 2)]
+    assert list(map_in_processes(work, chunks, 2, prepare, (100,))) == [(i, 100 + i) for i in range(20)]
 
 
 def test_turns_are_taken_as_they_are_needed():
     taken = []
 
-    def turns():
+    def chunks():
         for i in range(100):
             taken.append(i)
             yield [i]
 
-    results = spread(work, turns(), 1, prepare)
+    results = map_in_processes(work, chunks(), 1, prepare)
     assert next(results) == (0, 0) and len(taken) < 10
     results.close()
 
 
 def test_an_error_belongs_to_its_turn():
-    results = list(spread(work, [[1], ["raise", 2], [3]], 2, prepare))
+    results = list(map_in_processes(work, [[1], ["raise", 2], [3]], 2, prepare))
     assert [str(result) for _, result in results] == ["1", "no", "no", "3"]
 
 
 def test_a_process_that_dies_costs_only_the_item_that_killed_it():
-    results = list(spread(work, [[1, 2], [3, "die", 4], [5], [6], [7], [8], [9]], 1, prepare))
+    results = list(map_in_processes(work, [[1, 2], [3, "die", 4], [5], [6], [7], [8], [9]], 1, prepare))
     assert [item for item, _ in results] == [1, 2, 3, "die", 4, 5, 6, 7, 8, 9]
     assert all(result == item for item, result in results if item != "die")
     assert isinstance(results[3][1], WorkerDied)
 
 
 def test_who_loses_interest_does_not_wait(tmp_path):
-    results = spread(work, [[1], [tmp_path / "a"]], 1, prepare)
+    results = map_in_processes(work, [[1], [tmp_path / "a"]], 1, prepare)
     assert next(results) == (1, 1)
     wait_for((tmp_path / "a").exists)
     start = time.monotonic()
@@ -103,10 +103,11 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
     """From the keyboard all processes hear them; SIGKILL the parent only, which cannot tell the others."""
     program = (
         "import signal\nfrom pathlib import Path\nfrom tests.test_processes import prepare, work\n"
-        "from vqcodec.processes import spread\n"
+        "from vqcodec.concurrency.processes import map_in_processes\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not have\n"
-        f"    list(spread(work, [[Path({str(tmp_path / 'a')!r})], [Path({str(tmp_path / 'b')!r})]], 2, prepare))\n"
+        f"    a, b = Path({str(tmp_path / 'a')!r}), Path({str(tmp_path / 'b')!r})\n"
+        "    list(map_in_processes(work, [[a], [b]], 2, prepare))\n"
     )
     script = tmp_path / "program.py"
     script.write_text(program)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqcodec.concurrency import threads
-from vqcodec.concurrency.threads import concurrently
+from vqcodec.concurrency.threads import map_in_threads
 
 
 def limits() -> set[tuple[str, int]]:
@@ -24,7 +24,7 @@ def test_results_are_in_order_and_limits_end(count):
         time.sleep(0.01 * (number % 2))
         return number, torch.get_num_threads()
 
-    results = list(concurrently(work, range(3 * count), count))
+    results = list(map_in_threads(work, range(3 * count), count))
     assert [number for number, _ in results] == list(range(3 * count))
     if count > 1:
         assert {seen for _, seen in results} == {max(1, before[1] // count)}
@@ -33,7 +33,7 @@ def test_results_are_in_order_and_limits_end(count):
 
 def test_callers_share_the_limit():
     before = limits()
-    one, other = (concurrently(str, range(3), 2) for _ in range(2))
+    one, other = (map_in_threads(str, range(3), 2) for _ in range(2))
     assert next(one) == next(other) == "0"
 
     def held() -> set[int]:
@@ -48,7 +48,7 @@ def test_callers_share_the_limit():
 
 def test_what_nobody_waits_for_is_not_begun():
     done = []
-    results = concurrently(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
+    results = map_in_threads(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
     next(results)
     results.close()
     assert len(done) < 50
@@ -56,4 +56,4 @@ def test_what_nobody_waits_for_is_not_begun():
 
 def test_an_error_is_the_callers():
     with pytest.raises(ZeroDivisionError):
-        list(concurrently(lambda number: 1 // number, [1, 0], 2))
+        list(map_in_threads(lambda number: 1 // number, [1, 0], 2))

@@ -16,7 +16,7 @@ from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.symbols import IndexDecoder, min_words
 from vqcodec.coding.traversal import Indices, WavefrontLayout, walk
 from vqcodec.concurrency.grouping import GROUP_PIXELS
-from vqcodec.concurrency.threads import available, concurrently
+from vqcodec.concurrency.threads import default_threads, map_in_threads
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil
 from vqcodec.model.vqvae import VQVAE
@@ -136,7 +136,7 @@ class Decoder:
                 )
                 for some in portions
             )
-            decoded = concurrently(partial(self._walk, level), parts, min(available(), len(portions)))
+            decoded = map_in_threads(partial(self._walk, level), parts, min(default_threads(), len(portions)))
             for some, found in zip(portions, decoded, strict=True):
                 for i, indices in zip(some, found, strict=True):
                     tiles[i][:] = indices

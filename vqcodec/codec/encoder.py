@@ -17,7 +17,7 @@ from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.symbols import IndexEncoder, RateDistortionSelector
 from vqcodec.coding.traversal import Indices, WavefrontLayout, walk
 from vqcodec.concurrency.grouping import GROUP_PIXELS
-from vqcodec.concurrency.threads import available, concurrently
+from vqcodec.concurrency.threads import default_threads, map_in_threads
 from vqcodec.images.reading import Picture
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
@@ -109,7 +109,7 @@ class Encoder:
                 )
                 for some in portions
             )
-            coded = concurrently(partial(self._walk, level), parts, min(available(), len(portions)))
+            coded = map_in_threads(partial(self._walk, level), parts, min(default_threads(), len(portions)))
             for some, (chosen, words) in zip(portions, coded, strict=True):
                 for i, indices in zip(some, chosen, strict=True):
                     tiles[i][:] = indices
