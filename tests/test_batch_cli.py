@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.test_cli import Terminal
+from tests.cli.conftest import Terminal
 from vqcodec.batch.failures import FILE_NAME
 from vqcodec.cli import main
 from vqcodec.cli.console import Console
