@@ -318,7 +318,7 @@ def _load(console: Console, model_choice: ModelChoice, load: Callable[[], T]) ->
 @model_options
 @output_options
 def models(console: Console, model_choice: ModelChoice) -> None:
-    """List the installed models, or describe the one given by --model or --model-path."""
+    """List the installed models, or describe one: an installed model or a weights file."""
     import vqcodec
 
     if model_choice.given:

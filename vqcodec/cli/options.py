@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # imports torch
     from vqcodec.images.reading import ReadOptions
     from vqcodec.weights.registry import Model
 
+    _FloatParam = click.ParamType[float]  # generic in new releases of click only
+else:
+    _FloatParam = click.ParamType
+
 _Command: TypeAlias = Callable[..., None]
 _Decorator: TypeAlias = Callable[[_Command], _Command]
 
@@ -225,7 +229,7 @@ class _FiniteRange(click.FloatRange):
         return number
 
 
-class _Size(click.ParamType):
+class _Size(_FloatParam):
     """A number of bytes; ``k`` and ``M`` mean thousands and millions."""
 
     name = "size"
@@ -239,7 +243,7 @@ class _Size(click.ParamType):
 
 _POSITIVE = _FiniteRange(min=0, min_open=True)
 _QUALITY = _FiniteRange(0, 100)
-_QUALITY_HELP = "Quality, any number; higher is better and larger."
+_QUALITY_HELP = "Quality; higher is better and larger.  Fractions are allowed."
 quality_option = click.option(
     "-q",
     "--quality",

@@ -79,4 +79,5 @@ def contains(finished: Digests, keys: list[str]) -> list[bool]:
     places = np.searchsorted(finished, wanted)
     inside = places < len(finished)
     inside[inside] = finished[places[inside]] == wanted[inside]
-    return inside.tolist()
+    found: list[bool] = inside.tolist()
+    return found
