@@ -1,4 +1,4 @@
-"""Collections on a real Ray of two workers, with a tiny model: killed, interrupted, continued, each picture once."""
+"""Encode collections on a local Ray cluster of two workers with a tiny model; workers are killed, runs continued."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from vqcodec.errors import InvalidQuality, MissingFile, OutputExists, Unreadable
 
 @pytest.fixture(scope="module")
 def ray_folder():
-    """Where Ray leaves its files: not below tmp_path, for a socket's path has at most 107 bytes."""
+    """Folder for Ray's files; not below tmp_path, because the path of a socket has at most 107 bytes."""
     folder = tempfile.mkdtemp(prefix="vqc-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
@@ -42,19 +42,19 @@ def ray_folder():
 
 @pytest.fixture(scope="module")
 def cluster(ray_folder):
-    """Two workers on this machine."""
+    """A Ray cluster of two workers on this machine."""
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
     yield
     ray.shutdown()
 
 
 @dataclass(frozen=True)
-class Deadly(Weights):
-    """A model whose worker is killed: once at the first picture of that many columns, or at each."""
+class FatalWeights(Weights):
+    """A model that kills its worker at a picture of a given width: each time, or once."""
 
     columns: int = 0
     marker: str = ""
-    """Made when it happens the only time."""
+    """File that is created when the worker is killed, so that it happens only once."""
 
     def load(self):
         codec = super().load()
@@ -63,18 +63,18 @@ class Deadly(Weights):
         def encode_batch(sources, *arguments, **options):
             sources = list(sources)
             for index, source in enumerate(sources):
-                yield from encode([self.survive(source, index)], *arguments, **options)
+                yield from encode([self.maybe_die(source, index)], *arguments, **options)
 
         codec.encode_batch = encode_batch
         return codec
 
-    def survive(self, source, index):
+    def maybe_die(self, source, index):
         try:
-            deadly = Image.open(source).width == self.columns
+            fatal = Image.open(source).width == self.columns
         except OSError:
-            deadly = False
+            fatal = False
         source.seek(0)
-        if deadly and not (self.marker and Path(self.marker).exists()):
+        if fatal and not (self.marker and Path(self.marker).exists()):
             if self.marker:
                 Path(self.marker).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -83,7 +83,7 @@ class Deadly(Weights):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Twenty pictures in a tree, each of its own width, one of which is cut off, and other files."""
+    """A tree of twenty pictures of different widths, one of them truncated, and other files."""
     root = tmp_path_factory.mktemp("collection")
     rng = np.random.default_rng(0)
     for i in range(20):
@@ -105,7 +105,7 @@ def keys(root: Path) -> list[str]:
 
 
 def outcome(results, root: Path) -> dict[str, str]:
-    """Key -> ``done``, ``skipped`` or the name of the error; every key once."""
+    """Return key -> ``done``, ``skipped`` or the name of the error; check that every key occurs once."""
     results = list(results)
     found = {
         str(Path(r.source).relative_to(root)): type(r.error).__name__ if r.error else "skipped" if r.skipped else "done"
@@ -120,7 +120,7 @@ def stream_of(key: str) -> str:
     return str(Path(key).with_suffix(".vqc"))
 
 
-def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weights, tiny_codec, tmp_path):
+def test_command_starts_and_stops_ray(ray_folder, tiny_weights, tiny_codec, tmp_path):
     photo = tmp_path / "photos" / "sub" / "a.png"
     photo.parent.mkdir(parents=True)
     Image.new("RGB", (40, 30), "teal").save(photo)
@@ -144,24 +144,22 @@ def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weight
     assert not ray.is_initialized()
 
 
-def test_an_unknown_cluster_is_one_line(ray_folder, pictures, tiny_weights, tmp_path):
+def test_unknown_cluster(ray_folder, pictures, tiny_weights, tmp_path):
     options = ("batch", "--engine", "ray", "--address", "nonsense", "--model-path", str(tiny_weights))
     result = CliRunner().invoke(main.main, [*options, str(pictures), str(tmp_path / "out")])
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1 and "cannot connect to a Ray cluster at nonsense: " in result.stderr
 
 
-def test_a_killed_worker_costs_nothing_and_a_second_run_does_the_rest(
-    cluster, pictures, tiny_weights, tiny_codec, tmp_path
-):
+def test_killed_worker_loses_nothing_and_second_run_completes(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
     marker = tmp_path / "killed"
-    weights = Deadly(model_path=str(tiny_weights), device="cpu", columns=30 + 9, marker=str(marker))
+    weights = FatalWeights(model_path=str(tiny_weights), device="cpu", columns=30 + 9, marker=str(marker))
     target = tmp_path / "streams"
     cluster_options = ClusterOptions(weights, turn=4)
     found = outcome(encode_collection(pictures, target, 60, cluster_options=cluster_options), pictures)
     assert marker.exists()
     counts = Counter(found.values())
-    # What the worker had written before it died is there when its turn is begun again.
+    # Streams that the worker wrote before it died are skipped when its chunk is encoded again.
     assert counts["done"] + counts["skipped"] == 19 and counts["skipped"] <= 3
     assert found[CORRUPT] == "InvalidImage"
     good = [key for key in found if key != CORRUPT]
@@ -187,15 +185,15 @@ def read_table(folder: Path) -> dict[str, dict[str, object]]:
     return {row.pop("key"): row for row in rows}
 
 
-def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
-    weights = Deadly(model_path=str(tiny_weights), device="cpu", columns=30 + 6)
+def test_table_and_picture_that_kills_every_worker(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
+    weights = FatalWeights(model_path=str(tiny_weights), device="cpu", columns=30 + 6)
     cluster_options = ClusterOptions(weights, as_table=True, turn=5, part=7)
-    deadly = "b/deep/06.png"
+    fatal = "b/deep/06.png"
     target = tmp_path / "table"
     found = outcome(encode_collection(pictures, target, cluster_options=cluster_options), pictures)
     assert {key: kind for key, kind in found.items() if kind != "done"} == {
         CORRUPT: "InvalidImage",
-        deadly: "WorkerDied",
+        fatal: "WorkerDied",
     }
     table = read_table(target)
     assert sorted(table) == sorted(found)
@@ -214,7 +212,7 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     kept = {path: path.stat().st_mtime_ns for path in target.glob("part-*")}
     cluster_options = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"), as_table=True, turn=5, part=7)
     found = outcome(encode_collection(pictures, target, cluster_options=cluster_options), pictures)
-    assert {key for key, kind in found.items() if kind == "done"} == lost_keys | {deadly}
+    assert {key for key, kind in found.items() if kind == "done"} == lost_keys | {fatal}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     table = read_table(target)
     assert sorted(table) == sorted(found)
@@ -224,7 +222,7 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     assert os.listdir(tmp_path / "none") == [FILE_NAME]
 
 
-def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_path):
+def test_invalid_arguments_are_refused_at_once(pictures, tiny_weights, tmp_path):
     cluster_options = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"))
     for source, quality, error in (
         (tmp_path / "absent", 50, MissingFile),
@@ -239,7 +237,7 @@ def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
+def test_missing_ray_names_the_extra(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.startswith("vqcodec.distributed")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -248,7 +246,7 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
     assert result.stderr == "vqcodec: ray is not installed: pip install 'vqcodec[ray]'\n"
 
 
-def test_two_pictures_of_one_name_are_one_stream_and_one_error(tmp_path):
+def test_pictures_with_the_same_stream_name(tmp_path):
     for name in ("a.jpg", "a.png", "b.png", "sub/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -264,7 +262,7 @@ def test_two_pictures_of_one_name_are_one_stream_and_one_error(tmp_path):
     assert [error for chunk in chunks for _, error in chunk] == [None] * 4
 
 
-def test_a_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
+def test_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
     for folder in ("closed", "open"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.png").touch()
@@ -280,7 +278,7 @@ def test_a_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
     assert [(key, type(error)) for key, error in chunk] == [("closed", UnreadableFile), ("open/a.png", type(None))]
 
 
-def test_a_name_that_is_no_text_is_an_error_of_its_folder(tmp_path):
+def test_name_that_is_not_utf8_is_an_error_of_its_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in (b"a.png", b"\xff.png"):
         Path(os.fsdecode(os.fsencode(tmp_path / "sub") + b"/" + name)).touch()
@@ -288,7 +286,7 @@ def test_a_name_that_is_no_text_is_an_error_of_its_folder(tmp_path):
     assert [(key, type(error)) for key, error in chunk] == [("sub", UnreadableFile), ("sub/a.png", type(None))]
 
 
-def test_the_root_may_be_the_folder_that_failed(tmp_path):
+def test_error_of_the_root_folder(tmp_path):
     (tmp_path / "in").mkdir()
     locations = _Locations(Storage.at(tmp_path / "in"), Storage.at(tmp_path / "out"), as_table=False)
     job = locations.job("")
@@ -296,7 +294,7 @@ def test_the_root_may_be_the_folder_that_failed(tmp_path):
 
 
 @pytest.mark.parametrize("whole_or_absent", [False, True])
-def test_a_storage_that_is_no_disk(monkeypatch, whole_or_absent):
+def test_object_storage(monkeypatch, whole_or_absent):
     if whole_or_absent:
         monkeypatch.setattr(storage, "_OBJECT_STORES", frozenset({"mock"}))
     place = Storage.at(f"mock:///{'ab'[whole_or_absent]}")
@@ -317,14 +315,14 @@ def test_a_storage_that_is_no_disk(monkeypatch, whole_or_absent):
         missing.read()
 
 
-def test_digests_find_what_is_there_and_nothing_else():
+def test_digests():
     keys = [f"{i}.png" for i in range(1000)]
     finished = np.sort(digests(keys[::3]))
     assert contains(finished, keys) == [i % 3 == 0 for i in range(1000)]
     assert contains(digests([]), ["a"]) == [False]
 
 
-def test_a_table_knows_its_streams_and_forgets_its_failures(tmp_path):
+def test_table_keeps_streams_and_deletes_failures(tmp_path):
     table = Table(Storage.at(tmp_path / "table"))
     assert len(table.finished()) == 0
     for attempt in range(2):  # the second replaces the first

@@ -1,4 +1,4 @@
-"""Groups: similar, bounded, in order, and no member pays for another."""
+"""Groups: similar sizes, bounded area, results in order, failures that do not affect others."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def test_every_picture_is_in_one_group(sizes, threads):
             assert sum(h for h, _ in cells) * max(w for _, w in cells) <= 2 * area
 
 
-def test_alike_pictures_share_a_group():
+def test_similar_pictures_share_a_group():
     assert form_groups([(256, 256)] * 8, 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert form_groups([(256, 256)] * 8) == [list(range(8))]
     assert form_groups([(5000, 1), (1, 5000)]) == [[0], [1]]
@@ -45,7 +45,7 @@ def size(number: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_one_bad_member_fails_alone_and_order_is_kept(threads):
+def test_failing_item_fails_alone_and_order_is_kept(threads):
     outcomes = list(map_in_groups(["7", "x", "13", "8", "9", "10"], int, size, double, threads))
     assert [o.index for o in outcomes] == list(range(6))
     assert [o.result for o in outcomes] == [14, None, None, 16, 18, 20]
@@ -82,7 +82,7 @@ def test_large_items_end_a_window(monkeypatch):
     assert groups == [[0, 3], [0, 3]]
 
 
-def test_results_come_as_soon_as_it_is_their_turn(monkeypatch):
+def test_results_are_yielded_as_soon_as_possible(monkeypatch):
     monkeypatch.setattr(grouping, "GROUP_PIXELS", 16 * 16)
     worked = []
 
@@ -95,5 +95,5 @@ def test_results_come_as_soon_as_it_is_their_turn(monkeypatch):
     assert len(worked) == 1
 
 
-def test_nothing_comes_of_nothing():
+def test_no_items():
     assert list(map_in_groups([], int, size, double)) == []

@@ -1,4 +1,4 @@
-"""Sources and a target mean what they mean to ``cp``."""
+"""Sources and outputs are matched as ``cp`` matches them."""
 
 import io
 import os
@@ -50,7 +50,7 @@ def test_folders_are_mirrored():
         ([STANDARD, "a.png"], "out"),
     ],
 )
-def test_what_makes_no_sense(sources, target):
+def test_contradictory_sources_and_target(sources, target):
     with pytest.raises(InvalidJobs):
         plan_jobs(sources, target, TREES)
 
@@ -86,7 +86,7 @@ def test_a_tree_and_a_file_never_share_an_output(target):
         assert all(policy.should_run(job) for job in plan_jobs(["tree", "a.png"], target, TREES))
 
 
-def test_folders_that_cannot_be_looked_into(monkeypatch):
+def test_folders_that_cannot_be_listed(monkeypatch):
     look = os.scandir
 
     def scandir(folder):
@@ -118,7 +118,7 @@ def test_closed_standard_streams(monkeypatch, stream):
         job.open_source().read() if stream == "stdin" else job.write_output(b"data")
 
 
-def test_a_pipe_that_nobody_reads_any_more(monkeypatch):
+def test_closed_pipe(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as broken:
@@ -135,12 +135,12 @@ def test_standard_input_and_output(monkeypatch, capsysbinary):
     assert capsysbinary.readouterr().out == b"out"
 
 
-def test_a_folder_that_cannot_be_made():
+def test_folder_that_cannot_be_created():
     Path("file").write_bytes(b"")
     with pytest.raises(UnwritableFile, match="^cannot create folder 'file': "):
         Job("a.png", "file/a.vqc", folder="file").write_output(b"data")
 
 
-def test_missing_folders_are_made():
+def test_missing_folders_are_created():
     Job("a.png", "deep/er/a.vqc", folder="deep/er").write_output(b"data")
     assert Path("deep/er/a.vqc").read_bytes() == b"data"

@@ -1,4 +1,4 @@
-"""Threads: results in order, limits that end, nothing that is computed for nobody."""
+"""Threads: results in order, limits restored, no work after the iterator is closed."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ def limits() -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_results_are_in_order_and_limits_end(count):
+def test_results_are_in_order_and_limits_are_restored(count):
     before = limits(), torch.get_num_threads()
     begun = threading.Barrier(count, timeout=30)
 
@@ -46,7 +46,7 @@ def test_callers_share_the_limit():
     assert limits() == before
 
 
-def test_what_nobody_waits_for_is_not_begun():
+def test_closing_cancels_pending_work():
     done = []
     results = map_in_threads(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
     next(results)
@@ -54,6 +54,6 @@ def test_what_nobody_waits_for_is_not_begun():
     assert len(done) < 50
 
 
-def test_an_error_is_the_callers():
+def test_error_is_raised_to_the_caller():
     with pytest.raises(ZeroDivisionError):
         list(map_in_threads(lambda number: 1 // number, [1, 0], 2))

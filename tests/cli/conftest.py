@@ -16,7 +16,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Call the program inside an empty folder; gives click's result."""
+    """Return a function that runs the program in an empty folder and returns click's result."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vars(vqcodec), "Codec", FakeCodec)
     monkeypatch.setattr(FakeCodec, "loads", 0)

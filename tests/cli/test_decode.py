@@ -21,16 +21,16 @@ def test_preview_and_region(run, photo):
     assert result.stderr == "vqcodec: a.vqc: region 5,0,4,1 reaches beyond the picture of 8x6\n"
 
 
-@pytest.mark.parametrize("how", [[], ["--preview"], ["--region", "0,0,30,20"]])
-def test_partial_decoding_says_what_is_missing(tiny_codec, tiny_weights, tmp_path, monkeypatch, how):
+@pytest.mark.parametrize("options", [[], ["--preview"], ["--region", "0,0,30,20"]])
+def test_partial_decoding_warns_of_missing_parts(tiny_codec, tiny_weights, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
     data = tiny_codec.encode(np.tile(PIXELS, (5, 6, 1)))
     Path("short.vqc").write_bytes(data[:-1])
-    command = ["decode", *how, "--model-path", str(tiny_weights), "short.vqc", "a.png"]
+    command = ["decode", *options, "--model-path", str(tiny_weights), "short.vqc", "a.png"]
     result = CliRunner().invoke(main.main, command, prog_name="vqcodec")
     assert result.exit_code == 1 and result.stderr.startswith("vqcodec: short.vqc: truncated: section 'bottom' needs")
     result = CliRunner().invoke(main.main, [*command, "--allow-partial"], prog_name="vqcodec")
-    assert result.exit_code == 0 and pixels_of("a.png").shape == ((20, 30, 3) if "--region" in how else (30, 48, 3))
+    assert result.exit_code == 0 and pixels_of("a.png").shape == ((20, 30, 3) if "--region" in options else (30, 48, 3))
     assert result.stderr.startswith("vqcodec: short.vqc: warning: incomplete: truncated: section 'bottom' needs")
 
 
@@ -42,7 +42,7 @@ def test_format_follows_the_suffix(run, photo, name, format):
         assert reading.format == format
 
 
-def test_formats_whose_name_is_no_suffix(run, photo):
+def test_format_name_that_is_not_a_suffix(run, photo):
     run("encode", photo, "a.vqc")
     assert run("decode", "--format", "jpeg2000", "a.vqc", ".").exit_code == 0
     with Image.open("a.jp2") as reading:

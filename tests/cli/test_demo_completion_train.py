@@ -30,7 +30,7 @@ def test_demo_overwrites_nothing(run):
     assert "vqcodec: 786" in text and "JPEG: " in text and "encoded in" in text
 
 
-def test_demo_names_what_it_cannot_write(run, monkeypatch):
+def test_demo_output_that_cannot_be_written(run, monkeypatch):
     from vqcodec.cli import demo
 
     def fail(*arguments):

@@ -16,7 +16,7 @@ from vqcodec.images.reading import ReadOptions
 from vqcodec.stream import container
 
 
-def test_there_and_back(run, photo):
+def test_round_trip(run, photo):
     result = run("encode", photo, "photo.vqc")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("photo.vqc: ")
@@ -106,7 +106,7 @@ def test_a_goal_out_of_reach(run, photo):
     assert (result.exit_code, result.stderr) == (1, "vqcodec: photo.png: 5000000 bytes are out of reach\n")
 
 
-def test_what_is_lost_is_said(run):
+def test_losses_are_reported(run):
     Image.new("I;16", (4, 4)).save("deep.png")
     assert run("encode", "deep.png", "a.vqc").stderr.startswith(
         "vqcodec: deep.png: warning: 16 bits per sample are reduced to 8\n"

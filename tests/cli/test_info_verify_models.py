@@ -11,7 +11,7 @@ from vqcodec import files
 
 @dataclass(frozen=True)
 class Info:
-    """What ``vqcodec.info`` gives."""
+    """A result of ``vqcodec.info``."""
 
     version: int = 1
     model: str | None = "vqc-1"
@@ -84,7 +84,7 @@ def test_verify(run, photo):
     assert sorted(os.listdir()) == ["bad.vqc", "good.vqc", "photo.png"]
 
 
-def test_names_cannot_speak(run, photo):
+def test_control_characters_in_names_are_escaped(run, photo):
     name = "a\x1b[31m\nb.vqc: intact\udcff.vqc"
     run("encode", photo, name)
     assert run("verify", name).stdout == "a\\x1b[31m\\nb.vqc: intact\\udcff.vqc: intact, 8x6\n"
@@ -92,7 +92,7 @@ def test_names_cannot_speak(run, photo):
 
 @dataclass(frozen=True)
 class Model:
-    """One of what ``vqcodec.models`` gives."""
+    """A result of ``vqcodec.models``."""
 
     id: str = "vqc-1"
     hash: str = "0011223344556677"

@@ -41,7 +41,7 @@ def test_json(run, photo):
     assert (record["output"], record["width"], record["height"]) == ("b.png", 8, 6)
 
 
-def test_json_tells_what_failed(run, photo):
+def test_json_reports_failures(run, photo):
     Path("bad.png").write_bytes(b"not a picture")
     result = run("encode", "--json", "bad.png", photo, "absent.png", "out")
     records = [json.loads(line) for line in result.stdout.splitlines()]
@@ -90,7 +90,7 @@ def test_two_sources_never_share_an_output(run, photo):
     assert os.listdir("out") == ["photo.vqc"]
 
 
-def test_the_others_are_done_and_a_summary_names_the_failed(run, photo):
+def test_other_files_continue_and_failures_are_listed(run, photo):
     Path("bad.png").write_bytes(b"not a picture")
     result = run("encode", "--quiet", "absent.png", photo, "bad.png", "out")
     assert result.exit_code == 1
@@ -220,7 +220,7 @@ def test_wrong_usage(run, photo, arguments):
     assert sorted(os.listdir()) == before
 
 
-def test_a_result_that_nobody_can_be_given(monkeypatch, capsys):
+def test_result_that_cannot_be_printed(monkeypatch, capsys):
     def write(text):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -232,7 +232,7 @@ def test_a_result_that_nobody_can_be_given(monkeypatch, capsys):
     assert capsys.readouterr().err == "vqcodec: a.vqc: No space left on device\n"
 
 
-def test_a_missing_device_is_said_of_no_file(capsys):
+def test_missing_device_names_no_file(capsys):
     reported = Console()
     with reported.report_errors(None), reported.report_errors("weights.safetensors"):
         raise DeviceUnavailable("device 'cuda': none here")
@@ -249,7 +249,7 @@ def test_bar(monkeypatch, total, options, drawn):
     assert ("images/s" in sys.stderr.getvalue()) == drawn
 
 
-def test_bar_of_a_single_file_that_takes_long(monkeypatch):
+def test_bar_of_a_slow_single_file(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr(console, "_BAR_DELAY", 0.1)
     with Console().progress(1):
@@ -257,13 +257,13 @@ def test_bar_of_a_single_file_that_takes_long(monkeypatch):
     assert "0/1" in sys.stderr.getvalue()
 
 
-def test_no_bar_where_there_is_no_stderr(monkeypatch):
+def test_no_bar_without_stderr(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     with Console().progress(3) as bar:
         assert bar is None
 
 
-def test_no_bar_where_nobody_looks(run, photo):
+def test_no_bar_without_terminal(run, photo):
     assert "images/s" not in run("encode", photo, photo, "-f", "out").output
 
 

@@ -23,8 +23,8 @@ def test_help_imports_nothing_heavy(arguments):
     assert python("-c", program).stdout
 
 
-def test_help_is_immediate():
-    """Measured in the child's own time, which other work on the machine does not change."""
+def test_help_is_fast():
+    """Measure the child's CPU time, which does not depend on other load."""
 
     def spent():
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -43,6 +43,6 @@ def test_module_and_command_are_one_program():
     assert python("-m", "vqcodec", "--version").stdout == f"vqcodec {version}\n"
 
 
-def test_a_closed_standard_output_is_told():
+def test_closed_standard_output_is_reported():
     told = subprocess.run(["sh", "-c", '"$0" -m vqcodec models >&-', sys.executable], capture_output=True, text=True)
     assert (told.returncode, told.stderr) == (1, "vqcodec: standard output is closed\n")
