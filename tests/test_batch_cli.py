@@ -1,4 +1,4 @@
-"""``vqcodec batch`` on this machine, with a tiny model; tests/test_distributed.py has it on Ray."""
+"""``vqcodec batch`` on this machine, with a tiny model; tests of Ray are in test_distributed.py."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.test_cli import Terminal
+from tests.cli.conftest import Terminal
 from vqcodec.batch.failures import FILE_NAME
 from vqcodec.cli import main
 from vqcodec.cli.console import Console
@@ -16,7 +16,7 @@ from vqcodec.cli.console import Console
 
 @pytest.fixture
 def run(tmp_path, tiny_weights, monkeypatch):
-    """Call ``vqcodec batch`` in a folder with two pictures and a file that is none."""
+    """Run ``vqcodec batch`` in a folder with two pictures and a damaged one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     for name in ("a.png", "sub/b.png"):
@@ -67,7 +67,7 @@ def test_failures_are_recorded_and_tried_again(run, tiny_codec, tmp_path):
     assert (tmp_path / "streams" / FILE_NAME).read_bytes() == b""
 
 
-def test_what_needs_ray_says_so(run):
+def test_options_that_need_ray(run):
     for arguments in (
         ("--format", "parquet", "photos", "table"),
         ("--address", "auto", "photos", "streams"),
@@ -79,13 +79,13 @@ def test_what_needs_ray_says_so(run):
     assert os.listdir() == ["photos"]
 
 
-def test_a_folder_that_is_not_there(run):
+def test_missing_folder(run):
     result = run("absent", "streams")
     assert (result.exit_code, os.listdir()) == (1, ["photos"])
     assert result.stderr == "vqcodec: absent: No such file or directory\n"
 
 
-def test_a_bar_of_nobody_knows_how_many(monkeypatch):
+def test_bar_of_unknown_length(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with Console().progress(None) as bar:
         assert bar is not None

@@ -1,4 +1,4 @@
-"""Collections on a real Ray of two workers, with a tiny model: killed, interrupted, continued, each picture once."""
+"""Encode collections on a local Ray cluster of two workers with a tiny model; workers are killed, runs continued."""
 
 import json
 import os
@@ -21,16 +21,16 @@ from vqcodec.batch.failures import FILE_NAME
 from vqcodec.batch.tasks import Weights
 from vqcodec.cli import main
 from vqcodec.distributed import ClusterOptions, encode_collection, records, storage
-from vqcodec.distributed.cluster import _Places
-from vqcodec.distributed.discovery import find_turns
-from vqcodec.distributed.storage import LateFile, Listing, Storage
-from vqcodec.distributed.table import Table, digests, is_in
+from vqcodec.distributed.cluster import _Locations
+from vqcodec.distributed.discovery import find_chunks
+from vqcodec.distributed.storage import LazyFile, Listing, Storage
+from vqcodec.distributed.table import Table, contains, digests
 from vqcodec.errors import InvalidQuality, MissingFile, OutputExists, UnreadableFile
 
 
 @pytest.fixture(scope="module")
 def ray_folder():
-    """Where Ray leaves its files: not below tmp_path, for a socket's path has at most 107 bytes."""
+    """Folder for Ray's files; not below tmp_path, because the path of a socket has at most 107 bytes."""
     folder = tempfile.mkdtemp(prefix="vqc-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
@@ -42,19 +42,19 @@ def ray_folder():
 
 @pytest.fixture(scope="module")
 def cluster(ray_folder):
-    """Two workers on this machine."""
+    """A Ray cluster of two workers on this machine."""
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
     yield
     ray.shutdown()
 
 
 @dataclass(frozen=True)
-class Deadly(Weights):
-    """A model whose worker is killed: once at the first picture of that many columns, or at each."""
+class FatalWeights(Weights):
+    """A model that kills its worker at a picture of a given width: each time, or once."""
 
     columns: int = 0
     marker: str = ""
-    """Made when it happens the only time."""
+    """File that is created when the worker is killed, so that it happens only once."""
 
     def load(self):
         codec = super().load()
@@ -63,18 +63,18 @@ class Deadly(Weights):
         def encode_batch(sources, *arguments, **options):
             sources = list(sources)
             for index, source in enumerate(sources):
-                yield from encode([self.survive(source, index)], *arguments, **options)
+                yield from encode([self.maybe_die(source, index)], *arguments, **options)
 
         codec.encode_batch = encode_batch
         return codec
 
-    def survive(self, source, index):
+    def maybe_die(self, source, index):
         try:
-            deadly = Image.open(source).width == self.columns
+            fatal = Image.open(source).width == self.columns
         except OSError:
-            deadly = False
+            fatal = False
         source.seek(0)
-        if deadly and not (self.marker and Path(self.marker).exists()):
+        if fatal and not (self.marker and Path(self.marker).exists()):
             if self.marker:
                 Path(self.marker).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -83,7 +83,7 @@ class Deadly(Weights):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Twenty pictures in a tree, each of its own width, one of which is cut off, and other files."""
+    """A tree of twenty pictures of different widths, one of them truncated, and other files."""
     root = tmp_path_factory.mktemp("collection")
     rng = np.random.default_rng(0)
     for i in range(20):
@@ -105,7 +105,7 @@ def keys(root: Path) -> list[str]:
 
 
 def outcome(results, root: Path) -> dict[str, str]:
-    """Key -> ``done``, ``skipped`` or the name of the error; every key once."""
+    """Return key -> ``done``, ``skipped`` or the name of the error; check that every key occurs once."""
     results = list(results)
     found = {
         str(Path(r.source).relative_to(root)): type(r.error).__name__ if r.error else "skipped" if r.skipped else "done"
@@ -120,7 +120,7 @@ def stream_of(key: str) -> str:
     return str(Path(key).with_suffix(".vqc"))
 
 
-def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weights, tiny_codec, tmp_path):
+def test_command_starts_and_stops_ray(ray_folder, tiny_weights, tiny_codec, tmp_path):
     photo = tmp_path / "photos" / "sub" / "a.png"
     photo.parent.mkdir(parents=True)
     Image.new("RGB", (40, 30), "teal").save(photo)
@@ -144,24 +144,22 @@ def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weight
     assert not ray.is_initialized()
 
 
-def test_an_unknown_cluster_is_one_line(ray_folder, pictures, tiny_weights, tmp_path):
+def test_unknown_cluster(ray_folder, pictures, tiny_weights, tmp_path):
     options = ("batch", "--engine", "ray", "--address", "nonsense", "--model-path", str(tiny_weights))
     result = CliRunner().invoke(main.main, [*options, str(pictures), str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1 and "no Ray cluster at nonsense: " in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and "cannot connect to a Ray cluster at nonsense: " in result.stderr
 
 
-def test_a_killed_worker_costs_nothing_and_a_second_run_does_the_rest(
-    cluster, pictures, tiny_weights, tiny_codec, tmp_path
-):
+def test_killed_worker_loses_nothing_and_second_run_completes(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
     marker = tmp_path / "killed"
-    weights = Deadly(model_path=str(tiny_weights), device="cpu", columns=30 + 9, marker=str(marker))
+    weights = FatalWeights(model_path=str(tiny_weights), device="cpu", columns=30 + 9, marker=str(marker))
     target = tmp_path / "streams"
-    how = ClusterOptions(weights, turn=4)
-    found = outcome(encode_collection(pictures, target, 60, cluster_options=how), pictures)
+    cluster_options = ClusterOptions(weights, turn=4)
+    found = outcome(encode_collection(pictures, target, 60, cluster_options=cluster_options), pictures)
     assert marker.exists()
     counts = Counter(found.values())
-    # What the worker had written before it died is there when its turn is begun again.
+    # Streams that the worker wrote before it died are skipped when its chunk is encoded again.
     assert counts["done"] + counts["skipped"] == 19 and counts["skipped"] <= 3
     assert found[CORRUPT] == "InvalidImage"
     good = [key for key in found if key != CORRUPT]
@@ -174,7 +172,7 @@ def test_a_killed_worker_costs_nothing_and_a_second_run_does_the_rest(
     for key in good[::2]:
         (target / stream_of(key)).unlink()
     before = {key: (target / stream_of(key)).stat().st_mtime_ns for key in good[1::2]}
-    found = outcome(encode_collection(pictures, target, 60, cluster_options=how), pictures)
+    found = outcome(encode_collection(pictures, target, 60, cluster_options=cluster_options), pictures)
     assert {key for key in good if found[key] == "done"} == set(good[::2])
     assert {key for key in good if found[key] == "skipped"} == set(good[1::2])
     assert {key: (target / stream_of(key)).stat().st_mtime_ns for key in good[1::2]} == before
@@ -187,15 +185,15 @@ def read_table(folder: Path) -> dict[str, dict[str, object]]:
     return {row.pop("key"): row for row in rows}
 
 
-def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
-    weights = Deadly(model_path=str(tiny_weights), device="cpu", columns=30 + 6)
-    how = ClusterOptions(weights, as_table=True, turn=5, part=7)
-    deadly = "b/deep/06.png"
+def test_table_and_picture_that_kills_every_worker(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
+    weights = FatalWeights(model_path=str(tiny_weights), device="cpu", columns=30 + 6)
+    cluster_options = ClusterOptions(weights, as_table=True, turn=5, part=7)
+    fatal = "b/deep/06.png"
     target = tmp_path / "table"
-    found = outcome(encode_collection(pictures, target, cluster_options=how), pictures)
+    found = outcome(encode_collection(pictures, target, cluster_options=cluster_options), pictures)
     assert {key: kind for key, kind in found.items() if kind != "done"} == {
         CORRUPT: "InvalidImage",
-        deadly: "WorkerDied",
+        fatal: "WorkerDied",
     }
     table = read_table(target)
     assert sorted(table) == sorted(found)
@@ -212,20 +210,20 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     lost_keys = set(pyarrow.dataset.dataset(lost).to_table()["key"].to_pylist())
     lost.unlink()
     kept = {path: path.stat().st_mtime_ns for path in target.glob("part-*")}
-    how = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"), as_table=True, turn=5, part=7)
-    found = outcome(encode_collection(pictures, target, cluster_options=how), pictures)
-    assert {key for key, kind in found.items() if kind == "done"} == lost_keys | {deadly}
+    cluster_options = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"), as_table=True, turn=5, part=7)
+    found = outcome(encode_collection(pictures, target, cluster_options=cluster_options), pictures)
+    assert {key for key, kind in found.items() if kind == "done"} == lost_keys | {fatal}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     table = read_table(target)
     assert sorted(table) == sorted(found)
     assert [key for key, row in table.items() if row["error"]] == [CORRUPT]
 
-    assert list(encode_collection(pictures / "empty", tmp_path / "none", cluster_options=how)) == []
+    assert list(encode_collection(pictures / "empty", tmp_path / "none", cluster_options=cluster_options)) == []
     assert os.listdir(tmp_path / "none") == [FILE_NAME]
 
 
-def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_path):
-    how = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"))
+def test_invalid_arguments_are_refused_at_once(pictures, tiny_weights, tmp_path):
+    cluster_options = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"))
     for source, quality, error in (
         (tmp_path / "absent", 50, MissingFile),
         (pictures / "notes.txt", 50, UnreadableFile),
@@ -233,11 +231,13 @@ def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_
         (pictures, 101, InvalidQuality),
     ):
         with pytest.raises(error):
-            encode_collection(source, tmp_path / "out", quality, cluster_options=how)
+            encode_collection(source, tmp_path / "out", quality, cluster_options=cluster_options)
+    with pytest.warns(DeprecationWarning, match="'how' is now called 'cluster_options'"), pytest.raises(MissingFile):
+        encode_collection(tmp_path / "absent", tmp_path / "out", how=cluster_options)
     assert not (tmp_path / "out").exists()
 
 
-def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
+def test_missing_ray_names_the_extra(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.startswith("vqcodec.distributed")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -246,23 +246,23 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
     assert result.stderr == "vqcodec: ray is not installed: pip install 'vqcodec[ray]'\n"
 
 
-def test_two_pictures_of_one_name_are_one_stream_and_one_error(tmp_path):
+def test_pictures_with_the_same_stream_name(tmp_path):
     for name in ("a.jpg", "a.png", "b.png", "sub/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     suffixes = frozenset({".jpg", ".png"})
-    turns = list(find_turns(Storage.at(tmp_path), suffixes, 3, unique_outputs=True))
-    assert [[key for key, _ in turn] for turn in turns] == [["a.jpg", "a.png", "b.png"], ["sub/a.png"]]
-    assert [type(error) for turn in turns for _, error in turn] == [type(None), OutputExists, type(None), type(None)]
-    assert str(turns[0][1][1]) == "is the output of a.jpg already"
-    for turn in turns:
-        (back,) = records.table_to_turns(records.turn_to_table(turn))
-        assert [(key, repr(error)) for key, error in back] == [(key, repr(error)) for key, error in turn]
-    turns = find_turns(Storage.at(tmp_path), suffixes, 9, unique_outputs=False)
-    assert [error for turn in turns for _, error in turn] == [None] * 4
+    chunks = list(find_chunks(Storage.at(tmp_path), suffixes, 3, unique_outputs=True))
+    assert [[key for key, _ in chunk] for chunk in chunks] == [["a.jpg", "a.png", "b.png"], ["sub/a.png"]]
+    assert [type(error) for chunk in chunks for _, error in chunk] == [type(None), OutputExists, type(None), type(None)]
+    assert str(chunks[0][1][1]) == "already the output of a.jpg"
+    for chunk in chunks:
+        (back,) = records.table_to_chunks(records.chunk_to_table(chunk))
+        assert [(key, repr(error)) for key, error in back] == [(key, repr(error)) for key, error in chunk]
+    chunks = find_chunks(Storage.at(tmp_path), suffixes, 9, unique_outputs=False)
+    assert [error for chunk in chunks for _, error in chunk] == [None] * 4
 
 
-def test_a_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
+def test_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
     for folder in ("closed", "open"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.png").touch()
@@ -274,29 +274,29 @@ def test_a_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
         return list_folder(place, folder)
 
     monkeypatch.setattr(Storage, "list", fail_sometimes)
-    (turn,) = find_turns(Storage.at(tmp_path), frozenset({".png"}), 9, unique_outputs=True)
-    assert [(key, type(error)) for key, error in turn] == [("closed", UnreadableFile), ("open/a.png", type(None))]
+    (chunk,) = find_chunks(Storage.at(tmp_path), frozenset({".png"}), 9, unique_outputs=True)
+    assert [(key, type(error)) for key, error in chunk] == [("closed", UnreadableFile), ("open/a.png", type(None))]
 
 
-def test_a_name_that_is_no_text_is_an_error_of_its_folder(tmp_path):
+def test_name_that_is_not_utf8_is_an_error_of_its_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in (b"a.png", b"\xff.png"):
         Path(os.fsdecode(os.fsencode(tmp_path / "sub") + b"/" + name)).touch()
-    (turn,) = find_turns(Storage.at(tmp_path), frozenset({".png"}), 9, unique_outputs=True)
-    assert [(key, type(error)) for key, error in turn] == [("sub", UnreadableFile), ("sub/a.png", type(None))]
+    (chunk,) = find_chunks(Storage.at(tmp_path), frozenset({".png"}), 9, unique_outputs=True)
+    assert [(key, type(error)) for key, error in chunk] == [("sub", UnreadableFile), ("sub/a.png", type(None))]
 
 
-def test_the_root_may_be_the_folder_that_failed(tmp_path):
+def test_error_of_the_root_folder(tmp_path):
     (tmp_path / "in").mkdir()
-    places = _Places(Storage.at(tmp_path / "in"), Storage.at(tmp_path / "out"), as_table=False)
-    job = places.job("")
+    locations = _Locations(Storage.at(tmp_path / "in"), Storage.at(tmp_path / "out"), as_table=False)
+    job = locations.job("")
     assert Path(job.source) == tmp_path / "in" and Path(job.output) == tmp_path / "out"
 
 
 @pytest.mark.parametrize("whole_or_absent", [False, True])
-def test_a_storage_that_is_no_disk(monkeypatch, whole_or_absent):
+def test_object_storage(monkeypatch, whole_or_absent):
     if whole_or_absent:
-        monkeypatch.setattr(storage, "_WHOLE_OR_ABSENT", frozenset({"mock"}))
+        monkeypatch.setattr(storage, "_OBJECT_STORES", frozenset({"mock"}))
     place = Storage.at(f"mock:///{'ab'[whole_or_absent]}")
     if whole_or_absent:  # in a real one folders need not be made
         storage._open(place.uri)[0].create_dir(f"{place.path('')}/sub")
@@ -307,31 +307,31 @@ def test_a_storage_that_is_no_disk(monkeypatch, whole_or_absent):
     assert place.list("") == Listing([], ["sub"], 0)
     assert place.list("sub") == Listing(["sub/one.bin", "sub/two.jsonl"], [], 0)
     assert place.existing(["sub/one.bin", "sub/three", "sub"]) == {"sub/one.bin"}
-    late = LateFile(place, "sub/one.bin")
+    late = LazyFile(place, "sub/one.bin")
     assert (late.seek(1), late.read(2), late.tell(), late.read()) == (1, b"56", 3, b"7")
     place.delete("sub/one.bin")
-    missing = LateFile(place, "sub/one.bin")
+    missing = LazyFile(place, "sub/one.bin")
     with pytest.raises(MissingFile):
         missing.read()
 
 
-def test_digests_find_what_is_there_and_nothing_else():
+def test_digests():
     keys = [f"{i}.png" for i in range(1000)]
     finished = np.sort(digests(keys[::3]))
-    assert is_in(keys, finished) == [i % 3 == 0 for i in range(1000)]
-    assert is_in(["a"], digests([])) == [False]
+    assert contains(finished, keys) == [i % 3 == 0 for i in range(1000)]
+    assert contains(digests([]), ["a"]) == [False]
 
 
-def test_a_table_knows_its_streams_and_forgets_its_failures(tmp_path):
+def test_table_keeps_streams_and_deletes_failures(tmp_path):
     table = Table(Storage.at(tmp_path / "table"))
     assert len(table.finished()) == 0
     for attempt in range(2):  # the second replaces the first
         table.write({"key": key, "bytes": b"1", "bpp": 0.5, "error": None} for key in "abc")
         table.write([{"key": "d", "bytes": None, "bpp": None, "error": "bad"}])
         assert len(os.listdir(tmp_path / "table")) == 2, attempt
-    assert is_in(["a", "b", "c", "d", "e"], table.finished()) == [True, True, True, False, False]
+    assert contains(table.finished(), ["a", "b", "c", "d", "e"]) == [True, True, True, False, False]
     assert sorted(read_table(tmp_path / "table")) == ["a", "b", "c", "d"]
-    table.forget_failures()
+    table.delete_failures()
     assert sorted(read_table(tmp_path / "table")) == ["a", "b", "c"]
 
 

@@ -1,4 +1,4 @@
-"""Outputs are whole or absent, whatever happens on the way."""
+"""Atomic writes and picture formats."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def test_mode_follows_the_umask(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o666 & ~umask
 
 
-def test_what_is_replaced_keeps_its_mode(tmp_path):
+def test_replaced_file_keeps_its_mode(tmp_path):
     path = tmp_path / "private"
     path.write_bytes(b"data")
     path.chmod(0o600)
@@ -117,7 +117,7 @@ def test_formats_by_suffix_and_by_name():
             formats.picture_format(name)
 
 
-def test_suffixes_are_those_that_pictures_have():
+def test_usual_suffix_of_each_format():
     suffixes = {name: formats.suffix_for(name) for name in ("jpeg", ".JPG", "jpeg2000", "tiff", "png")}
     assert suffixes == {"jpeg": ".jpeg", ".JPG": ".jpg", "jpeg2000": ".jp2", "tiff": ".tiff", "png": ".png"}
 
@@ -130,7 +130,7 @@ def test_picture_that_the_format_cannot_hold(tmp_path):
 
 @pytest.mark.parametrize("format", ["JPEG", "MPO", "AVIF", "PDF"])
 def test_lossy_formats_add_little_loss(format, photo):
-    """Their writers' defaults would lose several times as much; inside a PDF is the same JPEG."""
+    """Pillow's default settings would lose several times as much; a PDF contains a JPEG."""
     data = formats.image_bytes(photo, format)
     if format == "PDF":
         data = data[data.index(b"\xff\xd8") :]
@@ -138,7 +138,7 @@ def test_lossy_formats_add_little_loss(format, photo):
         assert metrics.psnr(np.asarray(photo), np.asarray(back)) > 43
 
 
-def test_gif_says_what_it_loses():
+def test_gif_warns_of_lost_colours():
     with pytest.warns(VqcWarning, match="256 colours"):
         formats.image_bytes(Image.new("RGB", (4, 4)), "GIF")
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Groups: similar, bounded, in order, and no member pays for another."""
+"""Groups: similar sizes, bounded area, results in order, failures that do not affect others."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqcodec.concurrency import grouping
-from vqcodec.concurrency.grouping import form_groups, in_groups
+from vqcodec.concurrency.grouping import form_groups, map_in_groups
 
 
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), max_size=30), st.integers(1, 8))
@@ -23,7 +23,7 @@ def test_every_picture_is_in_one_group(sizes, threads):
             assert sum(h for h, _ in cells) * max(w for _, w in cells) <= 2 * area
 
 
-def test_alike_pictures_share_a_group():
+def test_similar_pictures_share_a_group():
     assert form_groups([(256, 256)] * 8, 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert form_groups([(256, 256)] * 8) == [list(range(8))]
     assert form_groups([(5000, 1), (1, 5000)]) == [[0], [1]]
@@ -45,8 +45,8 @@ def size(number: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_one_bad_member_fails_alone_and_order_is_kept(threads):
-    outcomes = list(in_groups(["7", "x", "13", "8", "9", "10"], int, size, double, threads))
+def test_failing_item_fails_alone_and_order_is_kept(threads):
+    outcomes = list(map_in_groups(["7", "x", "13", "8", "9", "10"], int, size, double, threads))
     assert [o.index for o in outcomes] == list(range(6))
     assert [o.result for o in outcomes] == [14, None, None, 16, 18, 20]
     assert [str(o.error) for o in outcomes if o.error] == [
@@ -64,7 +64,7 @@ def test_input_is_read_as_far_as_needed(monkeypatch):
             read.append(1)
             yield "1"
 
-    outcomes = in_groups(endless(), int, size, double)
+    outcomes = map_in_groups(endless(), int, size, double)
     for _ in range(5):
         next(outcomes)
     assert len(read) == 8
@@ -78,11 +78,11 @@ def test_large_items_end_a_window(monkeypatch):
         groups.append(list(numbers))
         return numbers
 
-    assert [o.result for o in in_groups("0303", int, size, work)] == [0, 3, 0, 3]
+    assert [o.result for o in map_in_groups("0303", int, size, work)] == [0, 3, 0, 3]
     assert groups == [[0, 3], [0, 3]]
 
 
-def test_results_come_as_soon_as_it_is_their_turn(monkeypatch):
+def test_results_are_yielded_as_soon_as_possible(monkeypatch):
     monkeypatch.setattr(grouping, "GROUP_PIXELS", 16 * 16)
     worked = []
 
@@ -90,10 +90,10 @@ def test_results_come_as_soon_as_it_is_their_turn(monkeypatch):
         worked.extend(numbers)
         return numbers
 
-    outcomes = in_groups("000", int, size, work)
+    outcomes = map_in_groups("000", int, size, work)
     next(outcomes)
     assert len(worked) == 1
 
 
-def test_nothing_comes_of_nothing():
-    assert list(in_groups([], int, size, double)) == []
+def test_no_items():
+    assert list(map_in_groups([], int, size, double)) == []

@@ -1,4 +1,4 @@
-"""Sources and a target mean what they mean to ``cp``."""
+"""Sources and outputs are matched as ``cp`` matches them."""
 
 import io
 import os
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from vqcodec.batch.jobs import STANDARD, Job, Naming, OutputPolicy, plan
+from vqcodec.batch.jobs import STANDARD, Job, OutputPolicy, Suffixes, plan_jobs
 from vqcodec.errors import InvalidJobs, MissingFile, OutputExists, UnreadableFile, UnwritableFile, VqcError
 
-STREAMS = Naming(".vqc")
-TREES = Naming(".vqc", frozenset({".png", ".jpg"}))
+STREAMS = Suffixes(".vqc")
+TREES = Suffixes(".vqc", frozenset({".png", ".jpg"}))
 
 
 @pytest.fixture(autouse=True)
@@ -22,21 +22,21 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_one_to_a_file_or_a_folder():
-    assert plan(["a.png"], "x.vqc", STREAMS) == [Job("a.png", "x.vqc")]
+    assert plan_jobs(["a.png"], "x.vqc", STREAMS) == [Job("a.png", "x.vqc")]
     for target in ("tree", "new/"):
-        (job,) = plan(["a.png"], target, STREAMS)
+        (job,) = plan_jobs(["a.png"], target, STREAMS)
         assert Path(job.output) == Path(target, "a.vqc")
 
 
 def test_folders_are_mirrored():
-    jobs = plan(["a.png", "tree"], "out", TREES)
+    jobs = plan_jobs(["a.png", "tree"], "out", TREES)
     assert [(j.source, j.output, j.folder) for j in jobs] == [
         ("a.png", "out/a.vqc", "out"),
         ("tree/b.PNG", "out/b.vqc", "out"),
         ("tree/d.tar.png", "out/d.tar.vqc", "out"),
         ("tree/sub/c.jpg", "out/sub/c.vqc", "out/sub"),
     ]
-    assert plan(["tree/"], "tree", TREES)[-1].output == "tree/sub/c.vqc"
+    assert plan_jobs(["tree/"], "tree", TREES)[-1].output == "tree/sub/c.vqc"
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_folders_are_mirrored():
         ([STANDARD, "a.png"], "out"),
     ],
 )
-def test_what_makes_no_sense(sources, target):
+def test_contradictory_sources_and_target(sources, target):
     with pytest.raises(InvalidJobs):
-        plan(sources, target, TREES)
+        plan_jobs(sources, target, TREES)
 
 
-def test_gate():
+def test_output_policy():
     Path("there.vqc").write_bytes(b"")
-    gate = OutputPolicy()
-    assert gate.admits(Job("a.png", "new.vqc"))
+    policy = OutputPolicy()
+    assert policy.should_run(Job("a.png", "new.vqc"))
     for job, error in (
         (Job("absent.png", "x.vqc"), MissingFile),
         (Job("tree", "y.vqc"), UnreadableFile),
@@ -67,24 +67,26 @@ def test_gate():
         (Job("a.png", "there.vqc"), OutputExists),
     ):
         with pytest.raises(error):
-            gate.admits(job)
-    assert OutputPolicy("replace").admits(Job("a.png", "there.vqc"))
-    assert not OutputPolicy("skip").admits(Job("a.png", "there.vqc"))
-    with pytest.raises(InvalidJobs, match="refuse, replace, skip, not 'overwrite'"):
+            policy.should_run(job)
+    assert OutputPolicy("replace").should_run(Job("a.png", "there.vqc"))
+    assert not OutputPolicy("skip").should_run(Job("a.png", "there.vqc"))
+    with pytest.raises(InvalidJobs, match="must be one of refuse, replace, skip, not 'overwrite'"):
         OutputPolicy("overwrite")
-    assert OutputPolicy("skip").admits(Job("a.png", "new.vqc")) and OutputPolicy().admits(Job(STANDARD, STANDARD))
+    assert OutputPolicy("skip").should_run(Job("a.png", "new.vqc")) and OutputPolicy().should_run(
+        Job(STANDARD, STANDARD)
+    )
 
 
 @pytest.mark.parametrize("target", ["out", "./out", "out/", "a/../out"])
 def test_a_tree_and_a_file_never_share_an_output(target):
     Path("tree/a.png").write_bytes(b"")
     Path("a").mkdir()
-    gate = OutputPolicy("replace")
-    with pytest.raises(OutputExists, match=r"is already the output of tree/a\.png"):
-        assert all(gate.admits(job) for job in plan(["tree", "a.png"], target, TREES))
+    policy = OutputPolicy("replace")
+    with pytest.raises(OutputExists, match=r"already the output of tree/a\.png"):
+        assert all(policy.should_run(job) for job in plan_jobs(["tree", "a.png"], target, TREES))
 
 
-def test_folders_that_cannot_be_looked_into(monkeypatch):
+def test_folders_that_cannot_be_listed(monkeypatch):
     look = os.scandir
 
     def scandir(folder):
@@ -93,19 +95,19 @@ def test_folders_that_cannot_be_looked_into(monkeypatch):
         return look(folder)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    jobs = plan(["tree"], "out", TREES)
+    jobs = plan_jobs(["tree"], "out", TREES)
     assert [job.source for job in jobs] == ["tree/b.PNG", "tree/d.tar.png", "tree/sub"]
     with pytest.raises(UnreadableFile, match="^Permission denied$"):
-        OutputPolicy().admits(jobs[-1])
+        OutputPolicy().should_run(jobs[-1])
 
 
 def test_links_to_one_output():
     Path("one.vqc").write_bytes(b"")
     Path("other.vqc").symlink_to("one.vqc")
-    gate = OutputPolicy("replace")
-    assert gate.admits(Job("a.png", "one.vqc"))
+    policy = OutputPolicy("replace")
+    assert policy.should_run(Job("a.png", "one.vqc"))
     with pytest.raises(OutputExists):
-        gate.admits(Job("tree/b.PNG", "other.vqc"))
+        policy.should_run(Job("tree/b.PNG", "other.vqc"))
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
@@ -113,32 +115,32 @@ def test_closed_standard_streams(monkeypatch, stream):
     monkeypatch.setattr(f"sys.{stream}", None)
     job = Job(STANDARD, STANDARD)
     with pytest.raises(VqcError, match="is closed"):
-        job.open().read() if stream == "stdin" else job.deliver(b"data")
+        job.open_source().read() if stream == "stdin" else job.write_output(b"data")
 
 
-def test_a_pipe_that_nobody_reads_any_more(monkeypatch):
+def test_closed_pipe(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as broken:
         monkeypatch.setattr("sys.stdout", broken)
         with pytest.raises(UnwritableFile, match="^Broken pipe$"):
-            Job("a.png", STANDARD).deliver(bytes(100_000))
+            Job("a.png", STANDARD).write_output(bytes(100_000))
 
 
 def test_standard_input_and_output(monkeypatch, capsysbinary):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"in")))
     job = Job(STANDARD, STANDARD)
-    assert job.open().read() == b"in"
-    job.deliver(b"out")
+    assert job.open_source().read() == b"in"
+    job.write_output(b"out")
     assert capsysbinary.readouterr().out == b"out"
 
 
-def test_a_folder_that_cannot_be_made():
+def test_folder_that_cannot_be_created():
     Path("file").write_bytes(b"")
-    with pytest.raises(UnwritableFile, match="^cannot create its folder: "):
-        Job("a.png", "file/a.vqc", folder="file").deliver(b"data")
+    with pytest.raises(UnwritableFile, match="^cannot create folder 'file': "):
+        Job("a.png", "file/a.vqc", folder="file").write_output(b"data")
 
 
-def test_missing_folders_are_made():
-    Job("a.png", "deep/er/a.vqc", folder="deep/er").deliver(b"data")
+def test_missing_folders_are_created():
+    Job("a.png", "deep/er/a.vqc", folder="deep/er").write_output(b"data")
     assert Path("deep/er/a.vqc").read_bytes() == b"data"

@@ -1,4 +1,4 @@
-"""Turns spread over processes: in order, one error each, and nothing left behind."""
+"""Chunks in several processes: results in order, an error per item, no process or file left behind."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vqcodec.concurrency.processes import spread
+from vqcodec.concurrency.processes import map_in_processes
 from vqcodec.errors import WorkerDied
 
 _offset = 0
@@ -20,20 +20,20 @@ def prepare(offset: int = 0) -> None:
     _offset = offset
 
 
-def work(turn):
-    """Numbers -> numbers, except for some that mean trouble."""
-    for item in turn:
+def work(chunk):
+    """Return the numbers with the offset added; some items raise, sleep, or kill the process."""
+    for item in chunk:
         if item == "die":
             os._exit(9)
         if item == "raise":
             raise ValueError("no")
         if isinstance(item, Path):
             sleep_at(item)
-    return [item + _offset for item in turn]
+    return [item + _offset for item in chunk]
 
 
 def sleep_at(path: Path) -> None:
-    """Make a file, and take it away when interrupted."""
+    """Create a file, sleep, and delete the file when interrupted."""
     path.touch()
     try:
         time.sleep(600)
@@ -42,45 +42,45 @@ def sleep_at(path: Path) -> None:
 
 
 def wait_for(condition) -> None:
-    """At most a minute."""
+    """Wait for a condition, at most a minute."""
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def test_in_order_with_what_was_prepared():
-    turns = [[i, i + 1] for i in range(0, 20, 2)]
-    assert list(spread(work, turns, 2, prepare, (100,))) == [(i, 100 + i) for i in range(20)]
+def test_results_are_in_order():
+    chunks = [[i, i + 1] for i in range(0, 20, 2)]
+    assert list(map_in_processes(work, chunks, 2, prepare, (100,))) == [(i, 100 + i) for i in range(20)]
 
 
-def test_turns_are_taken_as_they_are_needed():
+def test_chunks_are_taken_when_needed():
     taken = []
 
-    def turns():
+    def chunks():
         for i in range(100):
             taken.append(i)
             yield [i]
 
-    results = spread(work, turns(), 1, prepare)
+    results = map_in_processes(work, chunks(), 1, prepare)
     assert next(results) == (0, 0) and len(taken) < 10
     results.close()
 
 
-def test_an_error_belongs_to_its_turn():
-    results = list(spread(work, [[1], ["raise", 2], [3]], 2, prepare))
+def test_error_fails_only_its_chunk():
+    results = list(map_in_processes(work, [[1], ["raise", 2], [3]], 2, prepare))
     assert [str(result) for _, result in results] == ["1", "no", "no", "3"]
 
 
-def test_a_process_that_dies_costs_only_the_item_that_killed_it():
-    results = list(spread(work, [[1, 2], [3, "die", 4], [5], [6], [7], [8], [9]], 1, prepare))
+def test_dying_process_fails_only_the_item_that_killed_it():
+    results = list(map_in_processes(work, [[1, 2], [3, "die", 4], [5], [6], [7], [8], [9]], 1, prepare))
     assert [item for item, _ in results] == [1, 2, 3, "die", 4, 5, 6, 7, 8, 9]
     assert all(result == item for item, result in results if item != "die")
     assert isinstance(results[3][1], WorkerDied)
 
 
-def test_who_loses_interest_does_not_wait(tmp_path):
-    results = spread(work, [[1], [tmp_path / "a"]], 1, prepare)
+def test_closing_ends_the_processes(tmp_path):
+    results = map_in_processes(work, [[1], [tmp_path / "a"]], 1, prepare)
     assert next(results) == (1, 1)
     wait_for((tmp_path / "a").exists)
     start = time.monotonic()
@@ -100,13 +100,14 @@ def test_who_loses_interest_does_not_wait(tmp_path):
     ],
 )
 def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
-    """From the keyboard all processes hear them; SIGKILL the parent only, which cannot tell the others."""
+    """A keyboard interrupt reaches all processes; SIGKILL only the parent, which cannot forward it."""
     program = (
         "import signal\nfrom pathlib import Path\nfrom tests.test_processes import prepare, work\n"
-        "from vqcodec.concurrency.processes import spread\n"
+        "from vqcodec.concurrency.processes import map_in_processes\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not have\n"
-        f"    list(spread(work, [[Path({str(tmp_path / 'a')!r})], [Path({str(tmp_path / 'b')!r})]], 2, prepare))\n"
+        f"    a, b = Path({str(tmp_path / 'a')!r}), Path({str(tmp_path / 'b')!r})\n"
+        "    list(map_in_processes(work, [[a], [b]], 2, prepare))\n"
     )
     script = tmp_path / "program.py"
     script.write_text(program)
@@ -118,5 +119,5 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
         (os.killpg if all_of_them else os.kill)(parent.pid, number)
         said = parent.communicate(timeout=60)[1]  # ends when no process has the pipe open any more
     assert parent.returncode == -number
-    assert said.count("Traceback") == (number == signal.SIGINT)  # the parent's own, which here nobody catches
+    assert said.count("Traceback") == (number == signal.SIGINT)  # only the parent's KeyboardInterrupt
     wait_for(lambda: os.listdir(tmp_path) == ["program.py"])

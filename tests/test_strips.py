@@ -79,7 +79,7 @@ def large(tiny_codec, tiny_weights, tmp_path, monkeypatch):
 def run(folder, tiny_weights, format="png"):
     jobs = [Job(str(folder / f"{n}.vqc"), str(folder / f"{n}.{format}")) for n in ("large", "small")]
     how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cpu"))
-    return list(folders.run(DecodeTask(format.upper()), jobs, how))
+    return list(folders.run_jobs(DecodeTask(format.upper()), jobs, how))
 
 
 def test_large_pictures_are_written_in_strips(large, tiny_codec, tiny_weights, monkeypatch):
@@ -105,7 +105,7 @@ def test_a_file_called_like_standard_input(large, monkeypatch):
     monkeypatch.chdir(large)
     os.rename("large.vqc", "-")
     task = DecodeTask()
-    assert task._goes_in_strips(Job("./-", "x.png")) and not task._goes_in_strips(Job("-", "x.png"))
+    assert task._use_strips(Job("./-", "x.png")) and not task._use_strips(Job("-", "x.png"))
 
 
 def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):

@@ -1,4 +1,4 @@
-"""Threads: results in order, limits that end, nothing that is computed for nobody."""
+"""Threads: results in order, limits restored, no work after the iterator is closed."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqcodec.concurrency import threads
-from vqcodec.concurrency.threads import concurrently
+from vqcodec.concurrency.threads import map_in_threads
 
 
 def limits() -> set[tuple[str, int]]:
@@ -15,7 +15,7 @@ def limits() -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_results_are_in_order_and_limits_end(count):
+def test_results_are_in_order_and_limits_are_restored(count):
     before = limits(), torch.get_num_threads()
     begun = threading.Barrier(count, timeout=30)
 
@@ -24,7 +24,7 @@ def test_results_are_in_order_and_limits_end(count):
         time.sleep(0.01 * (number % 2))
         return number, torch.get_num_threads()
 
-    results = list(concurrently(work, range(3 * count), count))
+    results = list(map_in_threads(work, range(3 * count), count))
     assert [number for number, _ in results] == list(range(3 * count))
     if count > 1:
         assert {seen for _, seen in results} == {max(1, before[1] // count)}
@@ -33,7 +33,7 @@ def test_results_are_in_order_and_limits_end(count):
 
 def test_callers_share_the_limit():
     before = limits()
-    one, other = (concurrently(str, range(3), 2) for _ in range(2))
+    one, other = (map_in_threads(str, range(3), 2) for _ in range(2))
     assert next(one) == next(other) == "0"
 
     def held() -> set[int]:
@@ -46,14 +46,14 @@ def test_callers_share_the_limit():
     assert limits() == before
 
 
-def test_what_nobody_waits_for_is_not_begun():
+def test_closing_cancels_pending_work():
     done = []
-    results = concurrently(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
+    results = map_in_threads(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
     next(results)
     results.close()
     assert len(done) < 50
 
 
-def test_an_error_is_the_callers():
+def test_error_is_raised_to_the_caller():
     with pytest.raises(ZeroDivisionError):
-        list(concurrently(lambda number: 1 // number, [1, 0], 2))
+        list(map_in_threads(lambda number: 1 // number, [1, 0], 2))

@@ -1,4 +1,4 @@
-"""Outputs survive what programs do not: they are killed, disks are full, folders cannot be written to."""
+"""Outputs stay intact if the program is killed, the disk is full or the folder cannot be written to."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from vqcodec import files
 from vqcodec.cli import main
 from vqcodec.errors import UnwritableFile
 
-NURSERY = """
+WRITERS = """
 import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 from vqcodec.files import write_atomically
@@ -56,23 +56,23 @@ for trial in range(50):
     found.append(number)
 print(json.dumps({"found": found, "left": sorted(set(os.listdir(target.parent)) - {target.name})}))
 """
-"""Fifty processes that write one version after the other, each killed at a random moment."""
+"""Starts fifty processes that write one version after the other, and kills each at a random moment."""
 
 
 def test_killed_writers_leave_the_old_file_or_the_new_one(tmp_path):
-    done = subprocess.run([sys.executable, "-c", NURSERY, tmp_path / "out"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", WRITERS, tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert len(told["found"]) == 50
     assert told["left"], "no writer was killed in the middle of its work"
     assert all(name.startswith(".vqcodec-") and name.endswith(".tmp") for name in told["left"])
-    files.write_atomically(tmp_path / "out", b"next")  # what they left is in nobody's way
+    files.write_atomically(tmp_path / "out", b"next")
     assert files.read_bytes(tmp_path / "out") == b"next"
 
 
-@pytest.mark.parametrize("patience", [0.0, 0.05])
-def test_a_killed_program_leaves_the_old_file_or_the_new_one(tiny_codec, tiny_weights, tmp_path, patience):
-    """The real command line, killed when its temporary file is there, or a moment later."""
+@pytest.mark.parametrize("delay", [0.0, 0.05])
+def test_a_killed_program_leaves_the_old_file_or_the_new_one(tiny_codec, tiny_weights, tmp_path, delay):
+    """Kill the command line when its temporary file exists, or a moment later."""
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     (tmp_path / "a.vqc").write_bytes(tiny_codec.encode(pixels, 50))
     target = tmp_path / "out.bmp"
@@ -81,7 +81,7 @@ def test_a_killed_program_leaves_the_old_file_or_the_new_one(tiny_codec, tiny_we
     program = subprocess.Popen([*command, str(tmp_path / "a.vqc"), str(target)], stderr=subprocess.DEVNULL)
     while program.poll() is None and not list(tmp_path.glob(".vqcodec-*.tmp")):
         time.sleep(0.0005)
-    time.sleep(patience)
+    time.sleep(delay)
     program.send_signal(signal.SIGKILL)
     program.wait()
     if target.read_bytes() != b"old":
@@ -91,15 +91,15 @@ def test_a_killed_program_leaves_the_old_file_or_the_new_one(tiny_codec, tiny_we
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Encode a picture that is there with a stand-in for the codec; gives click's result."""
+    """Return a function that encodes a picture with a fake codec and returns click's result."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vars(vqcodec), "Codec", FakeCodec)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)).save("photo.png")
     return lambda target: CliRunner().invoke(main.main, ["encode", "-f", "photo.png", target], prog_name="vqcodec")
 
 
-def test_a_file_that_does_not_fit(run):
-    """As on a full disk, the system takes a part of the data and refuses the rest."""
+def test_file_larger_than_the_disk(run):
+    """The system writes a part of the data and refuses the rest, as on a full disk."""
     Path("out.vqc").write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
@@ -112,13 +112,13 @@ def test_a_file_that_does_not_fit(run):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-def test_a_device_that_is_full():
+def test_full_device():
     with pytest.raises(UnwritableFile, match=os.strerror(errno.ENOSPC)):
         files.write_atomically("/dev/full", b"data")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
-def test_folders_that_take_no_files(run, monkeypatch, code):
+def test_folders_that_cannot_be_written_to(run, monkeypatch, code):
     opened = os.open
 
     def refuse(path, flags, *rest, **options):
@@ -152,7 +152,7 @@ def test_names_are_synced_after_the_data(tmp_path, monkeypatch):
         assert synced[0].startswith(".vqcodec-") and synced[1] == tmp_path.name
 
 
-def test_folders_that_cannot_be_synced_do_not_matter(tmp_path, monkeypatch):
+def test_folders_that_cannot_be_synced_are_ignored(tmp_path, monkeypatch):
     opened = os.open
 
     def refuse(path, flags, *rest, **options):

@@ -1,14 +1,17 @@
-"""Every default that more than one entrance shares: command line, Python, batches, clusters and benchmarks.
+"""Default values shared by the command line, the Python API, folder and cluster encoding, and the benchmarks.
 
-It imports nothing, so that a help text can name a default without loading what it belongs to.
+This module imports nothing, so that help texts can show a default without loading the code that uses it.
 """
 
 MODEL = "vqc-1"
+"""Id of the model."""
 QUALITY = 50.0
+"""Quality, 0 to 100."""
 EFFORT = 1
+"""Encoder effort, one of :data:`EFFORTS`."""
 EFFORTS = range(4)
-"""The efforts that the encoder knows; higher is slower and smaller."""
+"""Supported efforts.  Higher is slower and gives smaller files."""
 MAX_PIXELS = 89_478_485
-"""Largest picture that is read without being asked to: Pillow's own limit, a quarter of a gigabyte of RGB."""
+"""Largest number of pixels that is read unless the caller raises the limit.  The same as Pillow's limit."""
 DECODE_FORMAT = "png"
-"""Picture format of a decoded file whose name does not say."""
+"""Picture format of a decoded file whose name has no suffix to tell."""

@@ -1,135 +1,166 @@
-"""What can go wrong, one named class per defect.
+"""Exceptions and warnings that vqcodec raises on purpose.
 
-A message is one line that says what is wrong and by how much; it never names the file: only the caller knows
-what the user called it.  Classes that stand for a familiar built-in error also derive from that one.
+VqcError
+  · NotAVqcFile
+  · UnsupportedVersion
+  · UnsupportedFeature
+  · TruncatedStream
+  · CorruptStream
+  · MalformedStream
+  · UnknownModel
+  · ModelMismatch
+  · InvalidWeights
+  · InvalidImage
+    - LossRefused
+  · ImageTooLarge
+  · InvalidQuality (ValueError)
+  · InvalidEffort (ValueError)
+  · GoalOutOfReach
+  · InvalidRegion (ValueError)
+  · DeviceUnavailable
+  · UnreadableFile (OSError)
+    - MissingFile (FileNotFoundError)
+  · UnwritableFile (OSError)
+  · UnknownFormat (ValueError)
+  · InvalidJobs (ValueError)
+  · WorkerDied
+  · OutputExists (FileExistsError)
+
+VqcWarning (UserWarning)
+
+Built-in base classes are in parentheses.  A message is one line: what is wrong, with which value.  It never names the
+file, because only the caller knows the name that the user gave.
 """
 
 import re
 
 
 class VqcError(Exception):
-    """Base of everything that vqcodec raises on purpose."""
+    """Base class of all errors below."""
 
 
 class VqcWarning(UserWarning):
-    """Something about a picture is lost on the way; the call goes on."""
+    """Issued when part of a picture is lost or missing and the call continues."""
 
 
-# The stream
+# Streams
 
 
 class NotAVqcFile(VqcError):
-    """The data does not begin with the magic bytes."""
+    """Raised when the data does not begin with the magic bytes of a .vqc file."""
 
 
 class UnsupportedVersion(VqcError):
-    """A stream of a format version that this program does not know."""
+    """Raised when the stream has a format version that this release does not support."""
 
 
 class UnsupportedFeature(VqcError):
-    """A stream of a known version that uses something this program does not know and must not skip."""
+    """Raised when the stream uses a feature that this release does not support and cannot skip."""
 
 
 class TruncatedStream(VqcError):
-    """The data ends before the stream does."""
+    """Raised when the data ends before the end of the stream."""
 
 
 class CorruptStream(VqcError):
-    """Bytes were changed: a checksum, or what the coder finds at the end of a section, does not agree."""
+    """Raised when a checksum, or the final state of the entropy coder, does not match: bytes were changed."""
 
 
 class MalformedStream(VqcError):
-    """Intact bytes that contradict each other or the specification."""
+    """Raised when intact data violates the format specification."""
 
 
-# The model
+# Models
 
 
 class UnknownModel(VqcError):
-    """No weights of that name or hash here."""
+    """Raised when no installed model has the given id or hash."""
 
 
 class ModelMismatch(VqcError):
-    """The stream was made with another model than the one that was asked to decode it."""
+    """Raised when the stream was encoded with another model than the one chosen for decoding."""
 
 
 class InvalidWeights(VqcError):
-    """A weights file that is damaged, incomplete or not one of ours."""
+    """Raised when a weights file is damaged, incomplete or in another format."""
 
 
-# The picture and the request
+# Pictures and parameters
 
 
 class InvalidImage(VqcError):
-    """Not a picture, or one that has no sensible 8-bit grey or RGB form."""
+    """Raised when the input is not a picture, or cannot be converted to 8-bit grey or RGB."""
 
 
 class LossRefused(InvalidImage):
-    """A picture of which something would be lost, which the caller does not want."""
+    """Raised in strict mode when encoding the picture would lose something."""
 
 
 class ImageTooLarge(VqcError):
-    """More pixels than the caller allows, or than the format can say."""
+    """Raised when a picture has more pixels than ``max_pixels``, or than the format supports."""
 
 
 class InvalidQuality(VqcError, ValueError):
-    """A quality outside of 0 to 100, or a goal that no picture could have."""
+    """Raised when the quality is outside 0 to 100, or a goal is invalid."""
 
 
 class InvalidEffort(VqcError, ValueError):
-    """An effort that the encoder does not know."""
+    """Raised when the effort is not one that the encoder supports."""
 
 
 class GoalOutOfReach(VqcError):
-    """A size or a PSNR that no quality gives for this picture."""
+    """Raised when no quality reaches the requested size, rate or PSNR for this picture."""
 
 
 class InvalidRegion(VqcError, ValueError):
-    """A rectangle that is empty or not inside the picture."""
+    """Raised when a rectangle is empty or not inside the picture."""
 
 
 class DeviceUnavailable(VqcError):
-    """A device that is misspelled or not present."""
+    """Raised when the name of a device is invalid or the device is not present."""
 
 
 # Files
 
 
 class UnreadableFile(VqcError, OSError):
-    """The operating system would not let us read it."""
+    """Raised when the operating system cannot read a file or folder."""
 
 
 class MissingFile(UnreadableFile, FileNotFoundError):
-    """There is no such file."""
+    """Raised when a file or folder does not exist."""
 
 
 class UnwritableFile(VqcError, OSError):
-    """The operating system, or the writer of the picture format, would not let us write it."""
+    """Raised when the operating system, or the writer of the picture format, cannot write a file."""
 
 
 class UnknownFormat(VqcError, ValueError):
-    """A picture format, or a suffix, that Pillow does not write."""
+    """Raised when Pillow cannot write pictures of the given format or suffix."""
 
 
 class InvalidJobs(VqcError, ValueError):
-    """Sources and a target that make no sense together, whatever the files are."""
+    """Raised when sources and target contradict each other, for example several sources and one output file."""
 
 
 class WorkerDied(VqcError):
-    """A process that was given some of the work ended before it was done."""
+    """Raised when a worker process ended before its work was done."""
 
 
 class OutputExists(VqcError, FileExistsError):
-    """The output is already there and the caller did not ask to replace it."""
+    """Raised when an output already exists and overwriting was not requested."""
+
+
+# Messages
 
 
 def one_line(text: str) -> str:
-    """Escape control characters and surrogates: names may hold them, and terminals obey or cannot print them."""
+    """Return text with control characters and lone surrogates escaped, so that it is safe to print on one line."""
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def cause(error: Exception) -> str:
-    """Describe an error in one line, without the name of the file."""
+    """Return the message of an error in one line, without the name of the file."""
     if isinstance(error, VqcError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

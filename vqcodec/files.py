@@ -1,7 +1,4 @@
-"""Whole files in, whole files out: system errors get our names, and no output is ever half there.
-
-It knows no formats of its own: what is written are bytes, or a picture that Pillow turns into bytes.
-"""
+"""Read whole files and write files atomically.  Operating system errors become :mod:`vqcodec.errors`."""
 
 import contextlib
 import os
@@ -17,11 +14,16 @@ AnyPath: TypeAlias = str | os.PathLike[str]
 
 
 def open_binary(path: AnyPath) -> BinaryIO:
-    """The file, open for reading."""
+    """Open a file for reading.
+
+    Raises:
+        MissingFile: the file does not exist.
+        UnreadableFile: the file cannot be opened.
+    """
     try:
         return open(path, "rb")
     except ValueError as error:
-        raise UnreadableFile(f"not a name that a file could have: {error}") from error
+        raise UnreadableFile(f"invalid file name: {error}") from error
     except FileNotFoundError as error:
         raise MissingFile(_cause(error)) from error
     except OSError as error:
@@ -29,7 +31,7 @@ def open_binary(path: AnyPath) -> BinaryIO:
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """All bytes of the file."""
+    """Read all bytes of a file.  Raises the same errors as :func:`open_binary`."""
     with open_binary(path) as file:
         try:
             return file.read()
@@ -39,17 +41,19 @@ def read_bytes(path: AnyPath) -> bytes:
 
 @contextlib.contextmanager
 def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
-    """A file to write, which is there whole at the end or not at all: a temporary one beside it, synced, then renamed.
+    """Open a file for writing that appears complete on success and not at all on failure.
 
-    The temporary file is hidden, ``.vqcodec-*.tmp``.  Only a process that is killed leaves one behind; it is in the
-    way of nobody and may be deleted.
+    The data goes to a hidden temporary file ``.vqcodec-*.tmp`` in the same folder, which is synced, then renamed.  Only
+    a killed process leaves a temporary file behind; it can be deleted.
 
-    A symbolic link stays one and its target is replaced.  What is not a regular file (a device, a pipe) is
-    written in place, for it must not be replaced.
+    The target of a symbolic link is replaced, the link is kept.  Devices and pipes are written in place.
+
+    Raises:
+        UnwritableFile: the file cannot be written.
     """
     try:
         target = Path(os.path.realpath(path))
-    except ValueError as error:  # a zero byte
+    except ValueError as error:  # the name has a null byte
         raise UnwritableFile(str(error)) from error
     try:
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
@@ -59,7 +63,7 @@ def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
         temporary = target.with_name(f".vqcodec-{secrets.token_hex(8)}.tmp")
         try:
             mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-            # With the mode that the umask gives new files, or that of the file which is replaced.
+            # New files get the mode of the umask; a replaced file keeps its mode.
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
                 if mode is not None:
                     temporary.chmod(mode)
@@ -68,23 +72,23 @@ def atomic_file(path: AnyPath) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
             _sync_folder(target.parent)
-        except BaseException:  # an interrupt, too, must leave nothing behind
+        except BaseException:  # including KeyboardInterrupt
             temporary.unlink(missing_ok=True)
             raise
-    except VqcError:  # some are an OSError, too
+    except VqcError:  # some of them are OSErrors
         raise
     except OSError as error:
         raise UnwritableFile(_cause(error)) from error
 
 
 def write_atomically(path: AnyPath, data: bytes) -> None:
-    """Write all of an :func:`atomic_file`."""
+    """Write bytes to a file by way of :func:`atomic_file`."""
     with atomic_file(path) as file:
         file.write(data)
 
 
 def _sync_folder(path: Path) -> None:
-    """Wait until the folder's names are on disk, where folders can be opened and synced: so that a rename lasts."""
+    """Flush a folder to disk so that a rename in it survives a crash.  Ignore systems that cannot sync folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -94,5 +98,5 @@ def _sync_folder(path: Path) -> None:
 
 
 def _cause(error: OSError) -> str:
-    """What happened, without the file name that ``str(error)`` would add."""
+    """Return the message without the file name that ``str(error)`` adds."""
     return error.strerror or str(error)

@@ -1,7 +1,7 @@
-"""Many files on this machine: folders of pictures to mirrored folders of streams, and back.
+"""Encode and decode folders on this machine: a folder of pictures to a folder tree of .vqc files, and back.
 
-The names below are the public interface.  They load on first use, so that the command line can import what stands
-beside them without importing torch.
+The names below are the public interface.  They load on first use, so that the command line can import the light
+modules of this package without torch.
 """
 
 import importlib
@@ -24,7 +24,7 @@ __all__ = ["FileResult", "FolderOptions", "Weights", "decode_folder", "encode_fo
 if not TYPE_CHECKING:  # hidden from type checkers, for which every attribute would exist otherwise
 
     def __getattr__(name):
-        """A public name, imported from its module on first use."""
+        """Import a public name from its module on first use."""
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(_HOME[name]), name)

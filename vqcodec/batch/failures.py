@@ -1,4 +1,4 @@
-"""Record the pictures that failed in the last run as lines of JSON, in a file beside the outputs."""
+"""Write failures to a JSON Lines file in the output folder.  Each run replaces the file of the previous run."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,11 +8,11 @@ from vqcodec.batch.tasks import FileResult
 from vqcodec.errors import cause
 
 FILE_NAME = "_failures.jsonl"
-"""Programs that read a folder as a table ignore names that begin with an underscore."""
+"""Programs that read a folder as a table skip files whose names begin with an underscore."""
 
 
 def record_failures(results: Iterable[FileResult], file: BinaryIO) -> Iterator[FileResult]:
-    """Yield the results unchanged, and write a line for each that failed."""
+    """Yield the results unchanged and write one line of JSON for each that has an error."""
     for result in results:
         if result.error is not None:
             names = {"source": result.source, "output": result.output}

@@ -1,47 +1,52 @@
-"""Folders of files, in this process or in several: one result or one error each, in order."""
+"""Encode or decode all files of a folder, in this process or in several: one result or one error each, in order."""
 
 import os
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from vqcodec import Codec, defaults
-from vqcodec.batch.jobs import Existing, Job, Naming, OutputPolicy, plan
+from vqcodec import defaults
+from vqcodec.batch.deprecation import renamed_keyword
+from vqcodec.batch.jobs import Existing, Job, OutputPolicy, Suffixes, plan_jobs
 from vqcodec.batch.tasks import DecodeTask, EncodeTask, FileResult, Task, Weights
-from vqcodec.concurrency.processes import spread
+from vqcodec.codec.options import DecodeOptions, EncodeOptions
+from vqcodec.concurrency.processes import map_in_processes
 from vqcodec.errors import MissingFile, UnreadableFile, VqcError
 from vqcodec.files import AnyPath
 from vqcodec.images import formats
 from vqcodec.images.reading import AS_IS, ReadOptions
 
+if TYPE_CHECKING:  # imports torch
+    from vqcodec.codec.codec import Codec
+
 STREAM_SUFFIXES = frozenset({".vqc"})
 
 
 _FILES_PER_CHUNK = 16
-"""Files that a worker process takes at a time: enough to share wavefronts, few enough to balance the load."""
+"""Files that a worker process gets at a time: enough to share wavefronts, few enough to keep all processes busy."""
 
 
 @dataclass
 class _Worker:
     """State of a worker process: its codec and its task."""
 
-    codec: Codec | None = None
+    codec: "Codec | None" = None
     task: Task | None = None
     error: Exception | None = None
 
     def set_up(self, task: Task, weights: Weights, threads: int) -> None:
-        """Load the codec; called once, when the process starts."""
-        from vqcodec.concurrency.threads import restrict
+        """Load the codec, once per process."""
+        from vqcodec.concurrency.threads import limit_threads
 
-        restrict(threads)
+        limit_threads(threads)
         try:
             self.codec, self.task = weights.load(), task
-        except VqcError as error:  # reported with every file, because an initializer that raises breaks the pool
+        except VqcError as error:  # reported with every file: an initializer that raises breaks the whole pool
             self.error = error
 
     def run(self, jobs: Sequence[Job]) -> list[FileResult]:
-        """Run the task on some jobs."""
+        """Run one chunk of jobs."""
         if self.error is not None:
             raise self.error
         assert self.task is not None and self.codec is not None
@@ -59,40 +64,45 @@ def _run_in_worker(jobs: Sequence[Job]) -> list[FileResult]:
     return _worker.run(jobs)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def sensible_workers(count: int) -> int:
-    """Return a number of processes for ``count`` files; loading the weights takes as long as several pictures."""
-    return max(1, min(cores(), count // (2 * _FILES_PER_CHUNK)))
+def default_workers(count: int) -> int:
+    """Return how many processes to use for a number of files: at most one per core and one per 32 files.
+
+    Loading the weights takes as long as encoding some pictures, and the files of one chunk share a traversal.
+    """
+    return max(1, min(available_cores(), count // (2 * _FILES_PER_CHUNK)))
 
 
 def run_in_processes(task: Task, jobs: Sequence[Job], weights: Weights, workers: int) -> Iterator[FileResult]:
-    """Run a task in ``workers`` processes that share the cores; yield a result for each job, in order."""
+    """Run jobs in processes that share the cores and yield a result for each, in order."""
     size = max(1, min(_FILES_PER_CHUNK, len(jobs) // workers))
     chunks = (jobs[i : i + size] for i in range(0, len(jobs), size))
-    threads = max(1, cores() // workers)
-    for job, done in spread(_run_in_worker, chunks, workers, _set_up_worker, (task, weights, threads)):
+    threads = max(1, available_cores() // workers)
+    for job, done in map_in_processes(_run_in_worker, chunks, workers, _set_up_worker, (task, weights, threads)):
         yield FileResult(job.source, job.output, done) if isinstance(done, Exception) else done
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How to process a folder of files."""
+    """Options of :func:`encode_folder` and :func:`decode_folder`."""
 
     existing: Existing = "refuse"
-    """What to do with existing outputs: ``refuse`` (an error for each), ``replace`` or ``skip``."""
+    """What to do about outputs that already exist: "refuse" (an error each), "replace" or "skip"."""
     weights: Weights = field(default_factory=Weights)
+    """Model and device."""
     workers: int = 1
-    """Number of processes; each loads the weights.  With several, a script needs ``if __name__ == "__main__":``: each
-    process imports it again."""
+    """Number of processes, each of which loads the weights.  With more than one, the calling script needs
+    ``if __name__ == "__main__":``, because ``multiprocessing`` imports it again in each process."""
 
 
 DEFAULT = FolderOptions()
 
 
+@renamed_keyword("how", "folder_options")
 def encode_folder(
     source: AnyPath,
     target: AnyPath,
@@ -102,30 +112,28 @@ def encode_folder(
     max_pixels: int = defaults.MAX_PIXELS,
     options: ReadOptions = AS_IS,
     folder_options: FolderOptions = DEFAULT,
-    how: FolderOptions | None = None,
 ) -> Iterator[FileResult]:
-    """Encode every picture in a folder and its subfolders into a mirrored tree of ``.vqc`` files.
+    """Encode every picture below a folder to a ``.vqc`` file in the same tree below another folder.
 
     Args:
         source: a folder; files without the suffix of a picture format are ignored.
         target: a folder, created if missing.
-        quality, effort, max_pixels, options: as for :meth:`vqcodec.Codec.encode`.
-        folder_options: what to do with existing outputs, which weights, how many processes.
-        how: deprecated name of ``folder_options``.
+        quality, effort, max_pixels, options: see :meth:`vqcodec.Codec.encode`.
+        folder_options: what to do about existing files, which weights, how many processes.
 
     Returns:
-        An iterator that does the work and yields a result for each picture, in the order of their names.  A picture
-        that fails gives a result with its ``error``; the others are not affected.
+        An iterator that does the work and yields one result per picture, in the order of their names.  A picture that
+        fails has its ``error`` in the result; the others continue.
 
     Raises:
-        MissingFile, UnreadableFile: if ``source`` is not a folder.
-        InvalidJobs: if ``target`` is a file.  With the first result: what loading the weights raises; with one
-        process also InvalidQuality and InvalidEffort, which are otherwise each picture's error.
+        MissingFile, UnreadableFile: ``source`` is not a folder.
+        InvalidJobs: ``target`` is a file.  With the first result: what loading the weights raises; with one process
+            also InvalidQuality and InvalidEffort, which are otherwise the error of each picture.
     """
-    task = EncodeTask(quality, max_pixels, options, effort=effort)
-    return _run_folder(source, target, Naming(".vqc", formats.picture_suffixes()), task, _renamed(how, folder_options))
+    return encode_tree(source, target, EncodeOptions(quality, None, effort, max_pixels, options), folder_options)
 
 
+@renamed_keyword("how", "folder_options")
 def decode_folder(
     source: AnyPath,
     target: AnyPath,
@@ -133,61 +141,61 @@ def decode_folder(
     *,
     max_pixels: int = defaults.MAX_PIXELS,
     folder_options: FolderOptions = DEFAULT,
-    how: FolderOptions | None = None,
 ) -> Iterator[FileResult]:
-    """Decode every ``.vqc`` file in a folder and its subfolders into a mirrored tree; see :func:`encode_folder`.
+    """Decode every ``.vqc`` file below a folder to a picture in the same tree below another folder.
 
-    Raises :class:`UnknownFormat`, too, for a ``format`` that Pillow cannot write.
+    Arguments, results and errors are those of :func:`encode_folder`.
+
+    Raises:
+        UnknownFormat: Pillow does not write ``format``.
     """
-    task = DecodeTask(formats.picture_format(format), max_pixels)
-    return _run_folder(
-        source, target, Naming(formats.suffix_of(task.format), STREAM_SUFFIXES), task, _renamed(how, folder_options)
-    )
+    task = DecodeTask(formats.picture_format(format), DecodeOptions(max_pixels))
+    suffixes = Suffixes(formats.suffix_of(task.format), STREAM_SUFFIXES)
+    return _run_tree(source, target, suffixes, task, folder_options)
 
 
-def _renamed(how: FolderOptions | None, folder_options: FolderOptions) -> FolderOptions:
-    """Accept the deprecated keyword ``how``."""
-    if how is None:
-        return folder_options
-    warnings.warn("how= is renamed to folder_options=", DeprecationWarning, stacklevel=3)
-    return how
+def encode_tree(
+    source: AnyPath, target: AnyPath, encode_options: EncodeOptions, folder_options: FolderOptions
+) -> Iterator[FileResult]:
+    """Do the work of :func:`encode_folder`, whose options are given as one object."""
+    suffixes = Suffixes(".vqc", formats.picture_suffixes())
+    return _run_tree(source, target, suffixes, EncodeTask(encode_options), folder_options)
 
 
-def _run_folder(
-    source: AnyPath, target: AnyPath, naming: Naming, task: Task, options: FolderOptions
+def _run_tree(
+    source: AnyPath, target: AnyPath, suffixes: Suffixes, task: Task, folder_options: FolderOptions
 ) -> Iterator[FileResult]:
     if not os.path.isdir(source):
         raise UnreadableFile("Not a directory") if os.path.exists(source) else MissingFile("No such file or directory")
-    return run(task, plan([os.fspath(source)], os.fspath(target), naming), options)
+    return run_jobs(task, plan_jobs([os.fspath(source)], os.fspath(target), suffixes), folder_options)
 
 
-def run(task: Task, jobs: Sequence[Job], options: FolderOptions) -> Iterator[FileResult]:
-    """Run a task on the jobs that can be done; yield a result for each job, in order."""
-    gate = OutputPolicy(options.existing)
-    refused: dict[int, FileResult] = {}
+def run_jobs(task: Task, jobs: Sequence[Job], folder_options: FolderOptions) -> Iterator[FileResult]:
+    """Check the jobs, run those that pass, and yield a result for each, in order."""
+    policy = OutputPolicy(folder_options.existing)
+    not_run: dict[int, FileResult] = {}
     ready = []
     for i, job in enumerate(jobs):
         try:
-            if gate.admits(job):
+            if policy.should_run(job):
                 ready.append(job)
             else:
-                refused[i] = FileResult(job.source, job.output, skipped=True)
+                not_run[i] = FileResult(job.source, job.output, skipped=True)
         except Exception as error:
-            refused[i] = FileResult(job.source, job.output, error)
-    with closing(_run_ready(task, ready, options)) as done:
+            not_run[i] = FileResult(job.source, job.output, error)
+    with closing(_run_ready(task, ready, folder_options)) as done:
         for i in range(len(jobs)):
-            yield refused[i] if i in refused else next(done)
-        for _ in done:  # to its end, so that worker processes are stopped
+            yield not_run[i] if i in not_run else next(done)
+        for _ in done:  # exhaust the iterator, which ends the worker processes
             raise AssertionError("more results than jobs")
 
 
-def _run_ready(task: Task, jobs: Sequence[Job], options: FolderOptions) -> Generator[FileResult]:
+def _run_ready(task: Task, jobs: Sequence[Job], folder_options: FolderOptions) -> Generator[FileResult]:
     if not jobs:
         return
-    if options.workers > 1 and len(jobs) > 1:
-        replace(
-            options.weights, device="cpu"
-        ).load()  # once here, so that wrong weights are not reported by every process
-        yield from run_in_processes(task, jobs, options.weights, min(options.workers, len(jobs)))
+    weights = folder_options.weights
+    if folder_options.workers > 1 and len(jobs) > 1:
+        replace(weights, device="cpu").load()  # report invalid weights once, not once per process
+        yield from run_in_processes(task, jobs, weights, min(folder_options.workers, len(jobs)))
     else:
-        yield from task.run(options.weights.load(), jobs)
+        yield from task.run(weights.load(), jobs)

@@ -1,4 +1,4 @@
-"""Turn sources and a target, as ``cp`` takes them, into jobs: which file becomes which."""
+"""Match sources to outputs, as ``cp`` does.  No picture is read here."""
 
 import io
 import os
@@ -12,34 +12,41 @@ from typing import BinaryIO, Literal, get_args
 from vqcodec.errors import InvalidJobs, MissingFile, OutputExists, UnreadableFile, UnwritableFile
 
 STANDARD = "-"
-"""As a source: standard input.  As a target: standard output."""
+"""Standard input as a source, standard output as an output."""
 
 Existing = Literal["refuse", "replace", "skip"]
-"""What to do with existing outputs."""
+"""What to do about an output that already exists."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One source and its output, named as the user names them."""
+    """A source and its output, with the names that the user gave."""
 
     source: str
     output: str
     folder: str | None = None
-    """Folder of the output, created if missing, with its parents."""
+    """Folder to create for the output, with its parents."""
 
-    def open(self) -> str | BinaryIO:
-        """Return the source for a codec: a path, or all of standard input as a file."""
+    def open_source(self) -> str | BinaryIO:
+        """Return the source for a codec: a path, or a file with all of standard input.
+
+        If standard input cannot be read, the file raises the error when it is read, so that only this job fails.
+        """
         if self.source != STANDARD:
             return self.source
         if sys.stdin is None:
-            return _Unreadable("standard input is closed")
+            return _FailingFile("standard input is closed")
         try:
             return io.BytesIO(sys.stdin.buffer.read())
         except OSError as error:
-            return _Unreadable(error.strerror or str(error))
+            return _FailingFile(error.strerror or str(error))
 
-    def deliver(self, data: bytes) -> None:
-        """Write the output completely or not at all."""
+    def write_output(self, data: bytes) -> None:
+        """Write the output; a file appears complete or not at all.
+
+        Raises:
+            UnwritableFile: the output cannot be written.
+        """
         if self.output == STANDARD:
             if sys.stdout is None:
                 raise UnwritableFile("standard output is closed")
@@ -49,91 +56,95 @@ class Job:
             except OSError as error:
                 raise UnwritableFile(error.strerror or str(error)) from error
             return
-        with self.file() as file:
+        with self.output_file() as file:
             file.write(data)
 
     @contextmanager
-    def file(self) -> Iterator[BinaryIO]:
-        """Open an output file for writing; it appears completely at the end or not at all."""
-        from vqcodec import files  # imports Pillow, which a help text does not need
+    def output_file(self) -> Iterator[BinaryIO]:
+        """Open the output file, not standard output, for writing; it appears complete or not at all."""
+        from vqcodec import files  # loads OpenSSL by way of secrets, which --help does not need
 
         if self.folder is not None:
             try:
                 os.makedirs(self.folder, exist_ok=True)
             except OSError as error:
-                raise UnwritableFile(f"cannot create its folder: {error.strerror or error}") from error
+                raise UnwritableFile(f"cannot create folder '{self.folder}': {error.strerror or error}") from error
         with files.atomic_file(self.output) as file:
             yield file
 
 
-class _Unreadable(io.BytesIO):
-    """A source that could not be opened.  Reading it raises the cause, so that only its own job fails."""
+class _FailingFile(io.BytesIO):
+    """A file that raises :class:`UnreadableFile` when it is read."""
 
     def __init__(self, cause: str):
         super().__init__()
         self._cause = cause
 
     def read(self, size: int | None = -1) -> bytes:
-        """Raises :class:`UnreadableFile`."""
+        """Raise :class:`UnreadableFile`."""
         raise UnreadableFile(self._cause)
 
 
 @dataclass(frozen=True)
-class Naming:
-    """The suffix of outputs, and the suffixes of the sources to take from folders."""
+class Suffixes:
+    """File name suffixes of outputs and of the sources found in folders."""
 
-    suffix: str
-    taken: frozenset[str] | None = None
-    """Suffixes in lower case; None if folders are not processed."""
+    output: str
+    """Suffix of outputs, with its dot."""
+    sources: frozenset[str] | None = None
+    """Lower-case suffixes of the files to take from folders; None if folders are not searched."""
 
 
-def plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
-    """Return the jobs: one source to a file or a folder, several to a folder; trees of folders are mirrored.
+def plan_jobs(sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
+    """Return a job for each source file: one source to a file or a folder, several sources to a folder.
 
-    Raises :class:`InvalidJobs`.
+    Folders are searched recursively if ``suffixes.sources`` is given; their tree is repeated below ``target``.
+
+    Raises:
+        InvalidJobs: sources and target contradict each other.
     """
     if "" in (*sources, target):
-        raise InvalidJobs("file names must not be empty.")
-    folders = [s for s in sources if naming.taken is not None and os.path.isdir(s)]
+        raise InvalidJobs("file name must not be empty.")
+    folders = [s for s in sources if suffixes.sources is not None and os.path.isdir(s)]
     if target == STANDARD:
         if len(sources) > 1 or folders:
-            raise InvalidJobs("only one source can be written to standard output.")
+            raise InvalidJobs("cannot write several files to standard output; give a folder.")
         return [Job(sources[0], STANDARD)]
     if len(sources) == 1 and not folders and not os.path.isdir(target) and not target.endswith(os.sep):
         return [Job(sources[0], target)]
     if os.path.exists(target) and not os.path.isdir(target):
-        raise InvalidJobs(f"several sources need a folder as target, but '{target}' is a file.")
+        raise InvalidJobs(f"cannot write several files to '{target}', which is a file; give a folder.")
     if STANDARD in sources:
-        raise InvalidJobs("standard input has no file name: give an output file, not a folder.")
+        raise InvalidJobs("standard input has no file name; give an output file, not a folder.")
     jobs: list[Job] = []
     for source in sources:
         if source in folders:
-            jobs += _mirror(source, target, naming)
+            jobs += _jobs_below(source, target, suffixes)
         else:
-            jobs.append(_into(target, source, naming))
+            jobs.append(_job_in_folder(target, source, suffixes))
     return jobs
 
 
-def _mirror(source: str, target: str, naming: Naming) -> Iterator[Job]:
-    """Yield a job for every file to take below ``source``, and for every folder there that cannot be read."""
-    assert naming.taken is not None
-    closed: list[str] = []
-    for folder, below, names in os.walk(source, onerror=lambda error: closed.append(error.filename)):
-        below.sort()
-        inside = os.path.relpath(folder, source)
-        mirrored = target if inside == os.curdir else os.path.join(target, inside)
+def _jobs_below(source: str, target: str, suffixes: Suffixes) -> Iterator[Job]:
+    """Yield a job for every matching file below ``source``, and for every folder there that cannot be listed."""
+    assert suffixes.sources is not None
+    unreadable: list[str] = []
+    for folder, subfolders, names in os.walk(source, onerror=lambda error: unreadable.append(error.filename)):
+        subfolders.sort()
+        relative = os.path.relpath(folder, source)
+        output_folder = target if relative == os.curdir else os.path.join(target, relative)
         for name in sorted(names):
-            if Path(name).suffix.lower() in naming.taken:
-                yield _into(mirrored, os.path.join(folder, name), naming)
-    yield from (_into(target, folder, naming) for folder in closed)
+            if Path(name).suffix.lower() in suffixes.sources:
+                yield _job_in_folder(output_folder, os.path.join(folder, name), suffixes)
+    yield from (_job_in_folder(target, folder, suffixes) for folder in unreadable)
 
 
-def _into(folder: str, source: str, naming: Naming) -> Job:
-    return Job(source, os.path.join(folder, Path(source).stem + naming.suffix), folder)
+def _job_in_folder(folder: str, source: str, suffixes: Suffixes) -> Job:
+    return Job(source, os.path.join(folder, Path(source).stem + suffixes.output), folder)
 
 
-def _why_closed(folder: str) -> str | None:
-    """Return why a folder cannot be read, or None if it can."""
+def _listing_error(folder: str) -> str | None:
+    """Return why a folder cannot be listed, or None if it can."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -142,31 +153,40 @@ def _why_closed(folder: str) -> str | None:
 
 
 class OutputPolicy:
-    """Decide before any work is done which jobs to do, to skip or to refuse."""
+    """Checks of sources and outputs before any work is done.
+
+    One instance checks all jobs of a run, so that no two of them write the same file.
+    """
 
     def __init__(self, existing: Existing = "refuse"):
         if existing not in get_args(Existing):
-            raise InvalidJobs(f"existing must be one of {', '.join(get_args(Existing))}, not {existing!r}")
+            raise InvalidJobs(f"'existing' must be one of {', '.join(get_args(Existing))}, not {existing!r}")
         self._existing = existing
-        self._taken: dict[str, str] = {}
+        self._sources: dict[str, str] = {}
+        """Real path of each output -> its source."""
 
-    def admits(self, job: Job) -> bool:
-        """Return whether to do a job or to skip it.  Raises a :class:`~vqcodec.errors.VqcError` to refuse it."""
+    def should_run(self, job: Job) -> bool:
+        """Return True to run the job, False to skip it because its output exists.
+
+        Raises:
+            MissingFile, UnreadableFile: the source does not exist or is a folder.
+            OutputExists: the output exists and ``existing`` is "refuse", is the source, or is another job's output.
+        """
         if job.source != STANDARD:
             if not os.path.exists(job.source):
                 raise MissingFile("No such file or directory")
             if os.path.isdir(job.source):
-                raise UnreadableFile(_why_closed(job.source) or "Is a directory; use -r to process its files")
+                raise UnreadableFile(_listing_error(job.source) or "Is a directory; use -r to process its files")
         if job.output == STANDARD:
             return True
         output = os.path.realpath(job.output)
-        if output in self._taken:
-            raise OutputExists(f"is already the output of {self._taken[output]}")
+        if output in self._sources:
+            raise OutputExists(f"already the output of {self._sources[output]}")
         if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
-            raise OutputExists("is the source itself")
-        self._taken[output] = job.source
-        if os.path.isfile(job.output):  # a device or a pipe may be written to
+            raise OutputExists("output is the same file as the source")
+        self._sources[output] = job.source
+        if os.path.isfile(job.output):  # devices and pipes exist to be written to
             if self._existing == "refuse":
-                raise OutputExists("exists; use -f to replace it")
+                raise OutputExists("already exists; use -f to overwrite it")
             return self._existing == "replace"
         return True

@@ -1,27 +1,32 @@
-"""``vqcodec batch``: encode whole collections, on this machine or on a cluster.
+"""``vqcodec batch``: encode a whole collection on this machine or on a Ray cluster.
 
 Ray, torch and Pillow are imported when the command runs.
 """
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from vqcodec.cli.console import Console
 from vqcodec.cli.options import (
-    Keeping,
+    ImageOptions,
     ModelChoice,
     effort_option,
-    keeping_options,
+    image_options,
     max_pixels_option,
     model_options,
+    output_options,
     quality_option,
-    reporting,
 )
 from vqcodec.errors import InvalidJobs, UnwritableFile
+
+if TYPE_CHECKING:  # imports torch and Ray
+    from vqcodec.batch.tasks import FileResult, Weights
+    from vqcodec.codec.options import EncodeOptions
+    from vqcodec.distributed import ClusterOptions
 
 _EXAMPLES = """\b
 Examples:
@@ -30,34 +35,22 @@ Examples:
   vqcodec batch --engine ray --address auto --format parquet s3://bucket/photos s3://bucket/table"""
 
 
-@dataclass(frozen=True)
-class _Request:
-    """The arguments of the command."""
-
-    source: str
-    target: str
-    quality: float
-    effort: int
-    max_pixels: int
-    keeping: Keeping
-    weights: ModelChoice
-    jobs: int | None
-
-
 @dataclass
-class _Count:
-    """Totals of the results."""
+class _Summary:
+    """Totals of a run."""
 
     encoded: int = 0
     skipped: int = 0
     failed: int = 0
     bytes: int = 0
+    """Size of the encoded streams."""
     pixels: int = 0
+    """Pixels of the encoded pictures."""
     seconds: float = 0.0
-    """Time of all workers together, including reading and writing."""
+    """Sum over all workers, with reading and writing."""
 
-    def add(self, result: Any) -> None:
-        """Add a result."""
+    def add(self, result: "FileResult") -> None:
+        """Count a result."""
         self.failed += result.error is not None
         self.skipped += result.skipped
         self.encoded += result.error is None and not result.skipped
@@ -67,19 +60,23 @@ class _Count:
 
     @property
     def bpp(self) -> float | None:
-        """Bits per pixel of the encoded pictures; None without any."""
+        """Bits per pixel of the encoded pictures."""
         return 8 * self.bytes / self.pixels if self.pixels else None
 
+    def __str__(self) -> str:
+        size = f", {self.bytes} bytes, {self.bpp:.3f} bpp" if self.bpp else ""
+        return f"{self.encoded} encoded{size}; {self.skipped} skipped; {self.failed} failed"
 
-@click.command(short_help="Encode collections, also on a cluster.", epilog=_EXAMPLES)
-@click.argument("source", metavar="URI")
+
+@click.command(short_help="Encode a collection, on this machine or a Ray cluster.", epilog=_EXAMPLES)
+@click.argument("source", metavar="SRC")
 @click.argument("target", metavar="OUT")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Processes on this machine, or Ray (extra 'ray'), which also reads s3:// and gs://.",
+    help="Use processes on this machine, or Ray (extra 'ray'), which also reads and writes s3:// and gs://.",
 )
 @click.option("--address", metavar="ADDRESS", help="Address of a Ray cluster; 'auto' on one of its machines.")
 @click.option(
@@ -88,96 +85,95 @@ class _Count:
     type=click.Choice(["vqc", "parquet"]),
     default="vqc",
     show_default=True,
-    help="One file per picture, or one table of all streams (engine ray).",
+    help="Write a .vqc file per picture, or one Parquet table (needs --engine ray).",
 )
 @quality_option
 @effort_option
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Number of workers; default: one per core.")
-@keeping_options
+@click.option(
+    "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Number of workers.  [default: one per core]"
+)
+@image_options
 @max_pixels_option
 @model_options
-@reporting
-def batch(console: Console, engine: str, address: str | None, format_name: str, **request: Any) -> None:
-    """Encode all pictures in the folder URI and its subfolders into OUT; skip those that OUT has already.
+@output_options
+def batch(
+    console: Console,
+    source: str,
+    target: str,
+    engine: str,
+    address: str | None,
+    format_name: str,
+    quality: float,
+    effort: int,
+    jobs: int | None,
+    image_options: ImageOptions,
+    max_pixels: int,
+    model_choice: ModelChoice,
+) -> None:
+    """Encode all pictures below the folder or URI SRC to OUT; skip pictures that OUT already has.
 
-    Failures are also listed in OUT/_failures.jsonl.  The next run tries them again.
+    Failures are also listed in OUT/_failures.jsonl; the next run tries them again.
     """
-    asked = _Request(**request)
+    if engine == "local" and (address or format_name != "vqc" or "://" in source + target):
+        raise click.UsageError("--address, --format parquet and URIs need --engine ray.")
+    from vqcodec.codec.options import EncodeOptions
+
+    encode_options = EncodeOptions(quality, None, effort, max_pixels, image_options.to_read_options())
     if engine == "local":
-        if address or format_name != "vqc" or "://" in asked.source + asked.target:
-            raise click.UsageError("--address, --format parquet and URIs need --engine ray.")
-        results = _on_this_machine(asked)
+        results = _encode_locally(source, target, encode_options, model_choice.to_weights(), jobs)
     else:
         from vqcodec.distributed import ClusterOptions
 
-        cluster_options = ClusterOptions(workers=asked.jobs, address=address, as_table=format_name == "parquet")
-        results = _on_ray(asked, cluster_options)
-    count = _Count()
-    with console.guard(asked.source, asked.target), console.progress(None) as bar:
+        cluster_options = ClusterOptions(
+            model_choice.to_weights("cpu"), jobs, address, as_table=format_name == "parquet"
+        )
+        results = _encode_on_cluster(source, target, encode_options, cluster_options)
+    summary = _Summary()
+    with console.report_errors(source, target), console.progress(None) as bar:
         for result in results:
-            count.add(result)
-            _tell(console, result)
+            summary.add(result)
+            _report(console, result)
             if bar is not None:
                 bar.advance()
-    if len(console.failed) > count.failed:  # something other than a picture failed, so the totals are incomplete
+    if len(console.failed) > summary.failed:  # the run itself failed, not only some pictures
         return
-    record = {"source": asked.source, "target": asked.target, "quality": asked.quality}
-    console.result({**record, **vars(count), "bpp": count.bpp}, _describe(count))
+    record = {"source": source, "target": target, "quality": quality}
+    console.result({**record, **vars(summary), "bpp": summary.bpp}, str(summary))
 
 
-def _on_this_machine(asked: _Request) -> Iterator[Any]:
+def _encode_locally(
+    source: str, target: str, encode_options: "EncodeOptions", weights: "Weights", workers: int | None
+) -> Iterator["FileResult"]:
     from vqcodec.batch.failures import FILE_NAME, record_failures
-    from vqcodec.batch.folders import FolderOptions, cores, encode_folder
-    from vqcodec.batch.tasks import Weights
+    from vqcodec.batch.folders import FolderOptions, available_cores, encode_tree
 
-    weights = Weights(asked.weights.model, asked.weights.model_path)
-    folder_options = FolderOptions("skip", weights, asked.jobs or cores())
+    folder_options = FolderOptions("skip", weights, workers or available_cores())
     try:
-        results = encode_folder(
-            asked.source,
-            asked.target,
-            asked.quality,
-            effort=asked.effort,
-            max_pixels=asked.max_pixels,
-            options=asked.keeping.to_options(),
-            folder_options=folder_options,
-        )
+        results = encode_tree(source, target, encode_options, folder_options)
     except InvalidJobs as error:
         raise click.UsageError(str(error)) from None
     try:
-        os.makedirs(asked.target, exist_ok=True)
-        file = open(os.path.join(asked.target, FILE_NAME), "wb")  # noqa: SIM115 (closed below)
+        os.makedirs(target, exist_ok=True)
+        file = open(os.path.join(target, FILE_NAME), "wb")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UnwritableFile(error.strerror or str(error)) from error
     with file:
         yield from record_failures(results, file)
 
 
-def _on_ray(asked: _Request, cluster_options: Any) -> Iterator[Any]:
-    from vqcodec.batch.tasks import Weights
-    from vqcodec.distributed import encode_collection
+def _encode_on_cluster(
+    source: str, target: str, encode_options: "EncodeOptions", cluster_options: "ClusterOptions"
+) -> Iterator["FileResult"]:
+    from vqcodec.distributed.cluster import encode_on_cluster
 
-    yield from encode_collection(
-        asked.source,
-        asked.target,
-        asked.quality,
-        effort=asked.effort,
-        max_pixels=asked.max_pixels,
-        options=asked.keeping.to_options(),
-        cluster_options=replace(cluster_options, weights=Weights(asked.weights.model, asked.weights.model_path, "cpu")),
-    )
+    yield from encode_on_cluster(source, target, encode_options, cluster_options)
 
 
-def _tell(console: Console, result: Any) -> None:
+def _report(console: Console, result: "FileResult") -> None:
     for remark in result.remarks:
         if remark.loses:
             console.warn(result.source, remark.text)
     if result.error is not None:
         console.fail(result.error, result.source, result.output)
     else:
-        console.detail(f"{result.output}: {'exists, skipped' if result.skipped else f'{result.bytes} bytes'}")
-
-
-def _describe(count: _Count) -> str:
-    size = f", {count.bytes} bytes, {count.bpp:.3f} bpp" if count.bpp else ""
-    return f"{count.encoded} encoded{size}; {count.skipped} skipped; {count.failed} failed"
+        console.detail(f"{result.output}: {'already exists, skipped' if result.skipped else f'{result.bytes} bytes'}")

@@ -1,4 +1,7 @@
-"""Print results to stdout, and messages, warnings, errors and the progress bar to stderr."""
+"""Output of the command line: results on stdout; messages, warnings, errors and the progress bar on stderr.
+
+Imports nothing heavy, so that ``--help`` is fast.
+"""
 
 import itertools
 import json
@@ -7,69 +10,74 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, cause, one_line
 
-Record: TypeAlias = dict[str, Any]
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar as ClickProgressBar
 
-_CLICK_EXCEPTIONS = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
-"""click turns these into messages and exit codes."""
+Record: TypeAlias = Mapping[str, object]
+"""A result as a JSON object."""
+
+_CLICK_ERRORS = (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
+"""Exceptions that click turns into messages and exit codes."""
 _BAR_DELAY = 2.0
-"""Seconds after which a single file gets a progress bar, too."""
+"""Seconds after which a single file gets a progress bar."""
 _CLEAR_LINE = "\r\x1b[K"
 
 
 class Console:
-    """The output of a command, and the failures so far."""
+    """Prints results and messages, and remembers which files failed."""
 
     def __init__(self, verbose: int = 0, quiet: bool = False, as_json: bool = False, progress: bool = True) -> None:
         self.verbose = verbose
         self.quiet = quiet
         self.as_json = as_json
         self.failed: list[str] = []
+        """Sources of the failures so far; an empty string for a failure of no particular file."""
         self._progress = progress and not quiet
-        self._bar: Bar | None = None
+        self._bar: ProgressBar | None = None
 
-    def result(self, record: Record | list[Record], text: str) -> None:
-        """Print a result to stdout, as one line of JSON or as text."""
-        self._clear()
+    def result(self, record: Record | Sequence[Record], text: str) -> None:
+        """Print a result to stdout: the record as one line of JSON with ``--json``, else the text."""
+        self._clear_bar()
         if sys.stdout is None:
             raise UnwritableFile("standard output is closed")
         click.echo(json.dumps(record) if self.as_json else text)
 
-    def done(self, record: Record, text: str) -> None:
-        """Report a written file: as JSON on stdout, or as a message unless a progress bar is shown."""
+    def file_written(self, record: Record, text: str) -> None:
+        """Report a written file: a result with ``--json``, else a message, unless there is a progress bar."""
         if self.as_json:
             self.result(record, text)
         elif self.verbose or self._bar is None:
             self.message(text)
 
     def message(self, text: str) -> None:
-        """Print a message to stderr, unless --quiet."""
+        """Print a message, except with ``--quiet``."""
         if not self.quiet:
-            self._clear()
+            self._clear_bar()
             click.echo(one_line(text), err=True)
 
     def detail(self, text: str) -> None:
-        """Print a message to stderr with --verbose."""
+        """Print a message with ``-v`` only."""
         if self.verbose:
             self.message(text)
 
     def warn(self, name: str, text: str) -> None:
-        """Warn that something is lost."""
+        """Print a warning about a file."""
         self.message(f"vqcodec: {name}: warning: {text}")
 
-    def fail(self, error: Exception, source: str | None, output: str | None = None, **record: Any) -> None:
-        """Report a failure: one line on stderr with the file and the cause, and exit code 1.
+    def fail(self, error: Exception, source: str | None, output: str | None = None, **record: object) -> None:
+        """Print an error in one line with the name of its file, and set exit code 1.
 
-        With --json a result is printed, too, with the fields of ``record``.
+        With ``--json``, also print a result with the error and the given fields.
         """
-        self._clear()
+        self._clear_bar()
         if self.verbose >= 2:
             traceback.print_exception(error)
         name = output if isinstance(error, OutputExists | UnwritableFile) else source
@@ -82,15 +90,18 @@ class Console:
                 self.result({**known, **record, "error": cause(error)}, "")
             except BrokenPipeError:
                 raise
-            except OSError:  # stdout itself failed, which stderr reports
+            except OSError:  # stdout cannot be written; stderr has the error
                 pass
 
     @contextmanager
-    def guard(self, source: str | None, output: str | None = None) -> Iterator[None]:
-        """Report exceptions inside as failures of a file.  A missing device is no failure of a file and is raised."""
+    def report_errors(self, source: str | None, output: str | None = None) -> Iterator[None]:
+        """Report an exception raised inside the block and continue after the block.
+
+        A missing device concerns no particular file, so it is passed on to the enclosing block without a source.
+        """
         try:
             yield
-        except _CLICK_EXCEPTIONS:
+        except _CLICK_ERRORS:
             raise
         except Exception as error:
             if source is not None and isinstance(error, DeviceUnavailable):
@@ -98,96 +109,96 @@ class Console:
             self.fail(error, source, output)
 
     @contextmanager
-    def progress(self, total: int | None) -> Iterator["Bar | None"]:
-        """Show a progress bar for ``total`` files, or an unknown number of them, if stderr is a terminal."""
+    def progress(self, total: int | None) -> Iterator["ProgressBar | None"]:
+        """Show a progress bar over ``total`` files, or an unknown number, if stderr is a terminal."""
         if not (self._progress and total != 0 and sys.stderr and sys.stderr.isatty()):
             yield None
             return
-        with Bar(total) as self._bar:
+        with ProgressBar(total) as self._bar:
             try:
                 yield self._bar
             finally:
                 self._bar = None
 
-    def _clear(self) -> None:
+    def _clear_bar(self) -> None:
         if self._bar is not None:
             self._bar.clear()
 
 
-class Bar:
-    """A progress bar with pictures per second and the time left; for a single file it appears after a delay."""
+class ProgressBar:
+    """A progress bar with pictures per second and the time left.  For a single file it appears after a delay."""
 
     def __init__(self, total: int | None) -> None:
         self._total, self._done = total, 0
         self._start = time.monotonic()
-        self._drawn: Any = None
+        self._bar: ClickProgressBar[int] | None = None
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._clock = threading.Thread(target=self._tick, daemon=True)
+        self._finished = threading.Event()
+        self._timer = threading.Thread(target=self._redraw, daemon=True)
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> "ProgressBar":
         if self._total != 1:
             self._draw()
-        self._clock.start()
+        self._timer.start()
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._over.set()
-        self._clock.join()
-        if self._drawn is not None:
-            self._drawn.render_finish()
+        self._finished.set()
+        self._timer.join()
+        if self._bar is not None:
+            self._bar.render_finish()
 
     def advance(self) -> None:
-        """Count one more file."""
+        """Count one more finished file."""
         with self._lock:
             self._done += 1
-            if self._drawn is not None:
-                self._drawn.update(1)
+            if self._bar is not None:
+                self._bar.update(1)
 
     def clear(self) -> None:
-        """Clear the bar's line; the next tick draws the bar again below the new output."""
-        if self._drawn is not None:
+        """Erase the bar so that a line can be printed; it is drawn again below the line."""
+        if self._bar is not None:
             click.echo(_CLEAR_LINE, nl=False, err=True)
 
     def _draw(self) -> None:
         with self._lock:
-            if self._drawn is None:
-                self._drawn = click.progressbar(
-                    itertools.count(),  # endless, for an unknown total
+            if self._bar is None:
+                self._bar = click.progressbar(
+                    itertools.count(),  # endless, because the total may be unknown
                     length=self._total,
                     file=sys.stderr,
                     show_pos=True,
                     item_show_func=lambda _: self._rate(),
                 )
-                self._drawn.update(self._done)
-            self._drawn.render_progress()
+                self._bar.update(self._done)
+            self._bar.render_progress()
 
     def _rate(self) -> str:
         seconds = time.monotonic() - self._start
         return f"{self._done / seconds:.1f} images/s" if self._done else f"{seconds:.1f} s"
 
-    def _tick(self) -> None:
-        while not self._over.wait(0.5):
-            if self._drawn is not None or time.monotonic() - self._start > _BAR_DELAY:
+    def _redraw(self) -> None:
+        while not self._finished.wait(0.5):
+            if self._bar is not None or time.monotonic() - self._start > _BAR_DELAY:
                 self._draw()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP clean up, print one line and exit with 128 + the signal."""
-    caught = {}
+    """Handle Ctrl-C, SIGTERM and SIGHUP alike: clean up, print one line, exit with code 128 + signal number."""
+    handled = {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # ignored under nohup
-                caught[number] = signal.signal(number, _interrupt)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP; keep that
+                handled[number] = signal.signal(number, _interrupt)
     try:
         yield
     except KeyboardInterrupt as interrupt:
         click.echo("vqcodec: interrupted", err=True)
         raise click.exceptions.Exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
     finally:
-        for number, handler in caught.items():
+        for number, handler in handled.items():
             signal.signal(number, handler)
 
 

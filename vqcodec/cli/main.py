@@ -1,53 +1,62 @@
 """The ``vqcodec`` command: parse arguments, call the API, print results.
 
-Torch, Pillow and the modules that need them are imported inside the commands, so that ``--help`` is immediate.
+Torch, Pillow and the modules that import them are imported inside the commands, so that ``--help`` is fast.
 
-Exit codes: 0, all done; 1, something failed; 2, wrong usage; 128 + n, ended by signal n.
+Exit code 0: success; 1: something failed; 2: wrong usage; 128 + n: ended by signal n.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
 import click
 
-from vqcodec.batch.jobs import STANDARD, Job, Naming, OutputPolicy, plan
-from vqcodec.cli.batch import batch as batch_command
-from vqcodec.cli.console import Console
+from vqcodec.batch.jobs import STANDARD, Job, OutputPolicy, Suffixes, plan_jobs
+from vqcodec.cli.batch import batch
+from vqcodec.cli.console import Console, Record
 from vqcodec.cli.options import (
     CodecChoice,
-    Keeping,
+    FileOptions,
+    ImageOptions,
     ModelChoice,
-    Rate,
-    Transfer,
+    RateOptions,
+    codec_options,
     effort_option,
-    keeping_options,
+    file_arguments,
+    file_options,
+    image_options,
     max_pixels_option,
     model_options,
+    output_options,
     rate_options,
     region_option,
-    reporting,
-    transfer_arguments,
-    transfer_options,
-    weights_options,
 )
 from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line
 
+if TYPE_CHECKING:  # imports torch
+    from vqcodec import Box, Codec, ModelInfo, StreamInfo
+    from vqcodec.batch.tasks import FileResult, Task
+
 T = TypeVar("T")
+_Describe: TypeAlias = Callable[["FileResult"], tuple[Record, str]]
+"""Returns a result as JSON fields and as text."""
 
 
-def _summarise(console: Console, total: int) -> None:
-    """Print the names of all failures, which may have scrolled out of view."""
+# Files
+
+
+def _print_failures(console: Console, total: int) -> None:
+    """List the failed files at the end, because their errors may have scrolled away."""
     if console.failed and total > 1:
         names = ", ".join(console.failed)
         click.echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
 
 
-def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
+def _plan(sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
     try:
-        return plan(sources, target, naming)
+        return plan_jobs(sources, target, suffixes)
     except InvalidJobs as error:
         raise click.UsageError(str(error)) from None
 
@@ -55,29 +64,31 @@ def _plan(sources: Sequence[str], target: str, naming: Naming) -> list[Job]:
 def _run(
     console: Console,
     jobs: list[Job],
-    work: tuple[Any, Transfer, CodecChoice],
-    describe: Callable[[Any], tuple[dict[str, Any], str]],
+    task: "Task",
+    file_options: FileOptions,
+    codec_choice: CodecChoice,
+    describe: _Describe,
 ) -> None:
-    """Run a task on jobs and print each result; ``describe`` returns its JSON record and its text."""
+    """Run a task on all files and report each result."""
     from vqcodec.batch import folders
 
-    task, transfer, weights = work
     if console.as_json and jobs and jobs[0].output == STANDARD:
-        raise click.UsageError("--json and an output to '-' cannot be combined: both use standard output.")
+        raise click.UsageError("--json cannot be combined with output to standard output.")
     if not jobs:
-        raise VqcError("no files found in the source folders")
-    workers = transfer.jobs or (folders.sensible_workers(len(jobs)) if weights.device in ("auto", "cpu") else 1)
-    folder_options = folders.FolderOptions(transfer.existing, weights.to_batch(), workers)
-    with console.guard(weights.model_path):
+        raise VqcError("no matching files found")
+    device = codec_choice.device
+    workers = file_options.jobs or (folders.default_workers(len(jobs)) if device in ("auto", "cpu") else 1)
+    folder_options = folders.FolderOptions(file_options.existing, codec_choice.to_weights(device), workers)
+    with console.report_errors(codec_choice.model_path):
         with console.progress(len(jobs)) as bar:
-            for result in folders.run(task, jobs, folder_options):
-                _tell_result(console, result, describe)
+            for result in folders.run_jobs(task, jobs, folder_options):
+                _report(console, result, describe)
                 if bar is not None:
                     bar.advance()
-        _summarise(console, len(jobs))
+        _print_failures(console, len(jobs))
 
 
-def _tell_result(console: Console, result: Any, describe: Callable[[Any], tuple[dict[str, Any], str]]) -> None:
+def _report(console: Console, result: "FileResult", describe: _Describe) -> None:
     for remark in result.remarks:
         if remark.loses:
             console.warn(result.source, remark.text)
@@ -89,19 +100,22 @@ def _tell_result(console: Console, result: Any, describe: Callable[[Any], tuple[
     elif result.skipped:
         if console.as_json:
             console.result({**names, "skipped": True}, "")
-        console.detail(f"{result.output}: exists, skipped")
+        console.detail(f"{result.output}: already exists, skipped")
     else:
         record, text = describe(result)
-        console.done({**names, **record}, f"{result.output}: {text}")
+        console.file_written({**names, **record}, f"{result.output}: {text}")
 
 
-# The commands
+# Commands
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vqcodec", message="%(prog)s %(version)s")
 def main() -> None:
-    """A neural image codec: pictures to small .vqc files and back."""
+    """A neural image codec: encode pictures to .vqc files and decode them.
+
+    'vqcodec COMMAND --help' describes a command.
+    """
 
 
 _ENCODE_EXAMPLES = """\b
@@ -113,44 +127,48 @@ Examples:
 
 
 @main.command(short_help="Encode pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
-@transfer_arguments
+@file_arguments
 @rate_options
 @effort_option
-@keeping_options
+@image_options
 @max_pixels_option
-@transfer_options
-@weights_options
-@reporting
+@file_options
+@codec_options
+@output_options
 def encode(
     console: Console,
     sources: tuple[str, ...],
     target: str,
-    rate: Rate,
+    rate: RateOptions,
     effort: int,
-    keeping: Keeping,
+    image_options: ImageOptions,
     max_pixels: int,
-    transfer: Transfer,
-    weights: CodecChoice,
+    file_options: FileOptions,
+    codec_choice: CodecChoice,
 ) -> None:
-    """Encode pictures: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
-    from vqcodec.batch import tasks
+    """Encode a picture SRC to the file DST, or several pictures to the folder DST.
+
+    '-' means standard input or output.
+    """
+    from vqcodec.batch.tasks import EncodeTask
+    from vqcodec.codec.options import EncodeOptions
     from vqcodec.images import formats
 
-    quality, goal = rate.decide()
-    task = tasks.EncodeTask(quality, max_pixels, keeping.to_options(), goal, effort)
-    naming = Naming(".vqc", formats.picture_suffixes() if transfer.recursive else None)
+    quality, goal = rate.to_quality_and_goal()
+    options = EncodeOptions(quality, goal, effort, max_pixels, image_options.to_read_options())
+    suffixes = Suffixes(".vqc", formats.picture_suffixes() if file_options.recursive else None)
 
-    def describe(result: Any) -> tuple[dict[str, Any], str]:
-        reached = {} if result.psnr is None else {"psnr": result.psnr if math.isfinite(result.psnr) else None}
-        record = {"width": result.width, "height": result.height, "quality": result.quality, **reached}
-        found = "" if goal is None else f", quality {result.quality:.1f}"
-        found += "" if result.psnr is None else f", {result.psnr:.2f} dB"
+    def describe(result: "FileResult") -> tuple[Record, str]:
+        psnr = {} if result.psnr is None else {"psnr": result.psnr if math.isfinite(result.psnr) else None}
+        record = {"width": result.width, "height": result.height, "quality": result.quality, **psnr}
+        reached = "" if goal is None else f", quality {result.quality:.1f}"
+        reached += "" if result.psnr is None else f", {result.psnr:.2f} dB"
         return (
             {**record, "bytes": result.bytes, "bpp": result.bpp, "seconds": result.seconds},
-            f"{result.bytes} bytes, {result.bpp:.3f} bpp{found}, {result.seconds:.2f} s",
+            f"{result.bytes} bytes, {result.bpp:.3f} bpp{reached}, {result.seconds:.2f} s",
         )
 
-    _run(console, _plan(sources, target, naming), (task, transfer, weights), describe)
+    _run(console, _plan(sources, target, suffixes), EncodeTask(options), file_options, codec_choice, describe)
 
 
 _DECODE_EXAMPLES = """\b
@@ -162,92 +180,100 @@ Examples:
 
 
 @main.command(short_help="Decode .vqc files to pictures.", epilog=_DECODE_EXAMPLES)
-@transfer_arguments
+@file_arguments
 @click.option(
     "--format",
     "format_name",
     metavar="NAME",
-    help="Output format; default: the suffix of DST, or PNG for '-' and folders.",
+    help="Output format, such as png or webp.  [default: the suffix of DST; png for '-' and folders]",
 )
-@click.option("--preview", is_flag=True, help="Decode only the top grid: fast, coarse, at full size.")
+@click.option("--preview", is_flag=True, help="Decode a coarse picture of full size quickly, from the top grid only.")
 @region_option
-@click.option("--allow-partial", is_flag=True, help="Decode what is intact of damaged files.")
+@click.option("--allow-partial", is_flag=True, help="Decode the intact parts of damaged files.")
 @max_pixels_option
-@transfer_options
-@weights_options
-@reporting
+@file_options
+@codec_options
+@output_options
 def decode(
     console: Console,
     sources: tuple[str, ...],
     target: str,
     format_name: str | None,
     preview: bool,
-    region: Any,
+    region: "Box | None",
     allow_partial: bool,
     max_pixels: int,
-    transfer: Transfer,
-    weights: CodecChoice,
+    file_options: FileOptions,
+    codec_choice: CodecChoice,
 ) -> None:
-    """Decode .vqc files: one SRC to a file DST, or several to a folder DST.  '-' is stdin or stdout."""
+    """Decode a .vqc file SRC to the picture DST, or several files to the folder DST.
+
+    '-' means standard input or output.
+    """
     if preview and region:
         raise click.UsageError("--preview and --region cannot be combined.")
-    from vqcodec.batch import folders, tasks
+    from vqcodec.batch.folders import STREAM_SUFFIXES
+    from vqcodec.batch.tasks import DecodeTask
+    from vqcodec.codec.options import DecodeOptions
     from vqcodec.images import formats
 
     try:
         suffix = formats.suffix_for(format_name or "png")
-        jobs = _plan(sources, target, Naming(suffix, folders.STREAM_SUFFIXES if transfer.recursive else None))
+        jobs = _plan(sources, target, Suffixes(suffix, STREAM_SUFFIXES if file_options.recursive else None))
         if jobs and target != STANDARD and format_name is None:
             suffix = Path(jobs[0].output).suffix
-        form = formats.picture_format(format_name or suffix)
-        task = tasks.DecodeTask(form, max_pixels, preview, region, allow_partial)
+        picture_format = formats.picture_format(format_name or suffix)
     except UnknownFormat as error:
         raise click.UsageError(f"{error}.") from None
 
-    def describe(result: Any) -> tuple[dict[str, Any], str]:
+    def describe(result: "FileResult") -> tuple[Record, str]:
         record = {"width": result.width, "height": result.height, "seconds": result.seconds}
         return record, f"{result.width}x{result.height}, {result.seconds:.2f} s"
 
-    _run(console, jobs, (task, transfer, weights), describe)
+    task = DecodeTask(picture_format, DecodeOptions(max_pixels, preview, region, allow_partial))
+    _run(console, jobs, task, file_options, codec_choice, describe)
 
 
-def _open(source: str) -> Any:
-    return Job(source, STANDARD).open()
+def _open(source: str) -> str | BinaryIO:
+    return Job(source, STANDARD).open_source()
 
 
 @main.command(short_help="Show size, quality, model and sections of .vqc files.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @model_options
-@reporting
-def info(console: Console, sources: tuple[str, ...], weights: ModelChoice) -> None:
-    """Show size, quality, model and sections of .vqc files, without decoding them."""
+@output_options
+def info(console: Console, sources: tuple[str, ...], model_choice: ModelChoice) -> None:
+    """Show size, quality, model and sections of .vqc files without decoding them.
+
+    '-' means standard input.
+    """
     import vqcodec
 
-    if weights.model or weights.model_path:
-        _need(
-            console, weights, weights.load
-        )  # every stream names its own model, but a model that is asked for must exist
-    known = {"model_path": weights.model_path} if weights.model_path else {}
+    if model_choice.given:
+        _load(console, model_choice, model_choice.load)  # the stream names its model, but a given one must exist
+    options = {"model_path": model_choice.model_path} if model_choice.model_path else {}
     for source in sources:
-        with console.guard(source):
-            told = vqcodec.info(_open(source), **known)
-            console.result({"source": source, **dataclasses.asdict(told)}, _describe_stream(source, told))
-    _summarise(console, len(sources))
+        with console.report_errors(source):
+            stream = vqcodec.info(_open(source), **options)
+            console.result({"source": source, **dataclasses.asdict(stream)}, _describe_stream(source, stream))
+    _print_failures(console, len(sources))
 
 
-def _describe_stream(source: str, told: Any) -> str:
-    pixels = told.width * told.height
+def _describe_stream(source: str, stream: "StreamInfo") -> str:
+    pixels = stream.width * stream.height
     sizes: dict[str, int] = {}
-    for section in told.sections:
-        sizes[section["name"]] = sizes.get(section["name"], 0) + section["bytes"]
+    for section in stream.sections:
+        name = str(section["name"])
+        sizes[name] = sizes.get(name, 0) + int(section["bytes"])
+    grids = ", ".join(f"{columns}x{rows}" for rows, columns in stream.grids)
     rows = [
-        ("size", f"{told.width}x{told.height}, {told.layout}"),
-        ("quality", f"{told.quality:.1f}"),
-        ("model", f"{told.model or 'not installed'} ({told.model_hash})"),
-        ("grids", ", ".join(f"{columns}x{rows}" for rows, columns in told.grids) or "unknown without the model"),
-        ("tiles", f"{told.tile}x{told.tile} pixels"),
+        ("size", f"{stream.width}x{stream.height}, {stream.layout}"),
+        ("quality", f"{stream.quality:.1f}"),
+        ("model", f"{stream.model or 'unknown'} ({stream.model_hash})"),
+        ("grids", grids or "unknown without the model"),
+        ("tiles", f"{stream.tile}x{stream.tile} pixels"),
         *((name, f"{size} bytes, {8 * size / pixels:.3f} bpp") for name, size in sizes.items()),
-        ("file", f"{told.bytes} bytes, {told.bpp:.3f} bpp"),
+        ("file", f"{stream.bytes} bytes, {stream.bpp:.3f} bpp"),
     ]
     return _block(source, rows)
 
@@ -255,55 +281,57 @@ def _describe_stream(source: str, told: Any) -> str:
 @main.command(short_help="Check that .vqc files are intact.")
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @max_pixels_option
-@weights_options
-@reporting
-def verify(console: Console, sources: tuple[str, ...], max_pixels: int, weights: CodecChoice) -> None:
-    """Decode .vqc files completely without writing anything.  The exit code is 1 if any is damaged."""
-    codec = _codec(console, weights)
+@codec_options
+@output_options
+def verify(console: Console, sources: tuple[str, ...], max_pixels: int, codec_choice: CodecChoice) -> None:
+    """Check that .vqc files are intact: decode them completely and write nothing.
+
+    The exit code is 1 if any is damaged.  '-' means standard input.
+    """
+    codec = _load_codec(console, codec_choice)
     with console.progress(len(sources)) as bar:
-        results: Iterable[Any] = codec.decode_batch((_open(s) for s in sources), max_pixels=max_pixels)
+        results = codec.decode_batch((_open(s) for s in sources), max_pixels=max_pixels)
         for source, result in zip(sources, results, strict=True):
-            if result.error is None:
+            if result.image is not None:
                 size = {"width": result.image.width, "height": result.image.height}
                 text = f"{one_line(source)}: intact, {result.image.width}x{result.image.height}"
                 console.result({"source": source, "intact": True, **size}, text)
-            else:
+            elif result.error is not None:
                 console.fail(result.error, source, intact=False)
             if bar is not None:
                 bar.advance()
-    _summarise(console, len(sources))
+    _print_failures(console, len(sources))
 
 
-def _codec(console: Console, weights: CodecChoice) -> Any:
-    """Load the codec that is asked for."""
-    return _need(console, weights, lambda: weights.to_batch().load())
+def _load_codec(console: Console, codec_choice: CodecChoice) -> "Codec":
+    return _load(console, codec_choice, lambda: codec_choice.to_weights(codec_choice.device).load())
 
 
-def _need(console: Console, weights: ModelChoice, load: Callable[[], T]) -> T:
-    """Load weights; a failure ends the command."""
-    with console.guard(weights.model_path):
+def _load(console: Console, model_choice: ModelChoice, load: Callable[[], T]) -> T:
+    """Load a model or codec; if that fails, report the error and exit."""
+    with console.report_errors(model_choice.model_path):
         return load()
     raise click.exceptions.Exit(1)
 
 
-@main.command()
+@main.command(short_help="List the installed models, or describe one.")
 @model_options
-@reporting
-def models(console: Console, weights: ModelChoice) -> None:
-    """List the installed models, or describe the given one."""
+@output_options
+def models(console: Console, model_choice: ModelChoice) -> None:
+    """List the installed models, or describe one: an installed model or a weights file."""
     import vqcodec
 
-    if weights.model or weights.model_path:
+    if model_choice.given:
         from vqcodec.weights import registry
 
-        listed = [registry.describe(_need(console, weights, weights.load))]
+        listed = [registry.describe(_load(console, model_choice, model_choice.load))]
     else:
         listed = vqcodec.models()
     text = "\n\n".join(_describe_model(model) for model in listed)
     console.result([dataclasses.asdict(model) for model in listed], text)
 
 
-def _describe_model(model: Any) -> str:
+def _describe_model(model: "ModelInfo") -> str:
     cost = ", ".join(f"{part} {kmac:.1f}" for part, kmac in model.kmac_per_pixel.items())
     rows = [
         ("hash", model.hash),
@@ -317,65 +345,72 @@ def _describe_model(model: Any) -> str:
     return _block(model.id, rows)
 
 
-def _block(title: str, rows: Sequence[tuple[str, Any]]) -> str:
-    """Format a title and indented rows with aligned values."""
+def _block(title: str, rows: Sequence[tuple[str, object]]) -> str:
+    """Format a title and indented rows with their values in one column."""
     width = max(len(label) for label, _ in rows)
     return "\n".join([one_line(title), *(f"  {label:{width}}  {value}" for label, value in rows)])
 
 
-@main.command(short_help="Compare a sample photograph with JPEG at equal bytes.")
-@click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
-@weights_options
-@reporting
-def demo(console: Console, force: bool, weights: CodecChoice) -> None:
-    """Encode and decode a sample photograph; write out.vqc and a comparison with JPEG at equal bytes, demo.png."""
+@main.command(short_help="Compare vqcodec with JPEG on a sample photograph.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
+@codec_options
+@output_options
+def demo(console: Console, force: bool, codec_choice: CodecChoice) -> None:
+    """Encode and decode a sample photograph and compare it with a JPEG of the same size.
+
+    Writes out.vqc (the stream) and demo.png (the comparison) to the current folder.
+    """
     from vqcodec.cli import demo
 
-    gate = OutputPolicy("replace" if force else "refuse")
+    policy = OutputPolicy("replace" if force else "refuse")
     for output in (demo.STREAM, demo.COMPARISON):
-        with console.guard(output, output):
-            gate.admits(Job(STANDARD, output))
+        with console.report_errors(output, output):
+            policy.should_run(Job(STANDARD, output))
     if console.failed:
         return
-    codec = _codec(console, weights)
-    with console.guard(None, demo.STREAM):
-        shown = demo.run(codec, Path())
+    codec = _load_codec(console, codec_choice)
+    with console.report_errors(None, demo.STREAM):
+        result = demo.run(codec, Path())
     if console.failed:
         return
-    times = {"encode_seconds": shown.encode_seconds, "decode_seconds": shown.decode_seconds}
+    times = {"encode_seconds": result.encode_seconds, "decode_seconds": result.decode_seconds}
     figures = {
-        version.name.lower(): {"bytes": version.bytes, "bpp": version.bpp, "psnr": version.psnr}
-        for version in (shown.vqcodec, shown.jpeg)
+        coded.name.lower(): {"bytes": coded.bytes, "bpp": coded.bpp, "psnr": coded.psnr}
+        for coded in (result.vqcodec, result.jpeg)
     }
     console.result(
         {**figures, **times, "outputs": [demo.STREAM, demo.COMPARISON]},
-        f"{shown.vqcodec.caption}\n{shown.jpeg.caption}\n"
-        f"encoded in {shown.encode_seconds:.2f} s, decoded in {shown.decode_seconds:.2f} s\n"
+        f"{result.vqcodec.caption}\n{result.jpeg.caption}\n"
+        f"encoded in {result.encode_seconds:.2f} s, decoded in {result.decode_seconds:.2f} s\n"
         f"wrote {demo.STREAM} and {demo.COMPARISON}",
     )
 
 
-main.add_command(batch_command)
-
-
-@main.command(epilog='\b\nExample, in ~/.bashrc:\n  eval "$(vqcodec completion bash)"')
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print the completion script of vqcodec for SHELL."""
-    from click.shell_completion import get_completion_class
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(main, {}, "vqcodec", "_VQCODEC_COMPLETE").source())
+main.add_command(batch)
 
 
 @main.command(
+    short_help="Print a shell completion script.",
+    epilog='\b\nExample, in ~/.bashrc:\n  eval "$(vqcodec completion bash)"',
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that completes the commands and options of vqcodec in a shell."""
+    from click.shell_completion import get_completion_class
+
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
+    click.echo(completion_class(main, {}, "vqcodec", "_VQCODEC_COMPLETE").source())
+
+
+@main.command(
+    short_help="Train a model.",
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
-    """Train a model.  'vqcodec train --help' lists the stages."""
+    """Train a model; 'vqcodec train --help' lists the stages."""
 
     from vqcodec.cli.train import main as train_main
 

@@ -20,7 +20,7 @@ from vqcodec.codec.rate_control import Goal, search
 from vqcodec.codec.results import Decoded, Encoded, Reached
 from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
-from vqcodec.concurrency.grouping import in_groups
+from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
 from vqcodec.errors import InvalidEffort, NotAVqcFile, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, read_bytes
@@ -163,7 +163,7 @@ class Codec:
 
         return (
             Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
-            for o in in_groups(images, read, size, work, threads.available())
+            for o in map_in_groups(images, read, size, work, threads.default_threads())
         )
 
     def decode_batch(
@@ -189,7 +189,7 @@ class Codec:
 
         return (
             Decoded(o.index, o.result, o.error, defects(o.prepared[0]) if o.prepared else (), o.seconds)
-            for o in in_groups(streams, read, size, work, threads.available())
+            for o in map_in_groups(streams, read, size, work, threads.default_threads())
         )
 
     def decode_strips(self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS) -> Iterator[Image.Image]:

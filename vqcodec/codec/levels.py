@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.traversal import Indices
 from vqcodec.concurrency.grouping import GROUP_PIXELS
-from vqcodec.concurrency.threads import available, concurrently
+from vqcodec.concurrency.threads import default_threads, map_in_threads
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -77,7 +77,7 @@ def code_level(
         for portion in portions
     )
     results: list[Result] = []
-    coded = concurrently(code, groups, min(available(), len(portions)))
+    coded = map_in_threads(code, groups, min(default_threads(), len(portions)))
     for portion, (indices, made) in zip(portions, coded, strict=True):
         for i, tile in zip(portion, indices, strict=True):
             views[i][:] = tile

@@ -1,1 +1,1 @@
-"""Threads, processes, groups and memory."""
+"""Threads, processes, grouping of pictures, and memory."""

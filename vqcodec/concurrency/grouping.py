@@ -1,7 +1,7 @@
-"""Many pictures, some at a time: which of them go through the wavefronts together.
+"""Process many pictures in groups of similar size.
 
-A group shares the steps of one walk, so it pays to have many pictures in it, of similar size.  What is done with a
-group is the caller's business; here are its size, the order of the results, and that one bad item costs nobody else.
+The pictures of a group share the steps of one wavefront traversal, so larger groups of similar pictures are faster.
+This module chooses the groups and keeps the order; an item that fails does not affect the others.
 """
 
 import math
@@ -10,48 +10,49 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vqcodec.concurrency.threads import concurrently
+from vqcodec.concurrency.threads import map_in_threads
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
 GROUP_PIXELS = 3 << 19
-"""Pixels that are coded at once, which bounds memory; a larger picture is a group of its own."""
+"""Pixels of a group, which bounds memory.  A larger picture is a group of its own."""
 WINDOW_PIXELS = 1 << 24
-"""Pixels that are read ahead, to form groups of them."""
+"""Pixels that are read ahead before groups are formed."""
 WINDOW_ITEMS = 256
+"""Items that are read ahead before groups are formed."""
 _CELL = 16
-"""Sizes count in cells of so many pixels, for small pictures are padded."""
+"""Pixels along each side of a cell.  Sizes are counted in cells, because small pictures are padded."""
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Prepared, Result]):
-    """What became of one item: ``result``, or ``error``."""
+    """Outcome of one item: ``result``, or ``error``."""
 
     index: int
     prepared: Prepared | None = None
     result: Result | None = None
     error: Exception | None = None
     seconds: float = 0.0
-    """Its share of the time, reading included."""
+    """Share of the group's time, plus the time to prepare the item."""
 
 
-def in_groups(
+def map_in_groups(
     items: Iterable[Item],
     prepare: Callable[[Item], Prepared],
     size: Callable[[Prepared], tuple[int, int]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
     threads: int = 1,
 ) -> Iterator[Outcome[Prepared, Result]]:
-    """Prepare each item and work on them group by group; the outcomes come in the order of the items.
+    """Prepare each item, process the items in groups and yield the outcomes in order.
 
     Args:
         items: may be endless; only a window of them is held at a time.
         prepare: reads one item.
-        size: height and width in pixels of a prepared item.
-        work: turns a group into results; where it fails, it is called again for each member alone.
-        threads: how many groups may be worked on at once.
+        size: returns height and width of a prepared item in pixels.
+        work: turns a group into results; if it raises, it is called again for each member alone.
+        threads: how many groups may be processed at once.
     """
     window: list[Outcome[Prepared, Result]] = []
     pixels = 0
@@ -66,12 +67,12 @@ def in_groups(
             window.append(Outcome(index, prepared, seconds=time.perf_counter() - start))
             pixels += height * width
         if pixels >= WINDOW_PIXELS or len(window) == WINDOW_ITEMS:
-            yield from _finish(window, size, work, threads)
+            yield from _process_window(window, size, work, threads)
             window, pixels = [], 0
-    yield from _finish(window, size, work, threads)
+    yield from _process_window(window, size, work, threads)
 
 
-def _finish(
+def _process_window(
     window: list[Outcome[Prepared, Result]],
     size: Callable[[Prepared], tuple[int, int]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
@@ -79,47 +80,54 @@ def _finish(
 ) -> Iterator[Outcome[Prepared, Result]]:
     waiting = {i: o.prepared for i, o in enumerate(window) if o.prepared is not None}
     done: dict[int, Outcome[Prepared, Result]] = {i: o for i, o in enumerate(window) if i not in waiting}
-    places = list(waiting)
+    positions = list(waiting)
     following = 0
-    groups = form_groups([size(waiting[i]) for i in places], threads)
-    members = ([(places[i], window[places[i]]) for i in group] for group in groups)
-    for outcomes in concurrently(lambda some: _work(some, work), members, min(threads, len(groups))):
+    groups = form_groups([size(waiting[i]) for i in positions], threads)
+    members = ([(positions[i], window[positions[i]]) for i in group] for group in groups)
+    for outcomes in map_in_threads(lambda group: _process_group(group, work), members, min(threads, len(groups))):
         done |= outcomes
-        while following in done:  # nobody waits for a result whose turn it is
+        while following in done:  # yield each result as soon as it is next in order
             yield done.pop(following)
             following += 1
     for i in range(following, len(window)):
         yield done.pop(i)
 
 
-def _work(
+def _process_group(
     group: list[tuple[int, Outcome[Prepared, Result]]],
     work: Callable[[Sequence[Prepared]], Sequence[Result]],
 ) -> dict[int, Outcome[Prepared, Result]]:
-    """The outcomes of a group by their place in the window."""
+    """Return the outcomes of a group by their position in the window."""
     start = time.perf_counter()
     try:
         results = work([outcome.prepared for _, outcome in group if outcome.prepared is not None])
     except Exception as error:
         if len(group) == 1:
-            ((place, outcome),) = group
-            return {place: Outcome(outcome.index, outcome.prepared, error=error)}
-        alone: dict[int, Outcome[Prepared, Result]] = {}
+            ((position, outcome),) = group
+            return {position: Outcome(outcome.index, outcome.prepared, error=error)}
+        separate: dict[int, Outcome[Prepared, Result]] = {}
         for member in group:
-            alone |= _work([member], work)
-        return alone
+            separate |= _process_group([member], work)
+        return separate
     share = (time.perf_counter() - start) / len(group)
     return {
-        place: Outcome(outcome.index, outcome.prepared, result, seconds=outcome.seconds + share)
-        for (place, outcome), result in zip(group, results, strict=True)
+        position: Outcome(outcome.index, outcome.prepared, result, seconds=outcome.seconds + share)
+        for (position, outcome), result in zip(group, results, strict=True)
     }
 
 
 def form_groups(sizes: Sequence[tuple[int, int]], threads: int = 1) -> list[list[int]]:
-    """Heights and widths in pixels -> groups of their numbers, each of similar widths and not too large.
+    """Divide pictures into groups of similar width and bounded size.
 
-    A walk lays its pictures on a strip as wide as the widest; at most half of it may be waste.  Each of several threads
-    has a share of all pixels, in groups of about equal size, so that all are done at about the same time.
+    A traversal places the pictures of a group on a strip as wide as the widest; at most half of the strip may be
+    unused.  With several threads, the groups are about equally large, so that all threads finish together.
+
+    Args:
+        sizes: height and width of each picture in pixels.
+        threads: how many groups are processed at once.
+
+    Returns:
+        Indices into ``sizes``, one list per group.
     """
     cells = [(-(-height // _CELL), -(-width // _CELL)) for height, width in sizes]
     share = sum(height * width for height, width in cells) / threads

@@ -1,7 +1,7 @@
-"""Memory that was freed -> the operating system.
+"""Return freed memory to the operating system.
 
-Networks take and free blocks of many megabytes for every window of a large picture.  glibc keeps them for later use, in
-pieces that fit ever worse, so that without this a process would grow with the picture.
+The networks allocate and free blocks of many megabytes for every window of a large picture.  glibc keeps freed blocks
+and fragments them, so that without trimming the memory of a process grows with the size of the picture.
 """
 
 import ctypes
@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 
 @functools.cache
-def _trimmer() -> Callable[[int], int] | None:
+def _malloc_trim() -> Callable[[int], int] | None:
     try:
         return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # another C library, which has its own ways
+    except (AttributeError, OSError, TypeError):  # not glibc
         return None
 
 
 def trim_heap() -> None:
-    """Return what is free, where that is possible; takes about a millisecond."""
-    trim = _trimmer()
+    """Return free heap memory to the operating system; do nothing without glibc.  Takes about 1 ms."""
+    trim = _malloc_trim()
     if trim is not None:
         trim(0)

@@ -1,7 +1,7 @@
-"""Turns of work, spread over processes and given back in order.  It knows nothing of pictures.
+"""Map a function over chunks of items in several processes and yield the results in order.
 
-Processes end at once, and clean up, when the caller loses interest, is interrupted, or dies: each waits for the other
-end of a pipe that only the caller holds.  A process that dies costs nobody but the item that killed it.
+The processes end at once, and clean up, when the caller closes the iterator, is interrupted, or dies: each process
+watches a pipe whose other end only the caller holds.  If a process dies, only the item that killed it fails.
 """
 
 import os
@@ -23,125 +23,134 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], Sequence[Result]]
 
-_AHEAD = 2
-"""Turns that are handed out for each process before the first of them is collected."""
+_CHUNKS_AHEAD = 2
+"""Chunks submitted per process before the first result is collected."""
 
 
-def spread(
+def map_in_processes(
     work: Work[Item, Result],
-    turns: Iterable[Sequence[Item]],
+    chunks: Iterable[Sequence[Item]],
     workers: int,
-    prepare: Callable[..., None],
-    arguments: tuple[Any, ...] = (),
+    initializer: Callable[..., None],
+    initargs: tuple[object, ...] = (),
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """Every item of the turns with what became of it, in order.
+    """Process chunks of items in several processes and yield each item with its result, in order.
 
     Args:
-        work: called in one of the processes with one turn; gives a result for each item.
-        turns: may be endless; only some are held at a time.
+        work: called in one of the processes with one chunk; returns a result for each item.
+        chunks: may be endless; only some are held at a time.
         workers: number of processes.
-        prepare: called with ``arguments`` in each process when it starts.
+        initializer: called with ``initargs`` in each process when it starts.
 
-    Whatever ``work`` raises is the result of every item of its turn.  Where a process dies, the items that it had are
-    tried again one by one; those that kill it again get a :class:`~vqcodec.errors.WorkerDied`.  Where none ever began,
-    that is raised.
+    An exception that ``work`` raises is the result of every item of the chunk.  If a process dies, the items of its
+    chunk are tried again one by one; an item that kills a process again gets a :class:`~vqcodec.errors.WorkerDied`.
+
+    Raises:
+        WorkerDied: no process could start.
     """
     with ExitStack() as stack:
-        crew = stack.enter_context(_Crew(work, workers, prepare, arguments))
-        alone = stack.enter_context(_Crew(work, 1, prepare, arguments))
-        ahead: deque[tuple[Sequence[Item], Future[Sequence[Result]]]] = deque()
-        for turn in turns:
-            ahead.append((turn, crew.submit(turn)))
-            if len(ahead) > _AHEAD * workers:
-                yield from _collect(*ahead.popleft(), crew, alone)
-        while ahead:
-            yield from _collect(*ahead.popleft(), crew, alone)
+        pool = stack.enter_context(_WorkerPool(work, workers, initializer, initargs))
+        retry_pool = stack.enter_context(_WorkerPool(work, 1, initializer, initargs))
+        pending: deque[tuple[Sequence[Item], Future[Sequence[Result]]]] = deque()
+        for chunk in chunks:
+            pending.append((chunk, pool.submit(chunk)))
+            if len(pending) > _CHUNKS_AHEAD * workers:
+                yield from _collect(*pending.popleft(), pool, retry_pool)
+        while pending:
+            yield from _collect(*pending.popleft(), pool, retry_pool)
 
 
-class _Crew(Generic[Item, Result]):
-    """Processes that are replaced when one of them dies."""
+class _WorkerPool(Generic[Item, Result]):
+    """Worker processes, which are replaced when one of them dies."""
 
     def __init__(
-        self, work: Work[Item, Result], workers: int, prepare: Callable[..., None], arguments: tuple[Any, ...]
+        self,
+        work: Work[Item, Result],
+        workers: int,
+        initializer: Callable[..., None],
+        initargs: tuple[object, ...],
     ):
         self._work, self._workers = work, workers
-        self._prepare, self._arguments = prepare, arguments
+        self._initializer, self._initargs = initializer, initargs
         self._pool: ProcessPoolExecutor | None = None
-        self._context = get_context("spawn")  # fresh processes: a copy of one that runs threads may hang
-        self._began = self._context.RawValue(c_bool, False)
+        self._context = get_context("spawn")  # forking a process that runs threads may deadlock
+        self._started = self._context.RawValue(c_bool, False)
 
-    def __enter__(self) -> "_Crew[Item, Result]":
+    def __enter__(self) -> "_WorkerPool[Item, Result]":
         return self
 
     def __exit__(self, reason: object, *_: object) -> None:
         if self._pool is not None and reason is None:
-            self._pool.shutdown()  # there is nothing left to do
-        self._dismiss()
+            self._pool.shutdown()  # all work is done
+        self._stop()
 
-    def submit(self, turn: Sequence[Item]) -> "Future[Sequence[Result]]":
-        """Hand out a turn; the processes are started when they are first needed."""
+    def submit(self, chunk: Sequence[Item]) -> "Future[Sequence[Result]]":
+        """Submit a chunk; start the processes if they are not running."""
         if self._pool is None:
-            self._hire()
+            self._start()
         try:
-            return self._submit(turn)
+            return self._submit(chunk)
         except BrokenProcessPool:
-            self._dismiss()
-            self._hire()
-            return self._submit(turn)
+            self._stop()
+            self._start()
+            return self._submit(chunk)
 
-    def check(self) -> None:
-        """Raise :class:`WorkerDied` if no process ever came to its work."""
-        if not self._began.value:
-            raise WorkerDied('no process could begin; does the script start them under if __name__ == "__main__"?')
+    def check_started(self) -> None:
+        """Raise :class:`WorkerDied` if no process ever started."""
+        if not self._started.value:
+            raise WorkerDied('no worker process could start; is the calling script missing if __name__ == "__main__"?')
 
-    def _submit(self, turn: Sequence[Item]) -> "Future[Sequence[Result]]":
+    def _submit(self, chunk: Sequence[Item]) -> "Future[Sequence[Result]]":
         assert self._pool is not None
-        with _deaf_children():  # submitting starts processes
-            return self._pool.submit(_unless_stopped, self._work, turn)
+        with _signals_blocked():  # submitting starts processes
+            return self._pool.submit(_exit_if_stopped, self._work, chunk)
 
-    def _hire(self) -> None:
-        self._lifeline, self._held = self._context.Pipe(duplex=False)
-        initial = (self._began, self._lifeline, self._prepare, self._arguments)
-        with _deaf_children():  # the pool may start one that looks after its semaphores
-            self._pool = ProcessPoolExecutor(self._workers, self._context, _start, initial)
+    def _start(self) -> None:
+        self._parent_pipe, self._parent_end = self._context.Pipe(duplex=False)
+        initargs = (self._started, self._parent_pipe, self._initializer, self._initargs)
+        with _signals_blocked():  # the pool may start the resource tracker process
+            self._pool = ProcessPoolExecutor(self._workers, self._context, _start_worker, initargs)
 
-    def _dismiss(self) -> None:
+    def _stop(self) -> None:
         """End the processes, whatever they are doing."""
         if self._pool is None:
             return
-        self._held.close()
+        self._parent_end.close()
         self._pool.shutdown(cancel_futures=True)
-        self._lifeline.close()
+        self._parent_pipe.close()
         self._pool = None
 
 
 def _collect(
-    turn: Sequence[Item], future: "Future[Sequence[Result]]", crew: _Crew[Item, Result], alone: _Crew[Item, Result]
+    chunk: Sequence[Item],
+    future: "Future[Sequence[Result]]",
+    pool: _WorkerPool[Item, Result],
+    retry_pool: _WorkerPool[Item, Result],
 ) -> Iterator[tuple[Item, Result | Exception]]:
     try:
-        yield from zip(turn, future.result(), strict=True)
+        yield from zip(chunk, future.result(), strict=True)
     except BrokenProcessPool:
-        crew.check()
-        for item in turn:
-            result = _result_of(item, alone)
+        pool.check_started()
+        for item in chunk:
+            result = _retry(item, retry_pool)
             yield item, result
     except Exception as error:
-        yield from ((item, error) for item in turn)
+        yield from ((item, error) for item in chunk)
 
 
-def _result_of(item: Item, alone: _Crew[Item, Result]) -> Result | Exception:
+def _retry(item: Item, retry_pool: _WorkerPool[Item, Result]) -> Result | Exception:
     try:
-        (result,) = alone.submit([item]).result()
+        (result,) = retry_pool.submit([item]).result()
     except BrokenProcessPool:
-        return WorkerDied("the process that worked on it died; was there enough memory?")
+        return WorkerDied("the worker process died; it may have run out of memory")
     except Exception as error:
         return error
     return result
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes started inside never hear what a terminal tells all of them, which is their parent's to handle."""
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGHUP in processes started inside; a terminal sends them to all, the parent handles them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -152,37 +161,39 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# In the processes
+# In the worker processes
 
 
 _working = False
 
 
-def _start(began: c_bool, lifeline: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    began.value = True
-    signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
-    _unless_stopped(prepare, *arguments)
+def _start_worker(
+    started: c_bool, parent_pipe: Connection, initializer: Callable[..., None], initargs: tuple[object, ...]
+) -> None:
+    started.value = True
+    signal.signal(signal.SIGTERM, _handle_sigterm)
+    threading.Thread(target=_watch_parent, args=(parent_pipe,), daemon=True).start()
+    _exit_if_stopped(initializer, *initargs)
 
 
-def _watch(lifeline: Connection) -> None:
-    """End this process when the other end of the pipe is closed, by whatever means."""
-    lifeline.poll(None)
+def _watch_parent(parent_pipe: Connection) -> None:
+    """End this process when the parent closes its end of the pipe or dies."""
+    parent_pipe.poll(None)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _stop(number: int, frame: object) -> None:
+def _handle_sigterm(number: int, frame: object) -> None:
     if _working:
-        raise SystemExit  # so that half-written files are removed on the way out
-    os._exit(1)  # not by way of the pool's own code, which would leave half a message to the others
+        raise SystemExit  # runs the cleanup that removes half-written files
+    os._exit(1)  # without the pool's own exit code, which could leave half a message in the shared queue
 
 
-def _unless_stopped(function: Callable[..., Any], *arguments: Any) -> Any:
+def _exit_if_stopped(function: Callable[..., Any], *arguments: Any) -> Any:
     global _working
     _working = True
     try:
         return function(*arguments)
-    except SystemExit:  # the pool would take it for a result and go on
+    except SystemExit:  # the pool would treat it as a result and continue
         os._exit(1)
     finally:
         _working = False

@@ -1,9 +1,8 @@
-"""Several pieces of work at once, in threads of this process.
+"""Map a function over items in several threads of this process.
 
-Nearly all of a walk's time is spent inside numpy and torch, which let other threads run meanwhile.  Where several
-threads work, each gets its share of the cores for what torch does: more would only wait for each other.  numpy's matrix
-products, which are small, keep to the thread that asks for them: what helpers would save, they take from torch's
-threads afterwards, waiting for more at full speed.
+Most of the time is spent inside numpy and torch, which release the interpreter lock.  Each of several threads gets an
+equal share of torch's threads, because more would only wait for each other.  numpy's matrix products are small and run
+on the calling thread only: BLAS helper threads spin while they wait, which costs torch more time than they save.
 """
 
 import threading
@@ -13,70 +12,70 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import numpy as np  # noqa: F401 (loaded before its thread pool is looked for)
+import numpy as np  # noqa: F401 (load BLAS before ThreadpoolController looks for it)
 import torch
 from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_MOST = 4
-"""More threads would wait for the interpreter, which runs one at a time; processes are for that many cores."""
+_MAX_THREADS = 4
+"""More threads wait for the interpreter lock; use processes for more cores."""
 
 _pools = ThreadpoolController()
 
 
-def available() -> int:
-    """How many threads are worth while here: as many as torch is told to use, up to a limit."""
-    return min(_MOST, torch.get_num_threads())
+def default_threads() -> int:
+    """Return how many threads to use: the number of torch's threads, at most 4."""
+    return min(_MAX_THREADS, torch.get_num_threads())
 
 
-def restrict(threads: int) -> None:
-    """Keep what torch and numpy do in this process to so many threads."""
+def limit_threads(threads: int) -> None:
+    """Limit torch and BLAS in this process to a number of threads."""
     torch.set_num_threads(threads)
     _pools.limit(limits=threads, user_api="blas")
 
 
-def concurrently(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """What ``work`` makes of every item, in order; no more items are taken ahead than threads are there.
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Apply a function to every item in ``threads`` threads and yield the results in order.
 
-    Until the last result was taken, or the iterator closed, the limit of numpy's matrix products holds for the caller,
-    too.  (Set for each item, in the threads, it gets lost: batches took 1.5 times as long.)
+    At most ``threads + 1`` items are taken ahead.  Until the iterator is exhausted or closed, the BLAS limit also
+    applies to the caller.  (Setting it per item inside the threads is unreliable: batches took 1.5 times as long.)
     """
     if threads <= 1:
-        with _blas.held_to_one():
-            yield from map(work, items)
+        with _blas.single_threaded():
+            yield from map(function, items)
         return
     share = max(1, torch.get_num_threads() // threads)
-    with _blas.held_to_one(), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
-        ahead: deque[Future[Result]] = deque()
+    with _blas.single_threaded(), ThreadPoolExecutor(threads, initializer=_start, initargs=(share,)) as pool:
+        pending: deque[Future[Result]] = deque()
         try:
             for item in items:
-                ahead.append(pool.submit(work, item))
-                if len(ahead) > threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in ahead:
+            for future in pending:
                 future.cancel()
 
 
 def _start(share: int) -> None:
-    torch.get_num_threads()  # makes torch set up this thread, which would undo the next line later
-    _pools.limit(limits=share, user_api="openmp")  # of this thread alone, unlike torch.set_num_threads
+    torch.get_num_threads()  # makes torch initialize this thread, which would undo the next line later
+    _pools.limit(limits=share, user_api="openmp")  # for this thread only, unlike torch.set_num_threads
 
 
 class _Blas:
-    """The limit of numpy's matrix products, which all callers of this process share."""
+    """Limit on BLAS threads, shared by all callers in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders = 0
 
     @contextmanager
-    def held_to_one(self) -> Iterator[None]:
-        """Inside, each product runs on one thread."""
+    def single_threaded(self) -> Iterator[None]:
+        """Run each matrix product on one thread inside the block."""
         with self._lock:
             self._holders += 1
             if self._holders == 1:

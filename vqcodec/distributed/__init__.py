@@ -1,6 +1,6 @@
-"""Collections of any size on Ray Data: folders on disks or in object stores -> mirrored streams, or a Parquet table.
+"""Encode collections of any size on a Ray cluster, from disks or object stores, to files or a Parquet table.
 
-It needs the extra ``ray``; docs/SCALE.md says what it costs and where its limits are.
+Needs the extra ``ray``.  docs/SCALE.md describes throughput and limits.
 """
 
 from vqcodec.errors import VqcError

@@ -1,32 +1,33 @@
-"""Ray Data: pictures are found, encoded and written by a cluster, and one process hears what became of each.
+"""Encode a collection with Ray Data: the cluster finds, encodes and writes pictures, one process gets the results.
 
-    find (one task) -> turns of keys -> encode (one worker per core) -> results [-> table parts (tasks)] -> the caller
+    find (one task) -> chunks of keys -> encode (one worker per core) -> results [-> table parts (tasks)] -> the caller
 
-Only keys and results travel; workers read and write the files themselves, through Arrow's filesystems.
+Only keys and results travel between machines; workers read and write the files themselves, with Arrow's filesystems.
 ``ray.data.read_binary_files`` is not used because it lists the whole collection in the caller's memory before the
 first picture is read, reads finished pictures again, and fails a whole block for one file that cannot be read.
 """
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from vqcodec import defaults, files
+from vqcodec.batch.deprecation import renamed_keyword
 from vqcodec.batch.failures import FILE_NAME, record_failures
-from vqcodec.batch.folders import cores
+from vqcodec.batch.folders import available_cores
 from vqcodec.batch.jobs import Job
 from vqcodec.batch.tasks import EncodeTask, FileResult, Weights
+from vqcodec.codec.options import EncodeOptions
 from vqcodec.distributed import records, table
-from vqcodec.distributed.discovery import find_turns, stream_key
-from vqcodec.distributed.storage import LateFile, Storage
+from vqcodec.distributed.discovery import find_chunks, stream_key
+from vqcodec.distributed.storage import LazyFile, Storage
 from vqcodec.errors import VqcError, WorkerDied, cause
 from vqcodec.images import formats
 from vqcodec.images.reading import AS_IS, ReadOptions
@@ -34,24 +35,26 @@ from vqcodec.images.reading import AS_IS, ReadOptions
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """How to process a collection."""
+    """Options of :func:`encode_collection`."""
 
     weights: Weights = field(default_factory=lambda: Weights(device="cpu"))
+    """Model and device."""
     workers: int | None = None
-    """Each has one core and loads the weights; by default one per core of the cluster."""
+    """Number of workers, each with one core and its own copy of the weights; default: one per core of the cluster."""
     address: str | None = None
-    """Of a Ray cluster, as ``ray.init`` takes it; by default that of the environment, else this machine alone."""
+    """Address of a Ray cluster as ``ray.init`` takes it; default: that of the environment, else this machine alone."""
     as_table: bool = False
     """Write one Parquet table instead of a ``.vqc`` file for each picture."""
     turn: int = 16
-    """Pictures that a worker is given at a time: enough to share wavefronts."""
+    """Pictures that a worker gets at a time: enough to share wavefronts."""
     part: int = 256
-    """Pictures in a part of the table."""
+    """Pictures per file of the table."""
 
 
 DEFAULT = ClusterOptions()
 
 
+@renamed_keyword("how", "cluster_options")
 def encode_collection(
     source: files.AnyPath,
     target: files.AnyPath,
@@ -61,127 +64,137 @@ def encode_collection(
     max_pixels: int = defaults.MAX_PIXELS,
     options: ReadOptions = AS_IS,
     cluster_options: ClusterOptions = DEFAULT,
-    how: ClusterOptions | None = None,
 ) -> Iterator[FileResult]:
-    """Encode every picture in a folder and its subfolders, on a cluster; skip those whose stream exists.
+    """Encode every picture below a folder on a Ray cluster; skip pictures whose stream exists.
 
     Args:
         source: a folder: a path, or a URI such as ``s3://bucket/photos`` or ``gs://bucket/photos``.
-        target: the folder of the mirrored ``.vqc`` files, or of the table; created if missing.
-        quality, effort, max_pixels, options: as for :meth:`vqcodec.Codec.encode`.
+        target: the folder for the ``.vqc`` files, in the same tree, or for the table; created if missing.
+        quality, effort, max_pixels, options: see :meth:`vqcodec.Codec.encode`.
         cluster_options: which weights, which cluster, files or a table.
-        how: deprecated name of ``cluster_options``.
 
     Returns:
-        An iterator that does the work: one result for each picture, in no order.  One that fails has its ``error``
-        there and ends nothing; it is also recorded in the target (:mod:`vqcodec.batch.failures`), and tried again by
-        the next run.
+        An iterator that does the work and yields one result per picture, in no particular order.  A picture that fails
+        has its ``error`` in the result; the others continue.  Failures are also recorded in the target
+        (:mod:`vqcodec.batch.failures`), and the next run tries these pictures again.
 
     Raises:
-        MissingFile, UnreadableFile, InvalidQuality, and what loading the weights raises: at once.
-        VqcError: from the iterator, if Ray gives up.
+        MissingFile, UnreadableFile, InvalidQuality, InvalidEffort, and what loading the weights raises: at once.
+        VqcError: from the iterator, if Ray fails.
     """
-    if how is not None:
-        warnings.warn("how= is renamed to cluster_options=", DeprecationWarning, stacklevel=2)
-        cluster_options = how
-    places = _Places(Storage.at(source), Storage.at(target), cluster_options.as_table)
-    places.source.check()
-    cluster_options.weights.load().encode_batch(
-        (), quality, effort=effort
-    )  # refuses here what every worker would refuse
-    return _run(places, EncodeTask(quality, max_pixels, options, effort=effort), cluster_options)
+    return encode_on_cluster(source, target, EncodeOptions(quality, None, effort, max_pixels, options), cluster_options)
+
+
+def encode_on_cluster(
+    source: files.AnyPath, target: files.AnyPath, encode_options: EncodeOptions, cluster_options: ClusterOptions
+) -> Iterator[FileResult]:
+    """Do the work of :func:`encode_collection`, whose options are given as one object."""
+    locations = _Locations(Storage.at(source), Storage.at(target), cluster_options.as_table)
+    locations.source.check()
+    # Encode nothing here to raise the errors that every worker would raise.
+    cluster_options.weights.load().encode_batch((), encode_options.quality, effort=encode_options.effort)
+    return _run(locations, EncodeTask(encode_options), cluster_options)
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Where pictures come from and streams go."""
+class _Locations:
+    """Storage of pictures and of streams."""
 
     source: Storage
     target: Storage
     as_table: bool
 
     def job(self, key: str) -> "_StoredJob":
-        """The picture's name and its stream's, as the user would call them."""
-        output = self.target.name(stream_key(key) if key and not self.as_table else "")  # the folder itself has no key
-        return _StoredJob(self.source.name(key), output, places=self, key=key)
+        """Return the job for a picture; the empty key stands for the folder itself."""
+        output = self.target.name(stream_key(key) if key and not self.as_table else "")
+        return _StoredJob(self.source.name(key), output, locations=self, key=key)
 
 
 @dataclass(frozen=True)
 class _StoredJob(Job):
-    """A job whose files are in storages."""
+    """A job that reads from and writes to a :class:`Storage`."""
 
-    places: _Places = field(kw_only=True)
+    locations: _Locations = field(kw_only=True)
     key: str = field(kw_only=True)
-    kept: list[bytes] = field(default_factory=list, kw_only=True)
-    """The stream, if it goes to a table."""
+    streams: list[bytes] = field(default_factory=list, kw_only=True)
+    """The stream, if it goes to a table; at most one."""
 
-    def open(self) -> Any:
+    def open_source(self) -> BinaryIO:
         """See :class:`Job`."""
-        return LateFile(self.places.source, self.key)
+        return cast(BinaryIO, LazyFile(self.locations.source, self.key))
 
-    def deliver(self, data: bytes) -> None:
+    def write_output(self, data: bytes) -> None:
         """See :class:`Job`."""
-        if self.places.as_table:
-            self.kept.append(data)
+        if self.locations.as_table:
+            self.streams.append(data)
         else:
-            self.places.target.write(stream_key(self.key), data)
+            self.locations.target.write(stream_key(self.key), data)
 
 
-def _run(places: _Places, task: EncodeTask, options: ClusterOptions) -> Iterator[FileResult]:
+def _run(locations: _Locations, task: EncodeTask, cluster_options: ClusterOptions) -> Iterator[FileResult]:
     finished = table.digests([])
-    if places.as_table:
-        parts = table.Table(places.target)
-        parts.forget_failures()
+    if locations.as_table:
+        parts = table.Table(locations.target)
+        parts.delete_failures()
         finished = parts.finished()
-    with _cluster(options), places.target.stream(FILE_NAME) as file:
-        workers = options.workers or int(ray.cluster_resources().get("CPU", 1))
-        yield from record_failures(_results(places, task, replace(options, workers=workers), finished), file)
+    with _cluster(cluster_options), locations.target.stream(FILE_NAME) as file:
+        workers = cluster_options.workers or int(ray.cluster_resources().get("CPU", 1))
+        cluster_options = replace(cluster_options, workers=workers)
+        yield from record_failures(_results(locations, task, cluster_options, finished), file)
 
 
-def _results(places: _Places, task: EncodeTask, options: ClusterOptions, finished: Any) -> Iterator[FileResult]:
-    ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Ledger).remote()
+def _results(
+    locations: _Locations, task: EncodeTask, cluster_options: ClusterOptions, finished: table.Digests
+) -> Iterator[FileResult]:
+    tracker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_CrashTracker).remote()
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
-    context.target_max_block_size = 1  # every row a block: a turn goes to a worker, and a result back, when it is there
-    pool = ActorPoolStrategy(min_size=1, max_size=options.workers, initial_size=options.workers)
+    context.target_max_block_size = 1  # one row per block, so that chunks and results are passed on at once
+    workers = cluster_options.workers
+    pool = ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
     with DataContext.current(context):
-        # What costs no computing asks for no core, or it would wait for the workers, which have them all.
-        found = ray.data.from_items([options.turn]).map_batches(_find, fn_args=(places,), num_cpus=0)
+        # Tasks that compute little ask for no core, or they would wait for the workers, which have all of them.
+        found = ray.data.from_items([cluster_options.turn]).map_batches(_find, fn_args=(locations,), num_cpus=0)
         dataset = found.map_batches(
             _Encoder,
-            fn_constructor_args=(places, task, options.weights, ray.put(finished), ledger),
+            fn_constructor_args=(locations, task, cluster_options.weights, ray.put(finished), tracker),
             batch_size=None,
             batch_format="pyarrow",
             compute=pool,
             num_cpus=1,
         )
-        if places.as_table:
+        if locations.as_table:
             dataset = dataset.map_batches(
-                _write_part, fn_args=(places.target,), batch_size=options.part, batch_format="pyarrow", num_cpus=0
+                _write_part,
+                fn_args=(locations.target,),
+                batch_size=cluster_options.part,
+                batch_format="pyarrow",
+                num_cpus=0,
             )
     try:
         for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from records.table_to_results(block)
     except ray.exceptions.RayError as error:
-        reason = getattr(error, "cause", None)  # what was raised on the other machine
-        raise VqcError(f"Ray gave up: {cause(reason or error)}") from error
+        reason = getattr(error, "cause", None)  # the exception that was raised on the other machine
+        raise VqcError(f"Ray failed: {cause(reason or error)}") from error
 
 
 @contextmanager
-def _cluster(options: ClusterOptions) -> Iterator[None]:
-    """The cluster that this process is connected to already, or a connection for a while."""
+def _cluster(cluster_options: ClusterOptions) -> Iterator[None]:
+    """Use the cluster that this process is connected to, or connect to one inside the block."""
     if ray.is_initialized():
         yield
         return
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"num_cpus": options.workers or cores(), "include_dashboard": False} if address == "local" else {}
+    address = cluster_options.address or os.environ.get("RAY_ADDRESS") or "local"
+    local = address == "local"
+    settings = {"num_cpus": cluster_options.workers or available_cores(), "include_dashboard": False} if local else {}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except Exception as error:  # of many kinds
-        raise VqcError(f"no Ray cluster at {address}: {cause(error)}") from error
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except Exception as error:  # of many types
+        raise VqcError(f"cannot connect to a Ray cluster at {address}: {cause(error)}") from error
     try:
         yield
     finally:
@@ -191,105 +204,109 @@ def _cluster(options: ClusterOptions) -> Iterator[None]:
 # On the machines of the cluster
 
 
-def _find(batch: dict[str, Any], places: _Places) -> Iterator[pa.Table]:
+def _find(batch: dict[str, Any], locations: _Locations) -> Iterator[pa.Table]:
     (size,) = batch["item"]
     suffixes = formats.picture_suffixes()
-    for turn in find_turns(places.source, suffixes, int(size), unique_outputs=not places.as_table):
-        yield records.turn_to_table(turn)
+    for chunk in find_chunks(locations.source, suffixes, int(size), unique_outputs=not locations.as_table):
+        yield records.chunk_to_table(chunk)
 
 
 class _Encoder:
-    """A worker: one core, the weights loaded once, a turn at a time.
+    """A worker with one core, which loads the weights once and encodes a chunk at a time.
 
-    If it dies, Ray starts another and gives it the same turn; results that were taken already are not taken again.
+    If it dies, Ray starts another and gives it the same chunk.  Ray discards repeated results.
     """
 
-    def __init__(self, places: _Places, task: EncodeTask, weights: Weights, finished: Any, ledger: Any):
-        from vqcodec.concurrency.threads import restrict  # with torch, which only the workers need
+    def __init__(self, locations: _Locations, task: EncodeTask, weights: Weights, finished: Any, tracker: Any):
+        from vqcodec.concurrency.threads import limit_threads  # imports torch, which only workers need
 
-        restrict(1)
-        self._places, self._task, self._codec = places, task, weights.load()
-        self._finished = ray.get(finished)
-        self._ledger = ledger
+        limit_threads(1)
+        self._locations, self._task, self._codec = locations, task, weights.load()
+        self._finished: table.Digests = ray.get(finished)
+        self._tracker = tracker
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """A turn -> its results, each as soon as it is there, in the order of the turn."""
-        for turn in records.table_to_turns(batch):
-            name, _ = turn[0]
-            again, deadly = ray.get(self._ledger.begin.remote(name))
-            for job, result in self._work(turn, name if again else None, deadly):
-                yield records.result_to_table(job.key, result, job.kept[0] if job.kept else None)
-            self._ledger.end.remote(name)
+        """Encode a chunk and yield each result as soon as it is known, in order."""
+        for chunk in records.table_to_chunks(batch):
+            name, _ = chunk[0]
+            again, fatal = ray.get(self._tracker.begin.remote(name))
+            for job, result in self._encode(chunk, name if again else None, fatal):
+                yield records.result_to_table(job.key, result, job.streams[0] if job.streams else None)
+            self._tracker.end.remote(name)
 
-    def _work(
-        self, turn: list[records.Item], watched: str | None, deadly: frozenset[str]
+    def _encode(
+        self, chunk: list[records.Item], tracked: str | None, fatal: frozenset[str]
     ) -> Iterator[tuple[_StoredJob, FileResult]]:
-        jobs = [self._places.job(key) for key, _ in turn]
-        errors: dict[str, Exception] = {key: error for key, error in turn if error is not None}
+        """Encode a chunk; picture by picture if ``tracked`` is its name.  ``fatal`` are keys not to be tried again."""
+        jobs = [self._locations.job(key) for key, _ in chunk]
+        errors: dict[str, Exception] = {key: error for key, error in chunk if error is not None}
         try:
-            there = self._there([job.key for job in jobs if job.key not in errors])
+            done = self._already_done([job.key for job in jobs if job.key not in errors])
         except VqcError as error:
-            there, errors = set(), {job.key: error for job in jobs} | errors
-        died = WorkerDied("the process that worked on it died; was there enough memory?")
-        errors = dict.fromkeys(deadly - there, died) | errors
-        left = [job for job in jobs if job.key not in errors and job.key not in there]
-        done = self._task.run(self._codec, left) if watched is None else self._one_by_one(left, watched)
+            done, errors = set(), {job.key: error for job in jobs} | errors
+        died = WorkerDied("the worker process died; it may have run out of memory")
+        errors = dict.fromkeys(fatal - done, died) | errors
+        remaining = [job for job in jobs if job.key not in errors and job.key not in done]
+        results = self._task.run(self._codec, remaining) if tracked is None else self._one_by_one(remaining, tracked)
         for job in jobs:
             if job.key in errors:
                 yield job, FileResult(job.source, job.output, errors[job.key])
-            elif job.key in there:
+            elif job.key in done:
                 yield job, FileResult(job.source, job.output, skipped=True)
             else:
-                yield job, next(done)
+                yield job, next(results)
 
-    def _there(self, keys: list[str]) -> set[str]:
-        """Those of the pictures that are done: by an earlier run, or by a worker that died before it could tell."""
-        if self._places.as_table:
-            return {key for key, done in zip(keys, table.is_in(keys, self._finished), strict=True) if done}
+    def _already_done(self, keys: list[str]) -> set[str]:
+        """Return the keys whose stream exists, from an earlier run or from a worker that died."""
+        if self._locations.as_table:
+            return {key for key, done in zip(keys, table.contains(self._finished, keys), strict=True) if done}
         streams = {key: stream_key(key) for key in keys}
-        existing = self._places.target.existing(list(streams.values()))
+        existing = self._locations.target.existing(list(streams.values()))
         return {key for key, stream in streams.items() if stream in existing}
 
-    def _one_by_one(self, jobs: list[_StoredJob], turn: str) -> Iterator[FileResult]:
+    def _one_by_one(self, jobs: list[_StoredJob], chunk: str) -> Iterator[FileResult]:
         for job in jobs:
-            ray.get(self._ledger.trying.remote(turn, job.key))
+            ray.get(self._tracker.set_current.remote(chunk, job.key))
             (result,) = self._task.run(self._codec, [job])
-            ray.get(self._ledger.trying.remote(turn, None))
+            ray.get(self._tracker.set_current.remote(chunk, None))
             yield result
 
 
-class _Ledger:
-    """The turns under way, so that a picture that kills every worker is found out and left: an actor of its own.
+class _CrashTracker:
+    """An actor that finds pictures which kill their worker, so that they are not tried forever.
 
-    A turn that comes back is gone through picture by picture; the picture at which its worker then dies is the one.
+    A chunk whose worker died is encoded again picture by picture; if the worker dies again, the picture that it was
+    encoding is the cause.
     """
 
     def __init__(self) -> None:
-        self._trying: dict[str, str | None] = {}
-        self._deadly: dict[str, set[str]] = {}
+        self._current: dict[str, str | None] = {}
+        """Name of each chunk in progress -> key of the picture that is encoded on its own."""
+        self._fatal: dict[str, set[str]] = {}
+        """Name of each chunk in progress -> keys of the pictures that killed a worker."""
 
-    def begin(self, turn: str) -> tuple[bool, frozenset[str]]:
-        """Whether the turn was begun before, and those of its pictures that are not to be tried any more."""
-        again = turn in self._trying
-        suspect = self._trying.get(turn)
-        deadly = self._deadly.setdefault(turn, set())
+    def begin(self, chunk: str) -> tuple[bool, frozenset[str]]:
+        """Return whether the chunk was begun before, and the keys of its pictures that must not be tried again."""
+        again = chunk in self._current
+        suspect = self._current.get(chunk)
+        fatal = self._fatal.setdefault(chunk, set())
         if suspect is not None:
-            deadly.add(suspect)
-        self._trying[turn] = None
-        return again, frozenset(deadly)
+            fatal.add(suspect)
+        self._current[chunk] = None
+        return again, frozenset(fatal)
 
-    def trying(self, turn: str, key: str | None) -> None:
-        """From now on the turn's worker is at this picture alone, or at none."""
-        self._trying[turn] = key
+    def set_current(self, chunk: str, key: str | None) -> None:
+        """Set the picture that the worker of a chunk encodes on its own, or None."""
+        self._current[chunk] = key
 
-    def end(self, turn: str) -> None:
-        """The turn is done."""
-        self._trying.pop(turn, None)
-        self._deadly.pop(turn, None)
+    def end(self, chunk: str) -> None:
+        """Forget a chunk that is done."""
+        self._current.pop(chunk, None)
+        self._fatal.pop(chunk, None)
 
 
 def _write_part(batch: pa.Table, target: Storage) -> pa.Table:
-    """Results with data -> a part of the table, and the results without."""
+    """Write results to a part of the table and return them without their streams."""
     records = [record for record in batch.to_pylist() if not record["skipped"]]
     table.Table(target).write(
         {

@@ -1,4 +1,4 @@
-"""What there is to do: the pictures of a collection, some at a time."""
+"""Find the pictures of a collection, in chunks."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -10,25 +10,25 @@ from vqcodec.errors import OutputExists, UnreadableFile, VqcError
 
 
 def stream_key(key: str) -> str:
-    """``sub/photo.png`` -> ``sub/photo.vqc``"""
+    """Return the key of a picture's stream: ``sub/photo.png`` -> ``sub/photo.vqc``."""
     return str(PurePosixPath(key).with_suffix(".vqc"))
 
 
-def find_turns(source: Storage, suffixes: frozenset[str], size: int, *, unique_outputs: bool) -> Iterator[list[Item]]:
-    """All pictures in and below a folder, in the order of ``os.walk``, in turns of at most ``size``.
+def find_chunks(source: Storage, suffixes: frozenset[str], size: int, *, unique_outputs: bool) -> Iterator[list[Item]]:
+    """Yield all pictures in and below a folder, in the order of ``os.walk``, in chunks.
 
-    The names of one folder are held at a time.  A folder that cannot be listed, or not all of it, is an
-    item with its error.
+    Only the names of one folder are held at a time.  A folder that cannot be listed completely is an item with its
+    error.
 
     Args:
         source: the folder.
-        suffixes: in lower case; other files are passed over.
-        size: pictures of a turn.
-        unique_outputs: refuse all but the first of those pictures of a folder that would become the same stream.
+        suffixes: lower-case suffixes of pictures; other files are ignored.
+        size: largest number of pictures in a chunk.
+        unique_outputs: give an error to all but the first of the pictures of a folder that have the same stream key.
     """
     items = _find(source, suffixes, unique_outputs)
-    while turn := list(itertools.islice(items, size)):
-        yield turn
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
 
 
 def _find(source: Storage, suffixes: frozenset[str], unique_outputs: bool) -> Iterator[Item]:
@@ -41,7 +41,7 @@ def _find(source: Storage, suffixes: frozenset[str], unique_outputs: bool) -> It
             yield folder, error
             continue
         if found.unnamed:
-            yield folder, UnreadableFile(f"{found.unnamed} of the names in this folder are not UTF-8")
+            yield folder, UnreadableFile(f"{found.unnamed} file names in this folder are not UTF-8")
         waiting += reversed(found.folders)
         pictures = [key for key in found.files if PurePosixPath(key).suffix.lower() in suffixes]
         yield from _refuse_clashes(pictures) if unique_outputs else ((key, None) for key in pictures)
@@ -51,4 +51,4 @@ def _refuse_clashes(keys: Iterable[str]) -> Iterator[Item]:
     taken: dict[str, str] = {}
     for key in keys:
         first = taken.setdefault(stream_key(key), key)
-        yield key, None if first == key else OutputExists(f"is the output of {first} already")
+        yield key, None if first == key else OutputExists(f"already the output of {first}")

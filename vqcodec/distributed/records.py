@@ -1,4 +1,4 @@
-"""Turns and results as rows of Arrow tables, which is how they travel between machines."""
+"""Convert chunks and results to Arrow tables, which travel between machines, and back."""
 
 import pyarrow as pa
 
@@ -10,8 +10,8 @@ from vqcodec.images.modes import Remark
 _ERROR = pa.struct([("kind", pa.string()), ("text", pa.string())])
 _REMARK = pa.struct([("text", pa.string()), ("loses", pa.bool_())])
 
-TURN = pa.schema([("keys", pa.list_(pa.string())), ("errors", pa.list_(_ERROR))])
-"""One row is a turn: what a worker is given at a time.  A picture that must not be tried has its error already."""
+CHUNK = pa.schema([("keys", pa.list_(pa.string())), ("errors", pa.list_(_ERROR))])
+"""One row is a chunk of pictures for a worker.  A picture that must not be encoded has an error."""
 
 RESULT = pa.schema(
     [
@@ -30,21 +30,21 @@ RESULT = pa.schema(
         ("data", pa.binary()),
     ]
 )
-"""One row is what became of one picture; ``data`` is its stream, on the way to a table."""
-_TOLD = [name for name in RESULT.names if name not in ("key", "data")]
+"""One row is the result of one picture; ``data`` is its stream, if it goes to a table."""
+_FILE_RESULT_COLUMNS = [name for name in RESULT.names if name not in ("key", "data")]
 
 Item = tuple[str, Exception | None]
-"""A key, and what is wrong with it already."""
+"""The key of a picture or folder, and its error if it must not be encoded."""
 
 
-def turn_to_table(items: list[Item]) -> pa.Table:
-    """A table of one :data:`TURN`."""
+def chunk_to_table(items: list[Item]) -> pa.Table:
+    """Return a table with one row of :data:`CHUNK`."""
     keys = [key for key, _ in items]
-    return pa.table({"keys": [keys], "errors": [[_pack(error) for _, error in items]]}, TURN)
+    return pa.table({"keys": [keys], "errors": [[_pack(error) for _, error in items]]}, CHUNK)
 
 
-def table_to_turns(table: pa.Table) -> list[list[Item]]:
-    """Inverse of :func:`turn_to_table`; of a collection without pictures Ray makes a table without rows."""
+def table_to_chunks(table: pa.Table) -> list[list[Item]]:
+    """Invert :func:`chunk_to_table`.  For a collection without pictures Ray passes a table without rows."""
     return [
         [(key, _unpack(error)) for key, error in zip(row["keys"], row["errors"], strict=True)]
         for row in table.to_pylist()
@@ -52,20 +52,20 @@ def table_to_turns(table: pa.Table) -> list[list[Item]]:
 
 
 def result_to_table(key: str, result: FileResult, data: bytes | None) -> pa.Table:
-    """A table of one :data:`RESULT`."""
+    """Return a table with one row of :data:`RESULT`."""
     packed = {"error": _pack(result.error), "remarks": [vars(remark) for remark in result.remarks]}
     return pa.Table.from_pylist([{"key": key, **vars(result), **packed, "data": data}], RESULT)
 
 
 def table_to_results(table: pa.Table) -> list[FileResult]:
-    """The results of a table of :data:`RESULT`, less their keys and data."""
+    """Return the results in a table of :data:`RESULT`, without their keys and data."""
     return [
         FileResult(
             error=_unpack(record.pop("error")),
             remarks=tuple(Remark(**remark) for remark in record.pop("remarks")),
             **record,
         )
-        for record in (table.select(_TOLD).to_pylist() if len(table) else ())
+        for record in (table.select(_FILE_RESULT_COLUMNS).to_pylist() if len(table) else ())
     ]
 
 
@@ -74,7 +74,7 @@ def _pack(error: Exception | None) -> dict[str, str] | None:
 
 
 def _unpack(packed: dict[str, str] | None) -> Exception | None:
-    """The same error; one that is not ours becomes a plain :class:`VqcError` that says the same."""
+    """Return an equal error; one that is not in :mod:`vqcodec.errors` becomes a :class:`VqcError` with its message."""
     if packed is None:
         return None
     kind = getattr(errors, packed["kind"], VqcError)

@@ -1,6 +1,6 @@
-"""A folder on a disk or in an object store: what is in it, and files read and written whole.
+"""List a folder on a disk or in an object store, and read and write its files.
 
-It knows nothing of pictures and of Ray.  Keys are paths below the folder with ``/`` between the parts, everywhere.
+A key is the path of a file below the folder, with ``/`` between the parts on every system.
 """
 
 import io
@@ -10,42 +10,42 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from pyarrow import fs
+from pyarrow import NativeFile, fs
 
 from vqcodec import files
 from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile
 
-_WHOLE_OR_ABSENT = frozenset({"s3", "gcs", "abfs"})
-"""Filesystems where a file appears when it is complete, where renaming is copying, and folders need not be made."""
+_OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
+"""Filesystems where a file appears when it is complete, renaming copies, and folders need not be created."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What is in one folder: keys, sorted, of its files and of the folders in it."""
+    """Content of one folder: the sorted keys of its files and subfolders."""
 
     files: list[str]
     folders: list[str]
     unnamed: int
-    """Of both: Arrow cannot say names that are not UTF-8."""
+    """Number of entries whose names are not UTF-8, which Arrow cannot represent."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A folder by its URI, or by an absolute path on this machine.
+    """A folder, given by its URI or by an absolute path.
 
-    Only that name travels between machines: each opens the filesystem with the credentials that it has itself.
+    Only this name travels between machines; each opens the filesystem with its own credentials.
     """
 
     uri: str
 
     @classmethod
     def at(cls, place: files.AnyPath) -> "Storage":
-        """The folder that a user's URI or path means; it need not exist.
+        """Return the storage for a URI or path; the folder need not exist.
 
         Raises:
-            UnreadableFile: if there is no such kind of filesystem.
+            UnreadableFile: the URI names no known filesystem.
         """
         name = os.fspath(place)
         storage = cls(name if "://" in name else os.path.abspath(name))
@@ -53,18 +53,18 @@ class Storage:
         return storage
 
     def path(self, key: str) -> str:
-        """What the filesystem calls a file."""
+        """Return the path of a file in its filesystem."""
         root = _open(self.uri)[1]
         return f"{root.rstrip('/')}/{key}" if key else root
 
     def name(self, key: str) -> str:
-        """What a user would call a file."""
+        """Return the name of a file for messages: its path or URI without parameters."""
         base = self.uri.partition("?")[0] if "://" in self.uri else self.uri
         return f"{base.rstrip('/')}/{key}" if key else base
 
     def check(self) -> None:
-        """Raise :class:`MissingFile` or :class:`UnreadableFile` unless it is a folder."""
-        with _named_errors(UnreadableFile):
+        """Raise :class:`MissingFile` or :class:`UnreadableFile` unless the folder exists."""
+        with _translated_errors(UnreadableFile):
             kind = self._filesystem.get_file_info(self.path("")).type
         if kind is not fs.FileType.Directory:
             raise (
@@ -74,11 +74,11 @@ class Storage:
             )
 
     def list(self, folder: str) -> "Listing":
-        """What is in one folder; symbolic links to folders are left out, for they may lead back."""
+        """List one folder.  Symbolic links to folders are ignored, because they may form cycles."""
         found: dict[fs.FileType, list[str]] = {fs.FileType.File: [], fs.FileType.Directory: []}
         unnamed = 0
         local = isinstance(self._filesystem, fs.LocalFileSystem)
-        with _named_errors(UnreadableFile):
+        with _translated_errors(UnreadableFile):
             for entry in self._filesystem.get_file_info(fs.FileSelector(self.path(folder))):
                 try:
                     key = f"{folder}/{entry.base_name}".lstrip("/")
@@ -91,33 +91,33 @@ class Storage:
         return Listing(sorted(found[fs.FileType.File]), sorted(found[fs.FileType.Directory]), unnamed)
 
     def existing(self, keys: Sequence[str]) -> set[str]:
-        """Those of the files that are there; in an object store, a request for each, many at a time."""
-        with _named_errors(UnreadableFile):
+        """Return the keys of the files that exist.  An object store gets one request per key, many in parallel."""
+        with _translated_errors(UnreadableFile):
             found = self._filesystem.get_file_info([self.path(key) for key in keys])
         return {key for key, entry in zip(keys, found, strict=True) if entry.type is fs.FileType.File}
 
     def read(self, key: str) -> bytes:
-        """All bytes of a file."""
+        """Read all bytes of a file."""
         with (
-            _named_errors(UnreadableFile),
+            _translated_errors(UnreadableFile),
             self._filesystem.open_input_stream(self.path(key), compression=None) as file,
         ):
             return bytes(file.read())
 
-    def open(self, key: str) -> Any:
-        """A file of Arrow's to read parts of; what goes wrong while reading is an ``OSError``."""
-        with _named_errors(UnreadableFile):
+    def open(self, key: str) -> NativeFile:
+        """Open an Arrow file for random access; errors while reading it are ``OSError``."""
+        with _translated_errors(UnreadableFile):
             return self._filesystem.open_input_file(self.path(key))
 
     def write(self, key: str, data: bytes) -> None:
-        """Write a file whole or not at all; folders are made as they are needed."""
+        """Write a file, which appears complete or not at all; create folders as needed."""
         path = self.path(key)
         folder = path.rpartition("/")[0]
-        with _named_errors(UnwritableFile):
+        with _translated_errors(UnwritableFile):
             if isinstance(self._filesystem, fs.LocalFileSystem):
                 os.makedirs(folder, exist_ok=True)
                 files.write_atomically(path, data)
-            elif self._filesystem.type_name in _WHOLE_OR_ABSENT:
+            elif self._filesystem.type_name in _OBJECT_STORES:
                 self._put(path, data)
             else:
                 self._filesystem.create_dir(folder)
@@ -127,25 +127,25 @@ class Storage:
 
     @contextmanager
     def stream(self, key: str) -> Iterator[BinaryIO]:
-        """A file to write to while something goes on, from its beginning; in an object store it appears at the end."""
+        """Open a file for writing over a long time; in an object store it appears when it is closed."""
         path = self.path(key)
-        with _named_errors(UnwritableFile):
-            if self._filesystem.type_name not in _WHOLE_OR_ABSENT:
+        with _translated_errors(UnwritableFile):
+            if self._filesystem.type_name not in _OBJECT_STORES:
                 self._filesystem.create_dir(path.rpartition("/")[0])
             file = self._filesystem.open_output_stream(path, compression=None)
         try:
             yield file
         finally:
-            with _named_errors(UnwritableFile):
+            with _translated_errors(UnwritableFile):
                 file.close()
 
     def delete(self, key: str) -> None:
         """Delete a file."""
-        with _named_errors(UnwritableFile):
+        with _translated_errors(UnwritableFile):
             self._filesystem.delete_file(self.path(key))
 
     @property
-    def _filesystem(self) -> Any:
+    def _filesystem(self) -> fs.FileSystem:
         return _open(self.uri)[0]
 
     def _put(self, path: str, data: bytes) -> None:
@@ -153,8 +153,8 @@ class Storage:
             file.write(data)
 
 
-class LateFile(io.RawIOBase):
-    """A file in a storage, read as a whole when somebody first asks for bytes: what goes wrong goes wrong there."""
+class LazyFile(io.RawIOBase):
+    """A file in a storage whose bytes are loaded, and whose errors are raised, when it is first read."""
 
     def __init__(self, storage: Storage, key: str):
         self._storage, self._key = storage, key
@@ -164,29 +164,29 @@ class LateFile(io.RawIOBase):
         return io.BytesIO(self._storage.read(self._key))
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        """As of any binary file."""
+        """See :class:`io.RawIOBase`."""
         return self._content.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any binary file."""
+        """See :class:`io.RawIOBase`."""
         return self._content.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of any binary file."""
+        """See :class:`io.RawIOBase`."""
         return self._content.tell()
 
 
 @cache
-def _open(uri: str) -> tuple[Any, str]:
-    """The filesystem, and the folder's path in it."""
+def _open(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return the filesystem of a URI and the folder's path in it."""
     if "://" not in uri:
         return fs.LocalFileSystem(), uri
     try:
@@ -197,8 +197,8 @@ def _open(uri: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _named_errors(kind: type[UnreadableFile] | type[UnwritableFile]) -> Iterator[None]:
-    """What a filesystem raises becomes one of our errors, in one line."""
+def _translated_errors(kind: type[UnreadableFile] | type[UnwritableFile]) -> Iterator[None]:
+    """Turn an ``OSError`` of a filesystem into an error of the given type, in one line."""
     try:
         yield
     except (UnreadableFile, UnwritableFile):
