@@ -193,7 +193,7 @@ def test_names_that_no_file_could_have(tiny_codec):
 
 def test_one_source_that_cannot_be_opened(tiny_codec, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
-    closed = Job("-", "-").open()
+    closed = Job("-", "-").open_source()
     bad, good = tiny_codec.encode_batch([closed, picture(16, 16)])
     assert str(bad.error) == "standard input is closed" and good.data
     bad, good = tiny_codec.decode_batch([closed, good.data])
