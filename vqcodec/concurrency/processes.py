@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager
 from ctypes import c_bool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from vqcodec.errors import WorkerDied
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+P = ParamSpec("P")
 Work = Callable[[Sequence[Item]], Sequence[Result]]
 
 _CHUNKS_AHEAD = 2
@@ -188,11 +189,11 @@ def _handle_sigterm(number: int, frame: object) -> None:
     os._exit(1)  # without the pool's own exit code, which could leave half a message in the shared queue
 
 
-def _exit_if_stopped(function: Callable[..., Any], *arguments: Any) -> Any:
+def _exit_if_stopped(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
     global _working
     _working = True
     try:
-        return function(*arguments)
+        return function(*args, **kwargs)
     except SystemExit:  # the pool would treat it as a result and continue
         os._exit(1)
     finally:

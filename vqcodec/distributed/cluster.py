@@ -12,8 +12,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -31,6 +33,10 @@ from vqcodec.distributed.storage import LazyFile, Storage
 from vqcodec.errors import VqcError, WorkerDied, cause
 from vqcodec.images import formats
 from vqcodec.images.reading import AS_IS, ReadOptions
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ def _cluster(cluster_options: ClusterOptions) -> Iterator[None]:
 # On the machines of the cluster
 
 
-def _find(batch: dict[str, Any], locations: _Locations) -> Iterator[pa.Table]:
+def _find(batch: dict[str, npt.NDArray[np.int64]], locations: _Locations) -> Iterator[pa.Table]:
     (size,) = batch["item"]
     suffixes = formats.picture_suffixes()
     for chunk in find_chunks(locations.source, suffixes, int(size), unique_outputs=not locations.as_table):
@@ -217,7 +223,9 @@ class _Encoder:
     If it dies, Ray starts another and gives it the same chunk.  Ray discards repeated results.
     """
 
-    def __init__(self, locations: _Locations, task: EncodeTask, weights: Weights, finished: Any, tracker: Any):
+    def __init__(
+        self, locations: _Locations, task: EncodeTask, weights: Weights, finished: "ObjectRef", tracker: "ActorHandle"
+    ):
         from vqcodec.concurrency.threads import limit_threads  # imports torch, which only workers need
 
         limit_threads(1)
@@ -307,7 +315,7 @@ class _CrashTracker:
 
 def _write_part(batch: pa.Table, target: Storage) -> pa.Table:
     """Write results to a part of the table and return them without their streams."""
-    records = [record for record in batch.to_pylist() if not record["skipped"]]
+    done = [record for record in batch.to_pylist() if not record["skipped"]]
     table.Table(target).write(
         {
             "key": record["key"],
@@ -315,6 +323,6 @@ def _write_part(batch: pa.Table, target: Storage) -> pa.Table:
             "bpp": 8 * record["bytes"] / (record["width"] * record["height"]) if record["data"] else None,
             "error": record["error"] and record["error"]["text"],
         }
-        for record in records
+        for record in done
     )
     return batch.drop_columns(["data"]) if len(batch) else batch

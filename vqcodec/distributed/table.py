@@ -7,7 +7,7 @@ which the next run deletes because it tries those pictures again, so that every 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,17 @@ from vqcodec.errors import MissingFile, UnreadableFile
 
 SCHEMA = pa.schema([("key", pa.string()), ("bytes", pa.binary()), ("bpp", pa.float64()), ("error", pa.string())])
 """``key`` is the picture's path below the source; ``bytes`` and ``bpp`` are null if ``error`` is not."""
+
+
+class Row(TypedDict):
+    """A row of :data:`SCHEMA`."""
+
+    key: str
+    bytes: bytes | None
+    bpp: float | None
+    error: str | None
+
+
 _STREAMS, _FAILURES = "part-", "failed-"
 _SUFFIX = ".parquet"
 
@@ -32,7 +43,7 @@ class Table:
 
     storage: Storage
 
-    def write(self, rows: Iterable[dict[str, Any]]) -> None:
+    def write(self, rows: Iterable[Row]) -> None:
         """Add rows of :data:`SCHEMA`.  The keys determine the name of the part: a second attempt replaces the first."""
         rows = list(rows)
         for prefix, failed in ((_STREAMS, False), (_FAILURES, True)):
