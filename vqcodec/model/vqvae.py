@@ -1,8 +1,8 @@
-"""Tensor <-> grids of indices: the hierarchical VQ-VAE, one level at a time.
+"""Pixels <-> grids of indices: the hierarchical VQ-VAE, one level at a time.
 
-Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019, with product codebooks.
-A level's latents depend on what the coarser levels' *decoded* indices say, so encoding goes level by level: the caller
-chooses indices (with whatever prior it has) between :meth:`VQVAE.latents` and :meth:`VQVAE.advance`.
+Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019 (arXiv:1906.00446), with
+product codebooks.  A level's latents depend on the coarser levels' *decoded* indices, so encoding goes level by level:
+the caller chooses indices between :meth:`VQVAE.latents` and :meth:`VQVAE.advance`.
 
     analyse -> [ latents -> (choose indices) -> advance ] for every level -> pixels
 """
@@ -16,26 +16,38 @@ from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
 from vqcodec.model.grids import Grids
-from vqcodec.model.layers import Parts, QualityVector
+from vqcodec.model.layers import ModuleSequence, QualityVector
 from vqcodec.model.quantizer import ProductQuantizer
-from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Message, PixelSynthesis, Project
+from vqcodec.model.transform import (
+    Analysis,
+    BlockTransform,
+    Conditioning,
+    LatentProjection,
+    LevelSynthesis,
+    PixelSynthesis,
+)
 
 
 @dataclass(frozen=True)
-class Pyramid:
-    """What analysis knows of a picture, per level, coarse to fine."""
+class FeaturePyramid:
+    """Output of the analysis, one tensor per level, coarse to fine."""
 
     features: list[Tensor]
+    """(B, C, H, W), ``C`` channels of the level."""
     linear: list[Tensor]
+    """(B, D, H, W): latents by the block transforms, unscaled."""
 
 
 def pad(x: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) up to multiples of ``stride``."""
+    """Pad (B, C, H, W) to multiples of ``stride``, repeating the last row and column."""
     return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
 
 
 class VQVAE(nn.Module):
-    """Transforms and codebooks of a model; the prior is separate."""
+    """Transforms and codebooks of a model, without the prior (VQ-VAE-2, arXiv:1906.00446).
+
+    ``quality`` (B,) is in ``[0, knots - 1]`` throughout; ``conditioning`` is None for the coarsest level.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -43,15 +55,16 @@ class VQVAE(nn.Module):
         levels, knots = config.levels, config.knots
         coarser = [None, *levels]
         self.analysis = Analysis(config)
-        self.project = Parts(Project(a, b, knots) for a, b in zip(levels, coarser, strict=False))
-        self.synthesis = Parts(
+        self.project = ModuleSequence(LatentProjection(a, b, knots) for a, b in zip(levels, coarser, strict=False))
+        self.synthesis = ModuleSequence(
             LevelSynthesis(level, coarse, finer, knots)
             for level, coarse, finer in zip(levels, coarser, levels[1:], strict=False)
         )
         self.pixel_synthesis = PixelSynthesis(config)
-        self.log_gain = Parts(QualityVector(knots, level.latents) for level in levels)
-        self.quantizers = Parts(
-            Parts(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices) for level in levels
+        self.log_gain = ModuleSequence(QualityVector(knots, level.latents) for level in levels)
+        self.quantizers = ModuleSequence(
+            ModuleSequence(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices)
+            for level in levels
         )
         with torch.no_grad():
             for vector in self.log_gain:
@@ -59,11 +72,11 @@ class VQVAE(nn.Module):
                     values.fill_(math.log(config.gain_at(knot / (knots - 1))))
 
     def transforms(self) -> list[BlockTransform]:
-        """The block transforms, coarse to fine; ``transforms()[i]`` makes the linear latents of level ``i``."""
+        """Return the block transforms, coarse to fine; the i-th computes the linear latents of level ``i``."""
         return [*(s.transform for s in self.synthesis), self.pixel_synthesis.transform]
 
-    def analyse(self, x: Tensor, quality: Tensor) -> Pyramid:
-        """``x`` (B, 3, H, W) in [0, 1], H and W multiples of the coarsest stride; ``quality`` (B,) among the knots."""
+    def analyse(self, x: Tensor, quality: Tensor) -> FeaturePyramid:
+        """Analyse ``x`` (B, 3, H, W) in [0, 1], H and W multiples of the coarsest stride."""
         x = x - 0.5
         linear: list[Tensor] = []
         source = x
@@ -71,50 +84,57 @@ class VQVAE(nn.Module):
             latents = transform(source)
             linear.append(latents)
             source = latents[:, : level.predicted]
-        return Pyramid(self.analysis(x, quality), linear[::-1])
+        return FeaturePyramid(self.analysis(x, quality), linear[::-1])
 
-    def latents(self, level: int, pyramid: Pyramid, message: Message | None, quality: Tensor) -> Tensor:
-        """Scaled latents of a level, in codebook cells: (B, D, H, W)."""
-        z = pyramid.linear[level] + self.project[level](pyramid.features[level], message, quality)
-        if message is not None:
-            z = self._add_predicted(z, message, -1)
+    def latents(
+        self, level: int, pyramid: FeaturePyramid, conditioning: Conditioning | None, quality: Tensor
+    ) -> Tensor:
+        """Return the scaled latents (B, D, H, W) of a level, in codebook cells."""
+        z: Tensor = pyramid.linear[level] + self.project[level](pyramid.features[level], conditioning, quality)
+        if conditioning is not None:
+            z = self._add_predicted(z, conditioning, -1)
         return z * self.log_gain[level].image(quality).exp()
 
     def dequantize(self, level: int, indices: Tensor) -> Tensor:
-        """Codewords of ``indices`` (B, G, H, W) -> (B, D, H, W)."""
+        """Return the codewords (B, D, H, W) of ``indices`` (B, G, H, W), in cells."""
         b, _, h, w = indices.shape
         parts = []
         groups = [q.config.groups for q in self.quantizers[level]]
-        for quantizer, chosen in zip(self.quantizers[level], indices.split(groups, 1), strict=True):
+        for quantizer, chosen in zip(self.quantizers[level], torch.split(indices, groups, 1), strict=True):
             parts.append(quantizer.join(quantizer.lookup(chosen.transpose(0, 1).flatten(1)), (b, h, w)))
         return torch.cat(parts, 1)
 
-    def decoded(self, level: int, quantized: Tensor, message: Message | None, quality: Tensor) -> Tensor:
-        """Codewords (B, D, H, W), in cells -> latents as the synthesis takes them."""
+    def decoded(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
+        """Return the decoded latents (B, D, H, W) of codewords (B, D, H, W): unscaled, with the prediction added."""
         latents = quantized / self.log_gain[level].image(quality).exp()
-        return latents if message is None else self._add_predicted(latents, message, 1)
+        return latents if conditioning is None else self._add_predicted(latents, conditioning, 1)
 
-    def advance(self, level: int, quantized: Tensor, message: Message | None, quality: Tensor) -> Message:
-        """What a coarse level's codewords (B, D, H, W) say to the next finer one."""
-        return self.synthesis[level](self.decoded(level, quantized, message, quality), message, quality)
+    def advance(
+        self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor
+    ) -> Conditioning:
+        """Return the next finer level's conditioning, given a level's codewords (B, D, H, W)."""
+        latents = self.decoded(level, quantized, conditioning, quality)
+        finer: Conditioning = self.synthesis[level](latents, conditioning, quality)
+        return finer
 
-    def pixels(self, quantized: Tensor, message: Message | None, quality: Tensor) -> Tensor:
-        """The finest level's codewords -> (B, 3, H, W), in [0, 1] but not clipped."""
-        latents = self.decoded(len(self.config.levels) - 1, quantized, message, quality)
-        return self.pixel_synthesis(latents, message, quality) + 0.5
+    def pixels(self, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
+        """Map the finest level's codewords (B, D, H, W) to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
+        latents = self.decoded(len(self.config.levels) - 1, quantized, conditioning, quality)
+        centred: Tensor = self.pixel_synthesis(latents, conditioning, quality)
+        return centred + 0.5
 
     def decode(self, grids: Grids, quality: Tensor) -> Tensor:
-        """All indices -> (B, 3, H, W), in [0, 1] but not clipped."""
-        message = None
+        """Map the indices of all levels to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
+        conditioning = None
         for level, indices in enumerate(grids.levels[:-1]):
-            message = self.advance(level, self.dequantize(level, indices), message, quality)
-        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.bottom), message, quality)
+            conditioning = self.advance(level, self.dequantize(level, indices), conditioning, quality)
+        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.levels[-1]), conditioning, quality)
 
     def preview(self, top: Tensor, quality: Tensor) -> Tensor:
-        """The coarsest indices (B, G, H, W) alone -> (B, 3, H, W), in [0, 1] but not clipped.
+        """Map the coarsest indices (B, G, H, W) to pixels (B, 3, H, W), nominally in [0, 1], not clipped.
 
-        All finer codewords count as zero, and only the linear part of the synthesis runs: within 1 to 2 dB of what
-        the networks would make of so little, at a small part of the cost.
+        Finer latents count as zero and only the block transforms run: within 1 to 2 dB of the full synthesis of the
+        same indices, at a small part of its cost.
         """
         latents = self.decoded(0, self.dequantize(0, top), None, quality)
         for synthesis in self.synthesis:
@@ -123,7 +143,7 @@ class VQVAE(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many pixels away an index still matters for a pixel, a multiple of the coarsest stride."""
+        """Distance in pixels up to which an index affects a pixel, rounded up to the coarsest stride."""
         reach = self.pixel_synthesis.reach * self.config.finest.stride
         for synthesis, level in zip(self.synthesis, self.config.levels, strict=False):
             reach += synthesis.reach * level.stride
@@ -131,17 +151,17 @@ class VQVAE(nn.Module):
 
     @property
     def analysis_reach(self) -> int:
-        """How many pixels away a pixel still matters for a latent, a multiple of the coarsest stride."""
+        """Distance in pixels up to which a pixel affects a latent, rounded up to the coarsest stride."""
         reach = []
         features = self.analysis.reach
-        message = 0
+        conditioning = 0
         for i, (project, level) in enumerate(zip(self.project, self.config.levels, strict=True)):
-            reach.append(project.reach * level.stride + max(features[i], message))
+            reach.append(project.reach * level.stride + max(features[i], conditioning))
             if i < len(self.synthesis):
-                message += self.synthesis[i].reach * level.stride
+                conditioning += self.synthesis[i].reach * level.stride
         return -(-max(reach) // self.config.stride) * self.config.stride
 
     @staticmethod
-    def _add_predicted(latents: Tensor, message: Message, sign: int) -> Tensor:
-        known = message.predicted.shape[1]
-        return torch.cat([latents[:, :known] + sign * message.predicted, latents[:, known:]], 1)
+    def _add_predicted(latents: Tensor, conditioning: Conditioning, sign: int) -> Tensor:
+        known = conditioning.predicted.shape[1]
+        return torch.cat([latents[:, :known] + sign * conditioning.predicted, latents[:, known:]], 1)
