@@ -103,7 +103,7 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
     """From the keyboard all processes hear them; SIGKILL the parent only, which cannot tell the others."""
     program = (
         "import signal\nfrom pathlib import Path\nfrom tests.test_processes import prepare, work\n"
-        "from vqcodec.processes import spread\n"
+        "from vqcodec.concurrency.processes import spread\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not have\n"
         f"    list(spread(work, [[Path({str(tmp_path / 'a')!r})], [Path({str(tmp_path / 'b')!r})]], 2, prepare))\n"
@@ -114,7 +114,8 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
     with subprocess.Popen(
         [sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
     ) as parent:
-        wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)))
+        wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)) or parent.poll() is not None)
+        assert parent.poll() is None, parent.communicate()[1]
         (os.killpg if all_of_them else os.kill)(parent.pid, number)
         said = parent.communicate(timeout=60)[1]  # ends when no process has the pipe open any more
     assert parent.returncode == -number
