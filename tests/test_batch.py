@@ -61,13 +61,13 @@ def test_two_processes_write_the_same(pictures, how, tiny_codec, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "error"), [(Weights("nope"), UnknownModel), (Weights(model_path="absent"), MissingFile)]
 )
-def test_weights_that_are_wrong_are_told_once(pictures, tmp_path, weights, error):
+def test_wrong_weights_are_reported_once(pictures, tmp_path, weights, error):
     how = FolderOptions(weights=weights, workers=2)
     with pytest.raises(error):
         next(encode_folder(pictures, tmp_path / "streams", how=how))
 
 
-def test_a_script_that_its_processes_would_run_again(pictures, tiny_weights, tmp_path):
+def test_a_script_without_main_guard(pictures, tiny_weights, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from vqcodec.batch import FolderOptions, Weights, encode_folder\n"
@@ -79,7 +79,7 @@ def test_a_script_that_its_processes_would_run_again(pictures, tiny_weights, tmp
     assert ended.stderr.splitlines()[-1].startswith("vqcodec.errors.WorkerDied: no process could begin")
 
 
-def test_the_work_is_followed_to_its_end(pictures, how, tmp_path, monkeypatch):
+def test_workers_are_shut_down_after_the_last_result(pictures, how, tmp_path, monkeypatch):
     """Where processes are told that they may go, not only after the last result."""
     ended = []
     work = folders._run_ready
@@ -106,21 +106,21 @@ def test_existing_files(pictures, how, tmp_path):
     assert not first("replace").error and (streams / "a.vqc").read_bytes() != b"precious"
 
 
-def test_what_is_no_folder(tmp_path, pictures):
+def test_the_source_must_be_a_folder(tmp_path, pictures):
     with pytest.raises(MissingFile):
         encode_folder(tmp_path / "absent", tmp_path / "out")
     with pytest.raises(UnreadableFile):
         decode_folder(pictures / "a.png", tmp_path / "out")
 
 
-def test_remarks_travel(how, tmp_path):
+def test_remarks_reach_the_caller(how, tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("I;16", (16, 16)).save(tmp_path / "in" / "deep.png")
     (result,) = encode_folder(tmp_path / "in", tmp_path / "streams", how=how)
     assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
 
 
-def test_a_device_that_no_process_has(pictures, tiny_weights, tmp_path):
+def test_a_missing_device_is_an_error_of_each_file(pictures, tiny_weights, tmp_path):
     how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cuda:99"), workers=2)
     results = list(encode_folder(pictures, tmp_path / "streams", how=how))
     assert len(results) == 6 and {type(r.error) for r in results} == {DeviceUnavailable}

@@ -85,7 +85,7 @@ def test_a_folder_that_is_not_there(run):
     assert result.stderr == "vqcodec: absent: No such file or directory\n"
 
 
-def test_a_bar_of_nobody_knows_how_many(monkeypatch):
+def test_progress_bar_without_total(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with Console().progress(None) as bar:
         assert bar is not None

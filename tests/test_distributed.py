@@ -224,7 +224,7 @@ def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_w
     assert os.listdir(tmp_path / "none") == [FILE_NAME]
 
 
-def test_what_is_refused_before_anything_is_started(pictures, tiny_weights, tmp_path):
+def test_invalid_arguments_are_refused_at_once(pictures, tiny_weights, tmp_path):
     how = ClusterOptions(Weights(model_path=str(tiny_weights), device="cpu"))
     for source, quality, error in (
         (tmp_path / "absent", 50, MissingFile),
@@ -278,7 +278,7 @@ def test_a_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):
     assert [(key, type(error)) for key, error in turn] == [("closed", UnreadableFile), ("open/a.png", type(None))]
 
 
-def test_a_name_that_is_no_text_is_an_error_of_its_folder(tmp_path):
+def test_a_name_that_is_not_text_is_an_error_of_its_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in (b"a.png", b"\xff.png"):
         Path(os.fsdecode(os.fsencode(tmp_path / "sub") + b"/" + name)).touch()

@@ -138,7 +138,7 @@ def test_lossy_formats_add_little_loss(format, photo):
         assert metrics.psnr(np.asarray(photo), np.asarray(back)) > 43
 
 
-def test_gif_says_what_it_loses():
+def test_gif_warns_of_losses():
     with pytest.warns(VqcWarning, match="256 colours"):
         formats.image_bytes(Image.new("RGB", (4, 4)), "GIF")
     with warnings.catch_warnings():

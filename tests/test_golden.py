@@ -21,7 +21,7 @@ def codecs():
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_frozen_streams_decode_as_ever(codecs, path):
+def test_frozen_streams_decode_unchanged(codecs, path):
     codec, stream = codecs[path.parent.name], read_stream(path.read_bytes())
     expected = json.loads((path.parent / "indices.json").read_text())[path.stem]
     assert indices_sha256(codec.decode_grids([stream])[0]) == expected

@@ -95,5 +95,5 @@ def test_results_come_as_soon_as_it_is_their_turn(monkeypatch):
     assert len(worked) == 1
 
 
-def test_nothing_comes_of_nothing():
+def test_empty_input():
     assert list(in_groups([], int, size, double)) == []

@@ -50,12 +50,12 @@ def test_folders_are_mirrored():
         ([STANDARD, "a.png"], "out"),
     ],
 )
-def test_what_makes_no_sense(sources, target):
+def test_invalid_sources_and_targets(sources, target):
     with pytest.raises(InvalidJobs):
         plan(sources, target, TREES)
 
 
-def test_gate():
+def test_output_policy():
     Path("there.vqc").write_bytes(b"")
     gate = OutputPolicy()
     assert gate.admits(Job("a.png", "new.vqc"))
@@ -116,7 +116,7 @@ def test_closed_standard_streams(monkeypatch, stream):
         job.open().read() if stream == "stdin" else job.deliver(b"data")
 
 
-def test_a_pipe_that_nobody_reads_any_more(monkeypatch):
+def test_broken_pipe(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as broken:

@@ -79,7 +79,7 @@ def test_a_process_that_dies_costs_only_the_item_that_killed_it():
     assert isinstance(results[3][1], WorkerDied)
 
 
-def test_who_loses_interest_does_not_wait(tmp_path):
+def test_closing_early_does_not_wait(tmp_path):
     results = spread(work, [[1], [tmp_path / "a"]], 1, prepare)
     assert next(results) == (1, 1)
     wait_for((tmp_path / "a").exists)

@@ -46,7 +46,7 @@ def test_callers_share_the_limit():
     assert limits() == before
 
 
-def test_what_nobody_waits_for_is_not_begun():
+def test_abandoned_work_is_not_started():
     done = []
     results = concurrently(lambda number: done.append(number) or time.sleep(0.05), range(100), 2)
     next(results)
@@ -54,6 +54,6 @@ def test_what_nobody_waits_for_is_not_begun():
     assert len(done) < 50
 
 
-def test_an_error_is_the_callers():
+def test_errors_reach_the_caller():
     with pytest.raises(ZeroDivisionError):
         list(concurrently(lambda number: 1 // number, [1, 0], 2))

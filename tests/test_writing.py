@@ -112,7 +112,7 @@ def test_a_file_that_does_not_fit(run):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-def test_a_device_that_is_full():
+def test_a_full_device():
     with pytest.raises(UnwritableFile, match=os.strerror(errno.ENOSPC)):
         files.write_atomically("/dev/full", b"data")
 
