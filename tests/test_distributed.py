@@ -120,6 +120,7 @@ def stream_of(key: str) -> str:
     return str(Path(key).with_suffix(".vqc"))
 
 
+@pytest.mark.slow
 def test_the_command_starts_a_ray_of_its_own_and_ends_it(ray_folder, tiny_weights, tiny_codec, tmp_path):
     photo = tmp_path / "photos" / "sub" / "a.png"
     photo.parent.mkdir(parents=True)
@@ -151,6 +152,7 @@ def test_an_unknown_cluster_is_one_line(ray_folder, pictures, tiny_weights, tmp_
     assert len(result.stderr.splitlines()) == 1 and "no Ray cluster at nonsense: " in result.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_and_a_second_run_does_the_rest(
     cluster, pictures, tiny_weights, tiny_codec, tmp_path
 ):
@@ -187,6 +189,7 @@ def read_table(folder: Path) -> dict[str, dict[str, object]]:
     return {row.pop("key"): row for row in rows}
 
 
+@pytest.mark.slow
 def test_a_table_and_a_picture_that_kills_every_worker(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
     weights = Deadly(model_path=str(tiny_weights), device="cpu", columns=30 + 6)
     how = ClusterOptions(weights, as_table=True, turn=5, part=7)

@@ -73,6 +73,7 @@ def prepare(folder: Path) -> None:
     logo.save(folder / "logo.png")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("vqc-1" not in registry.model_ids(), reason="the guide needs the shipped model")
 def test_the_guide_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -36,6 +36,7 @@ def test_every_model_has_its_corpus():
     assert len(STREAMS) >= 40 * len(registry.model_ids())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_independent_decoder_agrees(path):
     weights = registry.weights_file(path.parent.name)
