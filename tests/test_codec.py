@@ -156,7 +156,7 @@ def test_flat_alpha_costs_next_to_nothing(tiny_codec):
     assert len(tiny_codec.encode(opaque)) - len(tiny_codec.encode(pixels)) < 20
 
 
-def test_what_is_lost_is_told(tiny_codec):
+def test_losses_raise_a_warning(tiny_codec):
     with pytest.warns(errors.VqcWarning, match="16 bits"):
         tiny_codec.encode(Image.new("I;16", (16, 16)))
     with pytest.raises(errors.LossRefused, match="16 bits"):
@@ -175,18 +175,18 @@ def test_quality_out_of_range(tiny_codec, quality):
 
 
 @pytest.mark.parametrize("source", [None, 5, io.StringIO("VQC"), np.zeros(9, np.uint8)])
-def test_what_is_no_stream(tiny_codec, source):
+def test_invalid_stream_sources(tiny_codec, source):
     with pytest.raises(errors.NotAVqcFile, match="is neither bytes nor a path nor a binary file"):
         tiny_codec.decode(source)
 
 
 @pytest.mark.parametrize("source", [None, 5, b"photo.png"])
-def test_what_is_no_picture(tiny_codec, source):
+def test_invalid_picture_sources(tiny_codec, source):
     with pytest.raises(errors.InvalidImage, match="is not a path, a binary file, a PIL image or an array"):
         tiny_codec.encode(source)
 
 
-def test_names_that_no_file_could_have(tiny_codec):
+def test_impossible_file_names(tiny_codec):
     for call in (tiny_codec.encode, tiny_codec.decode):
         with pytest.raises(errors.UnreadableFile, match="embedded null byte"):
             call("a\0b")
@@ -368,7 +368,7 @@ def test_windows_are_refined_once(tiny_codec, monkeypatch):
     assert len(refined) == 3 * 3
 
 
-def test_efforts_that_do_not_exist(tiny_codec):
+def test_unknown_efforts(tiny_codec):
     for wrong in (-1, 4, 1.0, None):
         with pytest.raises(errors.InvalidEffort):
             tiny_codec.encode(picture(16, 16), effort=wrong)
@@ -466,7 +466,7 @@ def test_a_stream_that_ends_after_its_top_gives_the_preview(tiny_codec):
     assert image.tobytes() == tiny_codec.decode_preview(data).tobytes()
 
 
-def test_without_any_top_nothing_is_left_to_decode(tiny_codec):
+def test_partial_decoding_needs_a_top(tiny_codec):
     data = tiny_codec.encode(picture(50, 70), 70)
     for broken in (damaged(read_stream(data), 0), data[:25]):
         with pytest.raises((errors.CorruptStream, errors.TruncatedStream)):

@@ -136,7 +136,7 @@ def test_flipped_bit_of_any_stream_is_reported(stream, data):
         container.read_stream(bytes(damaged))
 
 
-def test_other_files_are_not_ours():
+def test_other_formats_are_refused():
     for data in (b"\xff\xd8\xff\xe0 a JPEG", b"\x89PNG", b"\x00"):
         with pytest.raises(NotAVqcFile, match=r"^not a vqc file$"):
             container.read_stream(data)
@@ -175,7 +175,7 @@ def test_alpha_section_and_layout_need_each_other():
             container.write_stream(dataclasses.replace(HEADER, layout=layout), SECTIONS)
 
 
-def test_what_was_cut_out_cleanly_is_told(monkeypatch):
+def test_missing_sections_are_reported(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(container, "_check_order", lambda *_: None)
         data = container.write_stream(dataclasses.replace(HEADER, layout=Layout.RGBA), SECTIONS)

@@ -12,14 +12,14 @@ def test_no_damage_passes_or_escapes(tiny_codec):
     assert sum(n for (_, _, outcome), n in report.outcomes.items() if outcome == "decoded") > 50
 
 
-def test_a_reader_that_believes_everything_is_found_out(tiny_codec, monkeypatch):
+def test_a_reader_without_checks_is_detected(tiny_codec, monkeypatch):
     original = container.read_stream
     monkeypatch.setattr(container, "read_stream", lambda data: original(repair(data)))
     report = damage.campaign(tiny_codec, 200)
     assert any("UNDETECTED" in failure for failure in report.failures)
 
 
-def test_a_panic_is_found_out(tiny_codec, monkeypatch):
+def test_a_panic_is_detected(tiny_codec, monkeypatch):
     class Panic(BaseException):
         pass
 

@@ -63,7 +63,7 @@ def test_the_container_costs_little(codec, picture):
     assert len(data) - payloads <= 24 + 2 * 8
 
 
-def test_what_the_zoo_tells(codec):
+def test_model_info(codec):
     (told,) = vqcodec.models()
     assert told.id == "vqc-1" and told.hash == codec.model.sha256
     assert told.kmac_per_pixel["decoder"] <= 42 and told.kmac_per_pixel["encoder"] <= 60
@@ -85,7 +85,7 @@ def test_effort_pays(codec, picture, quality):
     assert costs[2] < costs[1] < costs[0]
 
 
-def test_effort_is_held_back_where_it_leads_astray(codec):
+def test_effort_pays_on_saturated_colours(codec):
     """Saturated reds at the highest quality: some codebooks are too small for them."""
     picture = Image.fromarray(samples.coffee()[50:306, 150:406])
     assert cost(codec, picture, 100, 3) < cost(codec, picture, 100, 0)

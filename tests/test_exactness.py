@@ -17,7 +17,6 @@ import skimage.data
 import torch
 
 from tests.golden.make import indices_sha256
-from tests.support.internals import decode_grids, decode_streams
 from vqcodec import Codec
 from vqcodec.codec.decoder import Decoder
 from vqcodec.codec.encoder import Encoder
@@ -38,12 +37,12 @@ def case(request, tiny_codec):
 
 
 def encode(codec, effort=1):
-    return codec._encode_pictures([Picture(PIXELS, Layout.RGB)], [QUALITY_STEP], effort)[0]
+    return codec.encode_pictures([Picture(PIXELS, Layout.RGB)], [QUALITY_STEP], effort)[0]
 
 
 def decode(codec, data):
     stream = read_stream(data)
-    return indices_sha256(decode_grids(codec, [stream])[0]), np.int16(decode_streams(codec, [stream])[0])
+    return indices_sha256(codec.decode_grids([stream])[0]), np.int16(codec.decode_streams([stream])[0])
 
 
 @contextlib.contextmanager
@@ -64,7 +63,7 @@ def matmul_precision(name):
     return setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, name)
 
 
-SURROUNDINGS = {
+TORCH_STATES = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "autocast-float16": lambda: torch.autocast("cpu", torch.float16),
     "inference-mode": torch.inference_mode,
@@ -73,7 +72,6 @@ SURROUNDINGS = {
     "float64": lambda: default_dtype(torch.float64),
     "bfloat16": lambda: default_dtype(torch.bfloat16),
     "device-meta": lambda: torch.device("meta"),
-    "precision-high": lambda: matmul_precision("high"),
     "deterministic": lambda: setting(
         torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
     ),
@@ -81,35 +79,36 @@ SURROUNDINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_the_callers_surroundings_change_nothing(case, name):
+@pytest.mark.parametrize("name", TORCH_STATES)
+def test_the_callers_torch_state_changes_nothing(case, name):
     codec, data, indices, pixels = case
-    with SURROUNDINGS[name]():
+    with TORCH_STATES[name]():
         found, image = decode(codec, data)
         again = encode(codec)
     assert found == indices and again == data
     np.testing.assert_array_equal(image, pixels)
 
 
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_a_codec_may_be_made_in_any_surroundings(tiny_weights, tmp_path, name):
+@pytest.mark.parametrize("name", TORCH_STATES)
+def test_a_codec_may_be_made_in_any_torch_state(tiny_weights, tmp_path, name):
     """From a file of its own, so that it is read there, and used elsewhere."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(tiny_weights.read_bytes())
-    with SURROUNDINGS[name]():
+    with TORCH_STATES[name]():
         codec = Codec(model_path=path, device="cpu")
     reference = Codec(model_path=tiny_weights, device="cpu")
     assert encode(codec, effort=2) == encode(reference, effort=2)
 
 
 KERNELS = {
-    "precision-medium": lambda: matmul_precision("medium"),  # bfloat16 products where the CPU has them
     "one-thread": lambda: setting(torch.get_num_threads, torch.set_num_threads, 1),
     "two-threads": lambda: setting(torch.get_num_threads, torch.set_num_threads, 2),
     "mkldnn-off": lambda: setting(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, False),
     "mkldnn-deterministic": lambda: setting(
         torch._C._get_mkldnn_deterministic, torch._C._set_mkldnn_deterministic, True
     ),
+    "precision-high": lambda: matmul_precision("high"),
+    "precision-medium": lambda: matmul_precision("medium"),  # bfloat16, on CPUs that have it
     "flush-denormals": lambda: setting(lambda: False, torch.set_flush_denormal, True),
 }
 
@@ -143,17 +142,17 @@ def coded(encoder):
 
 @pytest.mark.parametrize("mkldnn", [True, False])
 @pytest.mark.parametrize("count", [1, 15, 16, 17])
-def test_company_changes_nothing(case, count, mkldnn):
+def test_batch_size_changes_nothing(case, count, mkldnn):
     """NNPACK, where it is built in, takes over from 16 pictures on if oneDNN is off."""
     codec = case[0]
     pictures = [Picture(np.roll(PIXELS[:17, :23], i, 0), Layout.RGB) for i in range(count)]
     steps = [15 * i for i in range(count)]
     with setting(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, mkldnn):
-        together = codec._encode_pictures(pictures, steps)
-        assert together[-1] == codec._encode_pictures(pictures[-1:], steps[-1:])[0]
+        together = codec.encode_pictures(pictures, steps)
+        assert together[-1] == codec.encode_pictures(pictures[-1:], steps[-1:])[0]
         streams = [read_stream(data) for data in together]
-        every = [indices_sha256(grids) for grids in decode_grids(codec, streams)]
-        images = decode_streams(codec, streams)
+        every = [indices_sha256(grids) for grids in codec.decode_grids(streams)]
+        images = codec.decode_streams(streams)
     for i in {0, count - 1}:
         indices, image = decode(codec, together[i])
         assert indices == every[i]

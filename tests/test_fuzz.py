@@ -53,7 +53,7 @@ def panic(*_, **__):
         ("picture", "vqcodec.images.reading.split"),
     ],
 )
-def test_targets_let_nothing_else_pass(name, broken, monkeypatch):
+def test_targets_detect_a_panic(name, broken, monkeypatch):
     target = load(name)
     seeds = list(target.seeds())
     monkeypatch.setattr(broken, panic)

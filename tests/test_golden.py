@@ -22,7 +22,7 @@ def codecs():
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_frozen_streams_decode_as_ever(codecs, path):
+def test_frozen_streams_decode_unchanged(codecs, path):
     codec, stream = codecs[path.parent.name], read_stream(path.read_bytes())
     expected = json.loads((path.parent / "indices.json").read_text())[path.stem]
     assert indices_sha256(decode_grids(codec, [stream])[0]) == expected
@@ -37,6 +37,7 @@ def test_every_model_has_its_corpus():
     assert len(STREAMS) >= 40 * len(registry.model_ids())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_independent_decoder_agrees(path):
     weights = registry.weights_file(path.parent.name)

@@ -117,7 +117,7 @@ def test_damaged_exif_is_left_out_where_it_would_be_read(format):
         assert from_image(back).xmp == b"<x/>"
 
 
-def test_what_is_too_long_for_a_jpeg():
+def test_metadata_too_long_for_a_jpeg():
     image = Image.new("RGB", (8, 6))
     attach(image, Metadata(exif=bytes(70_000), xmp=b"short"))
     with pytest.warns(VqcWarning, match="the EXIF data is too long for JPEG"):

@@ -49,7 +49,7 @@ def test_there_and_back(pixels, tiny_codec, tmp_path, mode):
     np.testing.assert_array_equal(np.asarray(back), np.asarray(tiny_codec.decode(tmp_path / "a.vqc")))
 
 
-def test_copies_that_travel(pixels):
+def test_pickled_copies(pixels):
     """The way to another process goes by the same methods."""
     for loaded in (False, True):
         image = Image.open(saved(Image.fromarray(pixels)))
@@ -82,7 +82,7 @@ def test_opening_decodes_nothing_and_reads_little(pixels, monkeypatch, tiny_code
     assert sum(read) < 1000 < len(data) / 2  # other plugins may have looked at the beginning first
 
 
-def test_metadata_come_and_go(pixels):
+def test_metadata_round_trip(pixels):
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "a camera"
     image = Image.fromarray(pixels)

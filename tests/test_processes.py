@@ -115,7 +115,8 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
     with subprocess.Popen(
         [sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
     ) as parent:
-        wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)))
+        wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)) or parent.poll() is not None)
+        assert parent.poll() is None, parent.communicate()[1]
         (os.killpg if all_of_them else os.kill)(parent.pid, number)
         said = parent.communicate(timeout=60)[1]  # ends when no process has the pipe open any more
     assert parent.returncode == -number

@@ -43,7 +43,7 @@ def test_goals_that_make_no_sense(kind, value):
         Goal(kind, value)
 
 
-def test_leaps_give_the_nearest():
+def test_a_jump_gives_the_nearest_value():
     found = search(Goal("size", 150), lambda step: 100 if step < 77 else 180)
     assert found.reached == 180 and found.trials <= MAX_TRIALS
 
@@ -53,6 +53,6 @@ def test_a_perfect_copy_is_beyond_any_goal():
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_goals_that_nothing_is_small_enough_for(value):
+def test_unreachable_rates(value):
     with pytest.raises(GoalOutOfReach):
         search(Goal("bpp", value), curve(0.1, 2, 1))

@@ -142,7 +142,7 @@ def test_a_grey_profile_does_not_outlive_a_coloured_background():
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": "some"}, {"background": "nocolour"}, {"metadata": frozenset({"iptc"})}])
-def test_options_that_mean_nothing(wrong):
+def test_invalid_options(wrong):
     with pytest.raises(InvalidImage):
         ReadOptions(**wrong)
 

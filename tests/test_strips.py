@@ -123,7 +123,7 @@ def test_failure_half_way_leaves_nothing(large, tiny_weights, monkeypatch):
     assert sorted(os.listdir(large)) == ["large.vqc", "small.png", "small.vqc"]
 
 
-def test_damage_is_told_as_ever(large, tiny_weights):
+def test_damage_is_reported(large, tiny_weights):
     data = (large / "large.vqc").read_bytes()
     (large / "large.vqc").write_bytes(data[:-3])
     assert "TruncatedStream" in type(run(large, tiny_weights)[0].error).__name__

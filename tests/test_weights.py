@@ -52,7 +52,7 @@ def test_the_fingerprint_of_shipped_weights(model):
     assert metadata_of(path.read_bytes())["fingerprint"] == independent_fingerprint(path)
 
 
-def test_a_machine_that_computes_something_else_is_found(tmp_path, content, monkeypatch):
+def test_inexact_arithmetic_is_detected(tmp_path, content, monkeypatch):
     """Sums with the eleven bits of tensor cores stand for any that are not exact."""
 
     def product(linear, x):
