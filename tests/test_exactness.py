@@ -17,6 +17,7 @@ import skimage.data
 import torch
 
 from tests.golden.make import indices_sha256
+from tests.support.internals import decode_grids, decode_streams
 from vqcodec import Codec
 from vqcodec.codec.decoder import Decoder
 from vqcodec.codec.encoder import Encoder
@@ -37,12 +38,12 @@ def case(request, tiny_codec):
 
 
 def encode(codec, effort=1):
-    return codec.encode_pictures([Picture(PIXELS, Layout.RGB)], [QUALITY_STEP], effort)[0]
+    return codec._encode_pictures([Picture(PIXELS, Layout.RGB)], [QUALITY_STEP], effort)[0]
 
 
 def decode(codec, data):
     stream = read_stream(data)
-    return indices_sha256(codec.decode_grids([stream])[0]), np.int16(codec.decode_streams([stream])[0])
+    return indices_sha256(decode_grids(codec, [stream])[0]), np.int16(decode_streams(codec, [stream])[0])
 
 
 @contextlib.contextmanager
@@ -148,11 +149,11 @@ def test_batch_size_changes_nothing(case, count, mkldnn):
     pictures = [Picture(np.roll(PIXELS[:17, :23], i, 0), Layout.RGB) for i in range(count)]
     steps = [15 * i for i in range(count)]
     with setting(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, mkldnn):
-        together = codec.encode_pictures(pictures, steps)
-        assert together[-1] == codec.encode_pictures(pictures[-1:], steps[-1:])[0]
+        together = codec._encode_pictures(pictures, steps)
+        assert together[-1] == codec._encode_pictures(pictures[-1:], steps[-1:])[0]
         streams = [read_stream(data) for data in together]
-        every = [indices_sha256(grids) for grids in codec.decode_grids(streams)]
-        images = codec.decode_streams(streams)
+        every = [indices_sha256(grids) for grids in decode_grids(codec, streams)]
+        images = decode_streams(codec, streams)
     for i in {0, count - 1}:
         indices, image = decode(codec, together[i])
         assert indices == every[i]
