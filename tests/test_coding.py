@@ -31,9 +31,9 @@ def priors(network):
 
 
 def encode(prior, grids, coarse=None, quality=100):
-    canvas = WavefrontLayout(prior, [g.shape[1:] for g in grids])
-    writer = IndexEncoder(canvas.shapes, FixedIndices(canvas, grids, [h.config.groups for h in prior.heads]))
-    walk(prior, canvas, coarse, [quality] * len(grids), writer)
+    layout = WavefrontLayout(prior, [g.shape[1:] for g in grids])
+    writer = IndexEncoder(layout.shapes, FixedIndices(layout, grids, [h.config.groups for h in prior.heads]))
+    walk(prior, layout, coarse, [quality] * len(grids), writer)
     return writer
 
 
@@ -50,10 +50,10 @@ class Recorder:
     def __init__(self, known):
         self.known, self.logits = known, {}
 
-    def exchange(self, number, wave, logits):
-        for i, cell in enumerate(wave.cells):
+    def exchange(self, number, wavefront, logits):
+        for i, cell in enumerate(wavefront.cells):
             self.logits[number, int(cell)] = logits[:, i]
-        return self.known(number, wave, logits)
+        return self.known(number, wavefront, logits)
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -64,13 +64,13 @@ def test_the_integer_prior_equals_its_training_form(network, priors, level, qual
     coarse = torch.from_numpy(grids[0])[None].long() if level else None
     with torch.no_grad():
         expected = network.prior[level](torch.from_numpy(grids[level])[None].long(), coarse, position)
-    canvas = WavefrontLayout(priors[level], [SHAPE[level]])
-    known = FixedIndices(canvas, [grids[level]], [s.groups for s in TINY.levels[level].slices])
+    layout = WavefrontLayout(priors[level], [SHAPE[level]])
+    known = FixedIndices(layout, [grids[level]], [s.groups for s in TINY.levels[level].slices])
     recorder = Recorder(known)
-    walk(priors[level], canvas, [grids[0]] if level else None, [quality], recorder)
+    walk(priors[level], layout, [grids[0]] if level else None, [quality], recorder)
     for number, logits in enumerate(expected):
         integers = torch.round(logits / math.log(2) * 16).numpy()
-        walked = np.stack([recorder.logits[number, int(c)] for c in canvas.cells_of[0]], 1)
+        walked = np.stack([recorder.logits[number, int(c)] for c in layout.cells_of[0]], 1)
         if level:
             np.testing.assert_array_equal(walked, integers)
         else:  # attention: the table of powers of two differs from exp in the last bits
@@ -105,9 +105,9 @@ def test_file_size_is_the_cross_entropy(priors):
 
 def test_batches_may_mix_qualities(priors):
     grids = [random_grids(SHAPE, seed)[0] for seed in (1, 2)]
-    canvas = WavefrontLayout(priors[0], [SHAPE[0]] * 2)
-    writer = IndexEncoder(canvas.shapes, FixedIndices(canvas, grids, [h.config.groups for h in priors[0].heads]))
-    walk(priors[0], canvas, None, [10, 200], writer)
+    layout = WavefrontLayout(priors[0], [SHAPE[0]] * 2)
+    writer = IndexEncoder(layout.shapes, FixedIndices(layout, grids, [h.config.groups for h in priors[0].heads]))
+    walk(priors[0], layout, None, [10, 200], writer)
     assert writer.to_bytes() == [
         encode(priors[0], [grid], quality=q).to_bytes()[0] for grid, q in zip(grids, (10, 200), strict=True)
     ]

@@ -21,7 +21,7 @@ from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network, load_state
 from vqcodec.training.objective import mix
-from vqcodec.training.trainer import Plan, Schedule, Trainer, fresh_network
+from vqcodec.training.trainer import TrainingPlan, Intervals, Trainer, fresh_network
 
 CPU = torch.device("cpu")
 
@@ -34,11 +34,11 @@ def crops(photo_folder):
 def trainer(folder, crops, network=None, **plan):
     defaults = {"batch": 4, "crop": 32, "warmup": 5, "steps": 40, "half": False, "rate": 2e-3, "average": 0.8}
     network = network or fresh_network(TINY, crops, seed=0, size=32)
-    return Trainer(folder, Plan(**(defaults | plan)), network, crops, CPU)
+    return Trainer(folder, TrainingPlan(**(defaults | plan)), network, crops, CPU)
 
 
 def fit(run, log, valid=()):
-    return list(run.fit(Schedule(log_steps=10), log, list(valid)))
+    return list(run.fit(Intervals(log_steps=10), log, list(valid)))
 
 
 def test_bits_are_the_cross_entropy():
@@ -128,7 +128,7 @@ def test_distortion_mixes_squared_error_and_ms_ssim():
 
 def test_ms_ssim_wants_large_pictures(crops):
     with pytest.raises(ValueError, match="at least 161 pixels, not 160"):
-        Plan(similarity=0.1, crop=160)
+        TrainingPlan(similarity=0.1, crop=160)
     large = torch.nn.functional.interpolate(crops.photos[0][None].float(), (161, 161)).byte()[0]
     network = fresh_network(TINY, crops, seed=0, size=32)
     assert 0.5 < evaluate(network, [large], (0.1,)).points[0].ms_ssim < 1
@@ -178,11 +178,11 @@ def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
         "from pathlib import Path\n"
         "from tests.support.tiny import TINY\n"
         "from vqcodec.training.data import Crops, find_photos, load_photos\n"
-        "from vqcodec.training.trainer import Plan, Trainer, fresh_network\n"
+        "from vqcodec.training.trainer import TrainingPlan, Trainer, fresh_network\n"
         "dist.init_process_group('gloo')\n"
         "torch.set_num_threads(1)\n"
         "crops = Crops(load_photos(find_photos(sys.argv[1])), 0)\n"
-        "plan = Plan(batch=2, crop=32, half=False, warmup=2)\n"
+        "plan = TrainingPlan(batch=2, crop=32, half=False, warmup=2)\n"
         "run = Trainer(Path(sys.argv[2]), plan, fresh_network(TINY, crops, 0, 32), crops, torch.device('cpu'))\n"
         "for _ in range(3): run.train_step()\n"
         "for tensor in run.network.state_dict().values():\n"

@@ -24,30 +24,30 @@ def check(data: bytes) -> None:
     size, count, cut, style, seed, length, room = data[:HEAD]
     size, count = 2 + 2 * size, 1 + count % 64
     logits = _logits(style, seed, (GROUPS, count, size))
-    wave = Wavefront(np.arange(count), np.sort(np.arange(count) < cut % count).astype(np.intp))
-    shapes = [(8, room)] * (int(wave.items.max()) + 1)  # decides how short a payload may be
+    wavefront = Wavefront(np.arange(count), np.sort(np.arange(count) < cut % count).astype(np.intp))
+    shapes = [(8, room)] * (int(wavefront.items.max()) + 1)  # decides how short a payload may be
     rest = data[HEAD:]
     wanted = np.resize(np.frombuffer(rest + b"\0", np.uint8).astype(np.int32), (count, GROUPS)) % size
-    _there_and_back(logits, wave, shapes, wanted)
+    _there_and_back(logits, wavefront, shapes, wanted)
     payloads = [rest[: 4 * length], rest[4 * length :]] if len(shapes) == 2 else [rest]
     try:
         reader = IndexDecoder(payloads, shapes)
-        chosen = reader.exchange(0, wave, logits)
+        chosen = reader.exchange(0, wavefront, logits)
         reader.finish()
     except ALLOWED:
         return
     assert chosen.shape == (count, GROUPS) and chosen.min() >= 0 and chosen.max() < size
-    assert _encode(logits, wave, shapes, chosen) == payloads
+    assert _encode(logits, wavefront, shapes, chosen) == payloads
 
 
-def _there_and_back(logits, wave, shapes, indices):
-    payloads = _encode(logits, wave, shapes, indices)
+def _there_and_back(logits, wavefront, shapes, indices):
+    payloads = _encode(logits, wavefront, shapes, indices)
     reader = IndexDecoder(payloads, shapes)
-    assert (reader.exchange(0, wave, logits) == indices).all()
+    assert (reader.exchange(0, wavefront, logits) == indices).all()
     reader.finish()
     if logits.shape[2] > 32:  # the plain decoder takes its time
         return
-    for item, part in wave.parts:
+    for item, part in wavefront.parts:
         plain = Rans(payloads[item], math.prod(shapes[item]) // 256)
         for group in range(GROUPS):
             for place in range(part.start, part.stop):
@@ -56,9 +56,9 @@ def _there_and_back(logits, wave, shapes, indices):
         plain.finish()
 
 
-def _encode(logits, wave, shapes, indices):
+def _encode(logits, wavefront, shapes, indices):
     writer = IndexEncoder(shapes, lambda *_: indices)
-    writer.exchange(0, wave, logits)
+    writer.exchange(0, wavefront, logits)
     return writer.to_bytes()
 
 

@@ -138,9 +138,9 @@ def payloads_again(stream: Stream) -> list[bytes]:
     for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
         tiling = Tiling.of_level([header], model.config, level)
         tiles = [grid[:, rows, columns] for rows, columns in tiling.windows]
-        canvas = WavefrontLayout(prior, tiling.tile_shapes)
-        writer = IndexEncoder(canvas.shapes, FixedIndices(canvas, tiles, [head.config.groups for head in prior.heads]))
-        walk(prior, canvas, coarse, tiling.repeat([header.quality]), writer)
+        layout = WavefrontLayout(prior, tiling.tile_shapes)
+        writer = IndexEncoder(layout.shapes, FixedIndices(layout, tiles, [head.config.groups for head in prior.heads]))
+        walk(prior, layout, coarse, tiling.repeat([header.quality]), writer)
         payloads += writer.to_bytes()
         coarse = tiles
     return payloads

@@ -72,9 +72,9 @@ def _told() -> Iterator[None]:
 def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
     with _told():
         from vqcodec.training import stages
-        from vqcodec.training.trainer import Plan, Schedule
+        from vqcodec.training.trainer import TrainingPlan, Intervals
 
-        setting = stages.Setting(
+        run_options = stages.RunOptions(
             data=options["data"],
             valid=options["valid"],
             valid_count=options["valid_count"],
@@ -82,15 +82,15 @@ def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
             log=options["log"] or options["run"] / "log.csv",
             device=options["device"],
             threads=options["threads"],
-            schedule=Schedule(
+            intervals=Intervals(
                 checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
             ),
         )
         try:
-            plan = Plan(stage, **{f.name: options[f.name] for f in fields(Plan) if f.name in options})
+            plan = TrainingPlan(stage, **{f.name: options[f.name] for f in fields(TrainingPlan) if f.name in options})
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        return stages.train(setting, plan, options["init"], preset, options["resume"], _say)
+        return stages.train(run_options, plan, options["init"], preset, options["resume"], _say)
 
 
 def _export(

@@ -18,8 +18,8 @@ from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
 from vqcodec.model.refinement import corrections, first_choice
 from vqcodec.model.torch_state import half
-from vqcodec.model.transform import Message
-from vqcodec.model.vqvae import VQVAE, Pyramid, pad
+from vqcodec.model.transform import Conditioning
+from vqcodec.model.vqvae import VQVAE, FeaturePyramid, pad
 
 WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
 """Size, in pixels, of what is analysed at once, without its margin.  The edge of a tile is a multiple of both."""
@@ -42,7 +42,7 @@ class _View:
     around: Box
     x: Tensor
     """(1, 3, H, W), padded."""
-    pyramid: Pyramid
+    pyramid: FeaturePyramid
 
 
 class PictureAnalysis:
@@ -141,11 +141,11 @@ class PictureAnalysis:
     @torch.no_grad()
     def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> Tensor:
         """Return the latents of a level in a view, with the corrections found so far: (1, D, H, W)."""
-        message: Message | None = None
+        conditioning: Conditioning | None = None
         with half(self._device):
             for i, grid in enumerate(coarser):
-                message = self._vqvae.advance(i, self._codewords(view, i, grid), message, self._quality)
-            latents = self._vqvae.latents(level, view.pyramid, message, self._quality)
+                conditioning = self._vqvae.advance(i, self._codewords(view, i, grid), conditioning, self._quality)
+            latents = self._vqvae.latents(level, view.pyramid, conditioning, self._quality)
         if self._corrections:
             known = self._corrections[level][:, *self._positions(view.around, level)]
             latents += torch.from_numpy(known).to(self._device) * _UNIT

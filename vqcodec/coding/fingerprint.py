@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.coding.frequencies import frequencies, logit_gaps
-from vqcodec.coding.integer_prior import LevelPrior
+from vqcodec.coding.integer_prior import IntegerLevelPrior
 from vqcodec.coding.symbols import FixedIndices, Selector
 from vqcodec.coding.traversal import Indices, Wavefront, WavefrontLayout, walk
 
@@ -30,12 +30,12 @@ class FrequencyHasher:
         self._known = known
         self._hashes = [hashlib.sha256() for _ in range(items)]
 
-    def exchange(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
+    def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         rows = frequencies(logit_gaps(logits)).astype("<u4")
-        for item, part in wave.parts:
+        for item, part in wavefront.parts:
             self._hashes[item].update(rows[:, part].tobytes())
-        return self._known(number, wave, logits)
+        return self._known(number, wavefront, logits)
 
     def digests(self) -> list[bytes]:
         """The hash of each item."""
@@ -50,7 +50,7 @@ def fixed_indices(sizes: Sequence[int], shape: tuple[int, int], start: int) -> I
     return (spread.reshape(len(sizes), *shape) * limits >> np.uint64(32)).astype(np.int16)
 
 
-def fingerprint(priors: Sequence[LevelPrior]) -> str:
+def fingerprint(priors: Sequence[IntegerLevelPrior]) -> str:
     """SHA-256, in hexadecimal, of what ``docs/FORMAT.md`` lists under "Fingerprint"."""
     total = hashlib.sha256()
     coarse: list[Indices] | None = None
@@ -62,9 +62,9 @@ def fingerprint(priors: Sequence[LevelPrior]) -> str:
         for height, width in SHAPES:
             grids.append(fixed_indices(sizes, (height << level, width << level), start))
             start += grids[-1].size
-        canvas = WavefrontLayout(prior, [grid.shape[1:] for grid in grids])
-        hasher = FrequencyHasher(len(grids), FixedIndices(canvas, grids, [s.groups for s in slices]))
-        walk(prior, canvas, coarse, QUALITIES, hasher)
+        layout = WavefrontLayout(prior, [grid.shape[1:] for grid in grids])
+        hasher = FrequencyHasher(len(grids), FixedIndices(layout, grids, [s.groups for s in slices]))
+        walk(prior, layout, coarse, QUALITIES, hasher)
         for digest in hasher.digests():
             total.update(digest)
         coarse = grids

@@ -255,7 +255,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class LevelPrior:
+class IntegerLevelPrior:
     """All networks of one level; ``traversal.py`` calls them in order."""
 
     embedding: Embedding
@@ -285,7 +285,7 @@ class LevelPrior:
         return _activate(h + self.mix(_activate(self.near(near.reshape(len(near), -1)))))
 
     @classmethod
-    def read(cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None) -> "LevelPrior":
+    def read(cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None) -> "IntegerLevelPrior":
         """From all arrays whose names start with ``name.``.  Raises :class:`InvalidWeights`."""
         shape = level.prior
         channels = shape.channels
@@ -307,12 +307,12 @@ class LevelPrior:
         )
 
 
-def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -> tuple[LevelPrior, ...]:
+def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -> tuple[IntegerLevelPrior, ...]:
     """All levels, coarse to fine.  Raises :class:`InvalidWeights`, also if there are arrays that no level has."""
     left = dict(arrays)
     coarser = [None, *config.levels]
     priors = tuple(
-        LevelPrior.read(left, str(i), level, coarse)
+        IntegerLevelPrior.read(left, str(i), level, coarse)
         for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
     )
     if left:

@@ -36,12 +36,12 @@ class IndexDecoder:
         """
         self._poppers = [AnsDecoder(payload, min_words(shape)) for payload, shape in zip(payloads, shapes, strict=True)]
 
-    def exchange(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
+    def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         groups, count, size = logits.shape
         short = logit_gaps(logits)
         chosen = np.empty((count, groups), np.int16)
-        for item, part in wave.parts:
+        for item, part in wavefront.parts:
             symbols = self._poppers[item].pop(frequencies(short[:, part].reshape(-1, size)))
             chosen[part] = symbols.reshape(groups, -1).T
         return chosen
@@ -55,19 +55,19 @@ class IndexDecoder:
 class Selector(Protocol):
     """Chooses indices for a slice at a wavefront, given integer logits (G, N, K) -> (N, G)."""
 
-    def __call__(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices: ...
+    def __call__(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices: ...
 
 
 class FixedIndices:
     """Indices that are known already: (G, H, W) per item."""
 
-    def __init__(self, canvas: WavefrontLayout, grids: Sequence[Indices], groups: Sequence[int]):
-        spread = canvas.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int16)
+    def __init__(self, layout: WavefrontLayout, grids: Sequence[Indices], groups: Sequence[int]):
+        spread = layout.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int16)
         self._slices = np.split(spread, np.cumsum(groups)[:-1], axis=1)
 
-    def __call__(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
+    def __call__(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`Selector`."""
-        return self._slices[number][wave.cells]
+        return self._slices[number][wavefront.cells]
 
 
 class RateDistortionSelector:
@@ -77,19 +77,19 @@ class RateDistortionSelector:
     """
 
     def __init__(
-        self, canvas: WavefrontLayout, latents: Sequence[NDArray[np.float32]], codebooks: Sequence[NDArray[np.float32]]
+        self, layout: WavefrontLayout, latents: Sequence[NDArray[np.float32]], codebooks: Sequence[NDArray[np.float32]]
     ):
         """``latents`` (D, H, W) per item, in cells; ``codebooks`` (G, K, d) per slice."""
-        spread = canvas.spread([z.transpose(1, 2, 0) for z in latents])
+        spread = layout.spread([z.transpose(1, 2, 0) for z in latents])
         ends = np.cumsum([c.shape[0] * c.shape[2] for c in codebooks])[:-1]
         self._latents = np.split(spread, ends, axis=1)
         self._codebooks = [-2 * c.transpose(0, 2, 1) for c in codebooks]
         self._norms = [np.square(c).sum(2)[:, None] for c in codebooks]
 
-    def __call__(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
+    def __call__(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`Selector`."""
         words = self._codebooks[number]
-        z = self._latents[number][wave.cells].reshape(-1, len(words), words.shape[1]).transpose(1, 0, 2)
+        z = self._latents[number][wavefront.cells].reshape(-1, len(words), words.shape[1]).transpose(1, 0, 2)
         costs = np.ascontiguousarray(z) @ words
         costs += self._norms[number]
         costs -= logits * np.float32(BIT_PRICE / LOGIT_UNIT)
@@ -111,11 +111,11 @@ class IndexEncoder:
         self._shapes, self._select = shapes, select
         self._entries: list[_Entry] = []
 
-    def exchange(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
+    def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
-        chosen = self._select(number, wave, logits)
+        chosen = self._select(number, wavefront, logits)
         short = logit_gaps(logits)
-        for item, part in wave.parts:
+        for item, part in wavefront.parts:
             rows = short[:, part].reshape(-1, logits.shape[2])
             self._entries.append(_Entry(item, chosen[part].T.reshape(-1), rows))
         return chosen

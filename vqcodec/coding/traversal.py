@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arithmetic import ATTENTION_TAPS, COLUMNS_PER_ROW, LIMIT, PAST, PAST_AND_HERE
-from vqcodec.coding.integer_prior import LevelPrior
+from vqcodec.coding.integer_prior import IntegerLevelPrior
 
 Indices = NDArray[np.int16]
 """``config.py`` holds codebooks to fewer codewords than that has numbers."""
@@ -27,13 +27,13 @@ class Wavefront:
     """Positions of one wavefront, ordered by item, then by row."""
 
     cells: NDArray[np.intp]
-    """(N,) places on the canvas."""
+    """(N,) places on the layout."""
     items: NDArray[np.intp]
     """(N,) which grid of the batch each position belongs to."""
 
     @cached_property
     def parts(self) -> list[tuple[int, slice]]:
-        """Each item that is present, with its stretch of the wave."""
+        """Each item that is present, with its stretch of the wavefront."""
         bounds = [0, *(np.flatnonzero(np.diff(self.items)) + 1).tolist(), len(self.items)]
         return [(int(self.items[start]), slice(start, end)) for start, end in itertools.pairwise(bounds)]
 
@@ -41,7 +41,7 @@ class Wavefront:
 class WavefrontLayout:
     """All grids of a batch on one strip of cells, with a margin of empty cells where taps reach outside."""
 
-    def __init__(self, prior: LevelPrior, shapes: Sequence[tuple[int, int]]):
+    def __init__(self, prior: IntegerLevelPrior, shapes: Sequence[tuple[int, int]]):
         self.shapes = list(shapes)
         taps = PAST if prior.attention is None else ATTENTION_TAPS
         above = max(-dy for dy, _ in taps)
@@ -60,7 +60,7 @@ class WavefrontLayout:
         flat, owner, time = np.concatenate(cells), np.concatenate(items), np.concatenate(times)
         order = np.lexsort((flat, owner, time))
         bounds = np.flatnonzero(np.diff(time[order])) + 1
-        self.waves = [
+        self.wavefronts = [
             Wavefront(c, i) for c, i in zip(np.split(flat[order], bounds), np.split(owner[order], bounds), strict=True)
         ]
 
@@ -90,14 +90,14 @@ class WavefrontLayout:
 class IndexPort(Protocol):
     """What stands at the side of the walk."""
 
-    def exchange(self, number: int, wave: Wavefront, logits: NDArray[np.float32]) -> Indices:
-        """Slice ``number`` at ``wave`` with logits (G, N, K) -> its indices (N, G)."""
+    def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
+        """Slice ``number`` at ``wavefront`` with logits (G, N, K) -> its indices (N, G)."""
         ...
 
 
 def walk(
-    prior: LevelPrior,
-    canvas: WavefrontLayout,
+    prior: IntegerLevelPrior,
+    layout: WavefrontLayout,
     coarse: Sequence[Indices] | None,
     quality: Sequence[int],
     port: IndexPort,
@@ -106,28 +106,28 @@ def walk(
 
     Args:
         prior: the level's networks.
-        canvas: made for the shapes of the batch's grids.
+        layout: made for the shapes of the batch's grids.
         coarse: the next coarser level's indices (G', H / 2, W / 2) per item; None for the coarsest level.
         quality: quality step per item.
         port: where the indices come from.
     """
     steps = np.asarray(quality)
-    embedded = canvas.buffer(prior.embedding.channels)
-    trunk = canvas.buffer(prior.channels)
-    indices = np.zeros((canvas.size, sum(h.config.groups for h in prior.heads)), np.int16)
+    embedded = layout.buffer(prior.embedding.channels)
+    trunk = layout.buffer(prior.channels)
+    indices = np.zeros((layout.size, sum(h.config.groups for h in prior.heads)), np.int16)
     context = None
     if prior.context is not None:
         assert coarse is not None
-        context = canvas.spread([prior.context(grid) for grid in coarse])
-    past, near = canvas.offsets(PAST), canvas.offsets(PAST_AND_HERE)
+        context = layout.spread([prior.context(grid) for grid in coarse])
+    past, near = layout.offsets(PAST), layout.offsets(PAST_AND_HERE)
     if prior.attention is not None:
-        window = canvas.offsets(ATTENTION_TAPS)
-        keys = canvas.buffer(prior.attention.width)
-        values = canvas.buffer(prior.attention.width).astype(np.float64)
-        inside = np.zeros(canvas.size, bool)
-        inside[np.concatenate(canvas.cells_of)] = True
-    for wave in canvas.waves:
-        cells, step = wave.cells, steps[wave.items]
+        window = layout.offsets(ATTENTION_TAPS)
+        keys = layout.buffer(prior.attention.width)
+        values = layout.buffer(prior.attention.width).astype(np.float64)
+        inside = np.zeros(layout.size, bool)
+        inside[np.concatenate(layout.cells_of)] = True
+    for wavefront in layout.wavefronts:
+        cells, step = wavefront.cells, steps[wavefront.items]
         h = prior.trunk_start(
             embedded.take(cells[:, None] + past, 0), None if context is None else context.take(cells, 0), step
         )
@@ -141,9 +141,9 @@ def walk(
         known = prior.trunk_end(trunk.take(cells[:, None] + near, 0), h)
         found = []
         for number, head in enumerate(prior.heads):
-            chosen = port.exchange(number, wave, head(known, step))
+            chosen = port.exchange(number, wavefront, head(known, step))
             known = np.concatenate([known, prior.embedding.slice(number, chosen)], 1)
             found.append(chosen)
         indices[cells] = np.concatenate(found, 1)
         embedded[cells] = known[:, prior.channels :]
-    return canvas.collect(indices)
+    return layout.collect(indices)

@@ -30,7 +30,7 @@ class QualityVector(nn.Module):
         return self(quality)[:, :, None, None]
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """``x + scale(quality) * conv(relu(conv(relu(x)) + bias(quality)))``, 3x3, leaky."""
 
     def __init__(self, channels: int, knots: int):
@@ -48,7 +48,7 @@ class Residual(nn.Module):
         return x + self.second(F.leaky_relu(y, 0.1)) * self.scale.image(quality).to(x.dtype)
 
 
-class Parts(nn.ModuleList, Generic[M]):
+class ModuleSequence(nn.ModuleList, Generic[M]):
     """A module list that knows what it holds, for the type checker's sake."""
 
     def __init__(self, parts: Iterable[M] = ()):
@@ -63,11 +63,11 @@ class Parts(nn.ModuleList, Generic[M]):
         return cast(M, super().__getitem__(index))
 
 
-class Blocks(Parts[Residual]):
-    """Residual blocks, one after the other."""
+class ResidualBlocks(ModuleSequence[ResidualBlock]):
+    """ResidualBlock blocks, one after the other."""
 
     def __init__(self, count: int, channels: int, knots: int):
-        super().__init__(Residual(channels, knots) for _ in range(count))
+        super().__init__(ResidualBlock(channels, knots) for _ in range(count))
 
     def forward(self, x: Tensor, quality: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -86,7 +86,7 @@ def upsample(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 1), nn.PixelShuffle(2))
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     """Start a layer at zero, so that the branch which it ends starts as nothing."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:

@@ -38,7 +38,7 @@ from vqcodec.arithmetic import (
 from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
 from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
 from vqcodec.model.grids import Grids
-from vqcodec.model.layers import Parts, QualityVector
+from vqcodec.model.layers import ModuleSequence, QualityVector
 from vqcodec.model.quantizer import lattice
 
 
@@ -226,7 +226,7 @@ class LevelPrior(nn.Module):
         for config, width in zip(level.slices, self.embedding.widths, strict=True):
             heads.append(SliceHead(config, seen, shape.hidden, shape.rank, knots))
             seen += width
-        self.heads = Parts(heads)
+        self.heads = ModuleSequence(heads)
         with torch.no_grad():
             self.mix.weight.mul_(0.3)
 
@@ -257,7 +257,7 @@ class LevelPrior(nn.Module):
         return logits
 
 
-class Prior(Parts[LevelPrior]):
+class Prior(ModuleSequence[LevelPrior]):
     """One :class:`LevelPrior` per level, coarse to fine."""
 
     def __init__(self, config: ModelConfig):

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from vqcodec.config import BIT_PRICE
 from vqcodec.model.torch_state import half
-from vqcodec.model.transform import Message
-from vqcodec.model.vqvae import VQVAE, Pyramid
+from vqcodec.model.transform import Conditioning
+from vqcodec.model.vqvae import VQVAE, FeaturePyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.05, 0.3
 """Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
@@ -30,13 +30,13 @@ _TYPICAL_VARIANCE = 257.0
 
 
 @torch.no_grad()
-def first_choice(model: VQVAE, pyramid: Pyramid, quality: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def first_choice(model: VQVAE, pyramid: FeaturePyramid, quality: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Scaled latents and codewords of each level, (1, D, H, W), chosen by distance and average bits."""
-    message: Message | None = None
+    conditioning: Conditioning | None = None
     latents, codewords = [], []
     for level, quantizers in enumerate(model.quantizers):
         with half(quality.device):
-            z = model.latents(level, pyramid, message, quality)
+            z = model.latents(level, pyramid, conditioning, quality)
         parts = []
         for quantizer, part in zip(quantizers, z.split([q.config.channels for q in quantizers], 1), strict=True):
             chosen = quantizer.usual_choice(quantizer.split(part), quality)
@@ -45,7 +45,7 @@ def first_choice(model: VQVAE, pyramid: Pyramid, quality: Tensor) -> tuple[list[
         codewords.append(torch.cat(parts, 1))
         if level + 1 < len(model.quantizers):
             with half(quality.device):
-                message = model.advance(level, codewords[-1], message, quality)
+                conditioning = model.advance(level, codewords[-1], conditioning, quality)
     return latents, codewords
 
 
@@ -68,11 +68,11 @@ def corrections(
         quality: (1,) among the knots.
     """
     leaves = [chosen.detach().requires_grad_() for chosen in codewords]
-    message: Message | None = None
+    conditioning: Conditioning | None = None
     with half(x.device):
         for level, chosen in enumerate(leaves[:-1]):
-            message = model.advance(level, chosen, message, quality)
-        pixels = model.pixels(leaves[-1], message, quality)
+            conditioning = model.advance(level, chosen, conditioning, quality)
+        pixels = model.pixels(leaves[-1], conditioning, quality)
     height, width = size
     error = ((pixels - x).square() * importance(x))[:, :, :height, :width].sum()
     lam = model.config.lambda_at(float(quality) / (model.config.knots - 1))

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import LevelConfig, ModelConfig
-from vqcodec.model.layers import Blocks, Parts, QualityVector, conv, upsample, zeroed
+from vqcodec.model.layers import ResidualBlocks, ModuleSequence, QualityVector, conv, upsample, zero_init
 
 
 @dataclass(frozen=True)
-class Message:
+class Conditioning:
     """What the decoded coarser levels say to a level."""
 
     features: Tensor
@@ -68,10 +68,10 @@ class Analysis(nn.Module):
         pixel, finest, knots = config.pixel_channels, config.finest, config.knots
         self.patch = finest.stride // 2
         self.stem = nn.Sequential(nn.PixelUnshuffle(self.patch), conv(3 * self.patch**2, pixel))
-        self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
+        self.pixel_blocks = ResidualBlocks(config.pixel_blocks, pixel, knots)
         widths = [pixel, *(level.channels for level in reversed(config.levels))]
-        self.down = Parts(conv(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
-        self.blocks = Parts(Blocks(1, width, knots) for width in widths[1:])
+        self.down = ModuleSequence(conv(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = ModuleSequence(ResidualBlocks(1, width, knots) for width in widths[1:])
 
     @property
     def reach(self) -> list[int]:
@@ -96,36 +96,36 @@ class Analysis(nn.Module):
         return features[::-1]
 
 
-class Project(nn.Module):
-    """A level's features, and the message from coarser levels, -> a correction of its linear latents."""
+class LatentProjection(nn.Module):
+    """A level's features, and the conditioning from coarser levels, -> a correction of its linear latents."""
 
     def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int):
         super().__init__()
         heard = coarse.channels if coarse else 0
         self.join = nn.Conv2d(level.channels + heard, level.channels, 1)
-        self.blocks = Blocks(level.analysis_blocks, level.channels, knots)
-        self.out = zeroed(nn.Conv2d(level.channels, level.latents, 1))
+        self.blocks = ResidualBlocks(level.analysis_blocks, level.channels, knots)
+        self.out = zero_init(nn.Conv2d(level.channels, level.latents, 1))
 
     @property
     def reach(self) -> int:
         """How many positions away a feature still matters."""
         return 2 * len(self.blocks)
 
-    def forward(self, features: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+    def forward(self, features: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """-> (B, D, H, W)."""
-        h = features if message is None else torch.cat([features, message.features.to(features.dtype)], 1)
+        h = features if conditioning is None else torch.cat([features, conditioning.features.to(features.dtype)], 1)
         return self.out(self.blocks(self.join(h), quality)).float()
 
 
 class LevelSynthesis(nn.Module):
-    """Decoded latents of a level (and the message it got) -> the message to the next finer level."""
+    """Decoded latents of a level (and the conditioning it got) -> the conditioning to the next finer level."""
 
     def __init__(self, level: LevelConfig, coarse: LevelConfig | None, finer: LevelConfig, knots: int):
         super().__init__()
         self.join = conv(level.latents + (coarse.channels if coarse else 0), level.channels)
-        self.blocks = Blocks(level.synthesis_blocks, level.channels, knots)
+        self.blocks = ResidualBlocks(level.synthesis_blocks, level.channels, knots)
         self.up = upsample(level.channels, level.channels)
-        self.fine_blocks = Blocks(1, level.channels, knots)
+        self.fine_blocks = ResidualBlocks(1, level.channels, knots)
         self.transform = BlockTransform(finer.predicted, 2, level.latents)
 
     @property
@@ -133,15 +133,15 @@ class LevelSynthesis(nn.Module):
         """How many positions of this level away a latent still matters."""
         return 1 + 2 * len(self.blocks) + len(self.fine_blocks)
 
-    def forward(self, latents: Tensor, message: Message | None, quality: Tensor) -> Message:
-        """``latents`` (B, D, H, W) -> a message at (2H, 2W)."""
-        h = latents if message is None else torch.cat([latents, message.features.to(latents.dtype)], 1)
+    def forward(self, latents: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Conditioning:
+        """``latents`` (B, D, H, W) -> a conditioning at (2H, 2W)."""
+        h = latents if conditioning is None else torch.cat([latents, conditioning.features.to(latents.dtype)], 1)
         h = self.up(self.blocks(self.join(h), quality))
-        return Message(self.fine_blocks(h, quality), self.transform.inverse(latents))
+        return Conditioning(self.fine_blocks(h, quality), self.transform.inverse(latents))
 
 
 class PixelSynthesis(nn.Module):
-    """Decoded latents of the finest level (and the message it got) -> pixels."""
+    """Decoded latents of the finest level (and the conditioning it got) -> pixels."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -150,22 +150,22 @@ class PixelSynthesis(nn.Module):
         self.patch = level.stride // 2
         self.transform = BlockTransform(3, level.stride, level.latents)
         self.join = conv(level.latents + (coarse.channels if coarse else 0), level.channels)
-        self.blocks = Blocks(level.synthesis_blocks, level.channels, knots)
+        self.blocks = ResidualBlocks(level.synthesis_blocks, level.channels, knots)
         self.up = upsample(level.channels, pixel)
         self.pixel_join = conv(pixel + 3 * self.patch**2, pixel)
         self.scale = QualityVector(knots, pixel, 1.0)
-        self.pixel_blocks = Blocks(config.pixel_blocks, pixel, knots)
-        self.out = zeroed(conv(pixel, 3 * self.patch**2))
+        self.pixel_blocks = ResidualBlocks(config.pixel_blocks, pixel, knots)
+        self.out = zero_init(conv(pixel, 3 * self.patch**2))
 
     @property
     def reach(self) -> int:
         """How many positions of the finest level away a latent still matters."""
         return 1 + 2 * len(self.blocks) + 1 + len(self.pixel_blocks)
 
-    def forward(self, latents: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """``latents`` (B, D, H, W) -> (B, 3, H * stride, W * stride), centred at 0."""
         linear = self.transform.inverse(latents)
-        h = latents if message is None else torch.cat([latents, message.features.to(latents.dtype)], 1)
+        h = latents if conditioning is None else torch.cat([latents, conditioning.features.to(latents.dtype)], 1)
         h = self.up(self.blocks(self.join(h), quality))
         h = torch.cat([h, F.pixel_unshuffle(linear, self.patch).to(h.dtype)], 1)
         h = self.pixel_blocks(self.pixel_join(h), quality) * self.scale.image(quality).to(h.dtype)

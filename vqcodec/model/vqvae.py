@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
 from vqcodec.model.grids import Grids
-from vqcodec.model.layers import Parts, QualityVector
+from vqcodec.model.layers import ModuleSequence, QualityVector
 from vqcodec.model.quantizer import ProductQuantizer
-from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Message, PixelSynthesis, Project
+from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Conditioning, PixelSynthesis, LatentProjection
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class FeaturePyramid:
     """What analysis knows of a picture, per level, coarse to fine."""
 
     features: list[Tensor]
@@ -43,15 +43,15 @@ class VQVAE(nn.Module):
         levels, knots = config.levels, config.knots
         coarser = [None, *levels]
         self.analysis = Analysis(config)
-        self.project = Parts(Project(a, b, knots) for a, b in zip(levels, coarser, strict=False))
-        self.synthesis = Parts(
+        self.project = ModuleSequence(LatentProjection(a, b, knots) for a, b in zip(levels, coarser, strict=False))
+        self.synthesis = ModuleSequence(
             LevelSynthesis(level, coarse, finer, knots)
             for level, coarse, finer in zip(levels, coarser, levels[1:], strict=False)
         )
         self.pixel_synthesis = PixelSynthesis(config)
-        self.log_gain = Parts(QualityVector(knots, level.latents) for level in levels)
-        self.quantizers = Parts(
-            Parts(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices) for level in levels
+        self.log_gain = ModuleSequence(QualityVector(knots, level.latents) for level in levels)
+        self.quantizers = ModuleSequence(
+            ModuleSequence(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices) for level in levels
         )
         with torch.no_grad():
             for vector in self.log_gain:
@@ -62,7 +62,7 @@ class VQVAE(nn.Module):
         """The block transforms, coarse to fine; ``transforms()[i]`` makes the linear latents of level ``i``."""
         return [*(s.transform for s in self.synthesis), self.pixel_synthesis.transform]
 
-    def analyse(self, x: Tensor, quality: Tensor) -> Pyramid:
+    def analyse(self, x: Tensor, quality: Tensor) -> FeaturePyramid:
         """``x`` (B, 3, H, W) in [0, 1], H and W multiples of the coarsest stride; ``quality`` (B,) among the knots."""
         x = x - 0.5
         linear: list[Tensor] = []
@@ -71,13 +71,13 @@ class VQVAE(nn.Module):
             latents = transform(source)
             linear.append(latents)
             source = latents[:, : level.predicted]
-        return Pyramid(self.analysis(x, quality), linear[::-1])
+        return FeaturePyramid(self.analysis(x, quality), linear[::-1])
 
-    def latents(self, level: int, pyramid: Pyramid, message: Message | None, quality: Tensor) -> Tensor:
+    def latents(self, level: int, pyramid: FeaturePyramid, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """Scaled latents of a level, in codebook cells: (B, D, H, W)."""
-        z = pyramid.linear[level] + self.project[level](pyramid.features[level], message, quality)
-        if message is not None:
-            z = self._add_predicted(z, message, -1)
+        z = pyramid.linear[level] + self.project[level](pyramid.features[level], conditioning, quality)
+        if conditioning is not None:
+            z = self._add_predicted(z, conditioning, -1)
         return z * self.log_gain[level].image(quality).exp()
 
     def dequantize(self, level: int, indices: Tensor) -> Tensor:
@@ -89,26 +89,26 @@ class VQVAE(nn.Module):
             parts.append(quantizer.join(quantizer.lookup(chosen.transpose(0, 1).flatten(1)), (b, h, w)))
         return torch.cat(parts, 1)
 
-    def decoded(self, level: int, quantized: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+    def decoded(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """Codewords (B, D, H, W), in cells -> latents as the synthesis takes them."""
         latents = quantized / self.log_gain[level].image(quality).exp()
-        return latents if message is None else self._add_predicted(latents, message, 1)
+        return latents if conditioning is None else self._add_predicted(latents, conditioning, 1)
 
-    def advance(self, level: int, quantized: Tensor, message: Message | None, quality: Tensor) -> Message:
+    def advance(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Conditioning:
         """What a coarse level's codewords (B, D, H, W) say to the next finer one."""
-        return self.synthesis[level](self.decoded(level, quantized, message, quality), message, quality)
+        return self.synthesis[level](self.decoded(level, quantized, conditioning, quality), conditioning, quality)
 
-    def pixels(self, quantized: Tensor, message: Message | None, quality: Tensor) -> Tensor:
+    def pixels(self, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """The finest level's codewords -> (B, 3, H, W), in [0, 1] but not clipped."""
-        latents = self.decoded(len(self.config.levels) - 1, quantized, message, quality)
-        return self.pixel_synthesis(latents, message, quality) + 0.5
+        latents = self.decoded(len(self.config.levels) - 1, quantized, conditioning, quality)
+        return self.pixel_synthesis(latents, conditioning, quality) + 0.5
 
     def decode(self, grids: Grids, quality: Tensor) -> Tensor:
         """All indices -> (B, 3, H, W), in [0, 1] but not clipped."""
-        message = None
+        conditioning = None
         for level, indices in enumerate(grids.levels[:-1]):
-            message = self.advance(level, self.dequantize(level, indices), message, quality)
-        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.bottom), message, quality)
+            conditioning = self.advance(level, self.dequantize(level, indices), conditioning, quality)
+        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.bottom), conditioning, quality)
 
     def preview(self, top: Tensor, quality: Tensor) -> Tensor:
         """The coarsest indices (B, G, H, W) alone -> (B, 3, H, W), in [0, 1] but not clipped.
@@ -134,14 +134,14 @@ class VQVAE(nn.Module):
         """How many pixels away a pixel still matters for a latent, a multiple of the coarsest stride."""
         reach = []
         features = self.analysis.reach
-        message = 0
+        conditioning = 0
         for i, (project, level) in enumerate(zip(self.project, self.config.levels, strict=True)):
-            reach.append(project.reach * level.stride + max(features[i], message))
+            reach.append(project.reach * level.stride + max(features[i], conditioning))
             if i < len(self.synthesis):
-                message += self.synthesis[i].reach * level.stride
+                conditioning += self.synthesis[i].reach * level.stride
         return -(-max(reach) // self.config.stride) * self.config.stride
 
     @staticmethod
-    def _add_predicted(latents: Tensor, message: Message, sign: int) -> Tensor:
-        known = message.predicted.shape[1]
-        return torch.cat([latents[:, :known] + sign * message.predicted, latents[:, known:]], 1)
+    def _add_predicted(latents: Tensor, conditioning: Conditioning, sign: int) -> Tensor:
+        known = conditioning.predicted.shape[1]
+        return torch.cat([latents[:, :known] + sign * conditioning.predicted, latents[:, known:]], 1)

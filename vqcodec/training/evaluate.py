@@ -42,7 +42,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class SliceReport:
+class SliceStatistics:
     """One slice at one quality, averaged over pictures."""
 
     level: int
@@ -56,7 +56,7 @@ class SliceReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class Evaluation:
     """An evaluation: points by rising quality, BD-rates against JPEG in percent, details of the slices."""
 
     points: list[Point]
@@ -64,7 +64,7 @@ class Report:
     """At equal PSNR."""
     bd_rate_ms_ssim: float
     """At equal MS-SSIM."""
-    slices: list[SliceReport]
+    slices: list[SliceStatistics]
 
     def summary(self) -> str:
         """The two BD-rates for people."""
@@ -134,7 +134,7 @@ def _mean(points: Sequence[Point]) -> Point:
 
 
 @torch.no_grad()
-def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[float] = QUALITIES) -> Report:
+def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[float] = QUALITIES) -> Evaluation:
     """Measure ``network`` on ``photos``, (3, H, W) uint8, at the given positions of the quality range."""
     network.eval()
     config = network.config
@@ -149,7 +149,7 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
         for photo in photos:
             x = photo[None].to(device).float() / 255
             encoding = encode(network.vqvae, network.prior, pad(x, config.stride), quality, train_transforms=False)
-            y = network.vqvae.pixels(encoding.quantized, encoding.message, quality)
+            y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
             y = y[:, :, : x.shape[2], : x.shape[3]].clamp(0, 1)
             area = x.shape[2] * x.shape[3]
             bits.append([b.item() / area for b in encoding.bits])
@@ -163,8 +163,8 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
         for (level, number), rate, distortion in zip(shapes, rates, distortions, strict=True):
             usage = network.vqvae.quantizers[level][number].usage()
             slices.append(
-                SliceReport(level, number, position, float(rate), float(distortion), usage.perplexity, usage.used)
+                SliceStatistics(level, number, position, float(rate), float(distortion), usage.perplexity, usage.used)
             )
     network.train()
     jpeg = jpeg_points(photos)
-    return Report(points, bd_rate(jpeg, points), bd_rate(jpeg, points, "ms_ssim"), slices)
+    return Evaluation(points, bd_rate(jpeg, points), bd_rate(jpeg, points, "ms_ssim"), slices)

@@ -3,8 +3,8 @@
 The distortion is the squared error on the 0-255 scale, or a mixture of it and MS-SSIM (Wang 2003).
 
 Choosing indices needs the prior's bits and the prior needs the indices.  The codec resolves that position by position;
-in training it is done in two parallel passes: a first choice with static prices, then the prior's bits given that
-choice, and with them the choice that counts.
+in training it is done in two parallel passes: a first assignment with static prices, then the prior's bits given that
+assignment, and with them the assignment that counts.
 """
 
 import math
@@ -18,7 +18,7 @@ from vqcodec.config import BIT_PRICE
 from vqcodec.model.grids import Grids
 from vqcodec.model.prior import LevelPrior, Prior, slice_bits
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, straight_through
-from vqcodec.model.transform import Message
+from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE
 
 COMMITMENT = 0.25
@@ -27,8 +27,8 @@ DISSIMILARITY = 2000.0
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The choice of one level's indices."""
+class Assignment:
+    """The assignment of one level's indices."""
 
     indices: Tensor
     """(B, G, H, W)"""
@@ -37,7 +37,7 @@ class Choice:
 
 
 @torch.no_grad()
-def choose(
+def assign_codewords(
     quantizers: list[ProductQuantizer],
     prior: LevelPrior,
     z: Tensor,
@@ -46,21 +46,21 @@ def choose(
     *,
     entropy_constrained: bool,
     want_gradient: bool,
-) -> Choice:
+) -> Assignment:
     """Choose codewords for scaled latents ``z`` (B, D, H, W), given the coarser level's indices."""
     b, _, height, width = z.shape
     parts = z.detach().float().split([q.config.channels for q in quantizers], 1)
     rows = [q.split(part) for q, part in zip(quantizers, parts, strict=True)]
 
-    def as_grid(choice: list[Tensor]) -> Tensor:
-        return torch.cat([c.reshape(-1, b, height, width).transpose(0, 1) for c in choice], 1)
+    def as_grid(assignment: list[Tensor]) -> Tensor:
+        return torch.cat([c.reshape(-1, b, height, width).transpose(0, 1) for c in assignment], 1)
 
     positions = height * width
     with torch.autocast(z.device.type, enabled=False):
         static = [q.static_logits(quality, positions) if entropy_constrained else None for q in quantizers]
         first = [q.costs(r, s).argmin(-1) for q, r, s in zip(quantizers, rows, static, strict=True)]
     if not entropy_constrained and not want_gradient:
-        return Choice(as_grid(first), None)
+        return Assignment(as_grid(first), None)
     logits = prior(as_grid(first), coarse, quality)
     chosen, gradients = [], []
     with torch.autocast(z.device.type, enabled=False):
@@ -70,7 +70,7 @@ def choose(
             if want_gradient:
                 gradient = expected_bits_gradient(costs, values, quantizer.codebook)
                 gradients.append(quantizer.join(gradient, (b, height, width)))
-    return Choice(as_grid(chosen), torch.cat(gradients, 1) if want_gradient else None)
+    return Assignment(as_grid(chosen), torch.cat(gradients, 1) if want_gradient else None)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Encoding:
     """Scaled latents per level, (B, D, H, W), detached."""
     quantized: Tensor
     """(B, D, H, W): codewords of the finest level, straight-through."""
-    message: Message | None
+    conditioning: Conditioning | None
     bits: list[Tensor]
     """The prior's cross-entropy per level and slice, coarse to fine."""
     bpp: Tensor
@@ -100,15 +100,15 @@ def encode(model: VQVAE, prior: Prior, x: Tensor, quality: Tensor, *, train_tran
     train_prior = torch.is_grad_enabled()
     with torch.set_grad_enabled(train_prior and train_transforms):
         pyramid = model.analyse(x, quality)
-        message, coarse = None, None
+        conditioning, coarse = None, None
         grids, latents, bits = [], [], []
         expected = commitment = x.new_zeros(len(x))
         quantized = x.new_zeros(0)
         for level, (quantizers, level_prior) in enumerate(zip(model.quantizers, prior, strict=True)):
             if level:
-                message = model.advance(level - 1, quantized, message, quality)
-            z = model.latents(level, pyramid, message, quality)
-            choice = choose(
+                conditioning = model.advance(level - 1, quantized, conditioning, quality)
+            z = model.latents(level, pyramid, conditioning, quality)
+            assignment = assign_codewords(
                 list(quantizers),
                 level_prior,
                 z,
@@ -118,18 +118,18 @@ def encode(model: VQVAE, prior: Prior, x: Tensor, quality: Tensor, *, train_tran
                 want_gradient=train_transforms,
             )
             with torch.set_grad_enabled(train_prior):
-                bits += slice_bits(level_prior(choice.indices, coarse, quality), choice.indices)
-            codewords = model.dequantize(level, choice.indices)
-            if choice.rate_gradient is not None:
-                expected = expected + (z * choice.rate_gradient).sum((1, 2, 3))
+                bits += slice_bits(level_prior(assignment.indices, coarse, quality), assignment.indices)
+            codewords = model.dequantize(level, assignment.indices)
+            if assignment.rate_gradient is not None:
+                expected = expected + (z * assignment.rate_gradient).sum((1, 2, 3))
             commitment = commitment + (z - codewords).square().sum((1, 2, 3))
             quantized = straight_through(z, codewords)
-            grids.append(choice.indices)
+            grids.append(assignment.indices)
             latents.append(z.detach())
-            coarse = choice.indices
+            coarse = assignment.indices
     pixels = x.shape[2] * x.shape[3]
     bpp = torch.stack(bits).sum(0) / pixels
-    return Encoding(Grids(tuple(grids)), latents, quantized, message, bits, bpp, expected / pixels, commitment / pixels)
+    return Encoding(Grids(tuple(grids)), latents, quantized, conditioning, bits, bpp, expected / pixels, commitment / pixels)
 
 
 def balance(model: VQVAE, quality: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,8 +159,8 @@ def joint_loss(model: VQVAE, encoding: Encoding, distortion: Tensor, quality: Te
     """Stage 1: rate and distortion of everything at once, a scalar.  ``distortion`` (B,) on the 0-255 scale."""
     lam, weight = balance(model, quality)
     rate = encoding.bpp + encoding.expected_bpp
-    leash = COMMITMENT / BIT_PRICE * encoding.commitment
-    return (weight * (lam * distortion + rate + leash)).mean()
+    commitment = COMMITMENT / BIT_PRICE * encoding.commitment
+    return (weight * (lam * distortion + rate + commitment)).mean()
 
 
 def prior_loss(model: VQVAE, encoding: Encoding, quality: Tensor) -> Tensor:

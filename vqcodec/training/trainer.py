@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from vqcodec.config import ModelConfig
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
-from vqcodec.training.evaluate import MS_SSIM_SIDE, Report, evaluate
+from vqcodec.training.evaluate import MS_SSIM_SIDE, Evaluation, evaluate
 from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
 from vqcodec.training.objective import encode, joint_loss, learn_codebooks, mix, prior_loss
 from vqcodec.training.optimizer import Optimizer
@@ -46,7 +46,7 @@ LOG_FIELDS = [
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What one run does.  ``minutes`` (of wall time, over all resumptions) overrides ``steps`` if it is not 0."""
 
     stage: str = "joint"
@@ -80,7 +80,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Intervals:
     """When the loop pauses to write: steps for logs, minutes for the rest."""
 
     log_steps: int = 100
@@ -102,7 +102,7 @@ def start_transforms(network: Network, crops: Crops, size: int) -> None:
 class Trainer:
     """One run.  Works alone, or as one of several processes that ``torchrun`` has started."""
 
-    def __init__(self, folder: Path, plan: Plan, network: Network, crops: Crops, device: torch.device):
+    def __init__(self, folder: Path, plan: TrainingPlan, network: Network, crops: Crops, device: torch.device):
         self.folder, self.plan, self.crops, self.device = folder, plan, crops, device
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network)
@@ -148,7 +148,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
             encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
             if joint:
-                y = network.vqvae.pixels(encoding.quantized, encoding.message, quality)
+                y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
         numbers = {"bpp": encoding.bpp.mean().item()}
         if joint:
             mse = (y - x).square().mean((1, 2, 3)) * 255**2
@@ -173,7 +173,7 @@ class Trainer:
         self.step += 1
         return numbers | {"rate": rate, "loss": loss.item()}
 
-    def fit(self, schedule: Schedule, log: Path, valid: list[Tensor]) -> Iterator[str]:
+    def fit(self, intervals: Intervals, log: Path, valid: list[Tensor]) -> Iterator[str]:
         """Train until the plan is done; yields lines for people.  Appends to the CSV file ``log``."""
         last_checkpoint = last_evaluation = self.minutes
         logged, sums = self.step, dict[str, float]()
@@ -182,15 +182,15 @@ class Trainer:
             for key, value in self.train_step().items():
                 sums[key] = sums.get(key, 0.0) + value
             self.minutes += (time.monotonic() - begin) / 60
-            if self.step % schedule.log_steps == 0:
+            if self.step % intervals.log_steps == 0:
                 row = {key: value / (self.step - logged) for key, value in sums.items()}
                 logged, sums = self.step, {}
                 self._log(log, row)
                 yield f"step {self.step}  " + "  ".join(f"{k} {v:.4g}" for k, v in row.items())
-            if self.minutes - last_checkpoint >= schedule.checkpoint_minutes:
+            if self.minutes - last_checkpoint >= intervals.checkpoint_minutes:
                 self.save()
                 last_checkpoint = self.minutes
-            if valid and self.minutes - last_evaluation >= schedule.evaluate_minutes:
+            if valid and self.minutes - last_evaluation >= intervals.evaluate_minutes:
                 last_evaluation = self.minutes
                 yield self._evaluate(log, valid)
         self.save()
@@ -228,7 +228,7 @@ class Trainer:
         } | {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
         _append(log, LOG_FIELDS, row)
 
-    def _log_slices(self, report: Report) -> None:
+    def _log_slices(self, report: Evaluation) -> None:
         for entry in report.slices:
             row = {"step": self.step} | dataclasses.asdict(entry)
             _append(self.folder / "slices.csv", list(row), row)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from vqcodec import defaults
 from vqcodec.coding.fingerprint import fingerprint
-from vqcodec.coding.integer_prior import LevelPrior, read_prior
+from vqcodec.coding.integer_prior import IntegerLevelPrior, read_prior
 from vqcodec.config import ModelConfig, from_json, to_json
 from vqcodec.errors import InvalidWeights, UnknownModel
 from vqcodec.files import read_bytes, write_atomically
@@ -56,7 +56,7 @@ class Model:
     vqvae: VQVAE
     arrays: Mapping[str, NDArray[np.generic]]
     """The integer prior as plain arrays."""
-    priors: tuple[LevelPrior, ...]
+    priors: tuple[IntegerLevelPrior, ...]
     facts: Mapping[str, object]
 
     @property
@@ -263,16 +263,16 @@ def _kmac_per_pixel(model: Model) -> dict[str, float]:
 
     with FlopCounterMode(display=False) as encoder, torch.no_grad():
         pyramid = vqvae.analyse(torch.zeros(1, 3, edge, edge), quality)
-        message = None
+        conditioning = None
         for level, linear in enumerate(pyramid.linear):
-            vqvae.latents(level, pyramid, message, quality)
+            vqvae.latents(level, pyramid, conditioning, quality)
             if level + 1 < len(config.levels):
-                message = vqvae.advance(level, torch.zeros_like(linear), message, quality)
+                conditioning = vqvae.advance(level, torch.zeros_like(linear), conditioning, quality)
     with FlopCounterMode(display=False) as decoder, torch.no_grad():
-        message = None
+        conditioning = None
         for level in range(len(config.levels) - 1):
-            message = vqvae.advance(level, torch.zeros_like(pyramid.linear[level]), message, quality)
-        vqvae.pixels(torch.zeros_like(pyramid.linear[-1]), message, quality)
+            conditioning = vqvae.advance(level, torch.zeros_like(pyramid.linear[level]), conditioning, quality)
+        vqvae.pixels(torch.zeros_like(pyramid.linear[-1]), conditioning, quality)
     prior = 0.0
     for i, shape in enumerate(config.levels):
         for name, array in model.arrays.items():
