@@ -1,1 +1,1 @@
-"""Tensor <-> grids of indices: transforms, quantizer and prior in torch, without any input or output of files."""
+"""The networks, in torch: transforms and quantizer (pictures <-> indices) and prior (probabilities of indices)."""

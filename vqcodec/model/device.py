@@ -1,4 +1,4 @@
-"""Names of devices -> devices."""
+"""Find a torch device by name."""
 
 import torch
 
@@ -6,7 +6,7 @@ from vqcodec.errors import DeviceUnavailable
 
 
 def find_device(name: str) -> torch.device:
-    """``auto``, ``cpu`` or ``cuda[:N]``.  Raises :class:`DeviceUnavailable` for others, and for what is not there."""
+    """Return the device ``auto`` (cuda if present), ``cpu`` or ``cuda[:N]``; raise :class:`DeviceUnavailable` otherwise."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

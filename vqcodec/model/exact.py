@@ -1,11 +1,11 @@
-"""Layers whose arithmetic a decoder can repeat exactly: integers in float containers, trained by straight-through.
+"""Integer layers of the prior, in their training form: integers held in float32, straight-through gradients.
 
-Activations are integers ``0 .. 255`` (or signed ones, where said) in units of ``1 / UNIT``; weights are integers of at
-most 7 bits and a sign times a power of two per output.  Every sum stays below 2^24, so float32 holds it exactly in
-whatever order it is added.  The layers here are the training form: the same numbers, rounded on the way forward and
-transparent to gradients on the way back.  ``coding/integer_prior.py`` is the form that runs in the codec.
+Activations are integers ``0 .. 255`` (signed where stated) in units of ``1 / UNIT``; weights are integers of 7 bits and
+a sign, times a power of two per output.  Every sum stays below 2^24, so float32 holds it exactly in any order of
+addition.  The forward pass rounds, the backward pass ignores the rounding.  ``coding/integer_prior.py`` is the form that
+the codec runs; ``training/export.py`` converts one into the other.
 
-Precedent: Balle, Johnston & Minnen, "Integer networks for data compression with latent-variable models", ICLR 2019.
+After Balle, Johnston & Minnen, "Integer networks for data compression with latent-variable models", ICLR 2019.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _rounding: ContextVar[bool] = ContextVar("rounding", default=True)
 
 @contextmanager
 def unrounded() -> Iterator[None]:
-    """Inside, nothing is rounded: the float network that the integers stand for, to measure what they cost."""
+    """Disable rounding within the context, to measure what the integer arithmetic costs."""
     token = _rounding.set(False)
     try:
         yield
@@ -34,7 +34,7 @@ def unrounded() -> Iterator[None]:
 def floor_to(x: Tensor, unit: int) -> Tensor:
     """Floor to multiples of ``1 / unit``, with the gradient of the identity."""
     if not _rounding.get():
-        return x - 0.5 / unit  # what flooring takes away on average
+        return x - 0.5 / unit  # the mean error of flooring
     return x + (torch.floor(x * unit) / unit - x).detach()
 
 
@@ -46,23 +46,24 @@ def round_to(x: Tensor, unit: int) -> Tensor:
 
 
 def activate(x: Tensor) -> Tensor:
-    """Clipped ReLU: ``0 .. LIMIT`` over ``UNIT``."""
+    """Apply a clipped ReLU: clamp to ``0 .. LIMIT / UNIT``."""
     return x.clamp(0, LIMIT / UNIT)
 
 
 def clip(x: Tensor, limit: int, unit: int) -> Tensor:
-    """Signed clipping to ``-limit .. limit`` over ``unit``."""
+    """Clamp to ``-limit / unit .. limit / unit``."""
     return x.clamp(-limit / unit, limit / unit)
 
 
 @torch.no_grad()
 def exponents(weight: Tensor, bias: Tensor | None, input_limit: int, weight_limit: int = WEIGHT_LIMIT) -> Tensor:
-    """Powers of two (outputs,) that scale each output's weights into range and keep its sums exact.
+    """Return the largest exponents (outputs,) of two that keep scaled weights in range and sums exact.
 
-    ``weight`` (outputs, inputs) maps integers to integers; ``bias`` (outputs,) is in the output's integers.
+    ``weight`` (outputs, inputs) maps integers of magnitude up to ``input_limit`` to integers; ``bias`` (outputs,) is
+    in units of the output.
     """
     largest = weight.abs().amax(1).clamp_min(1e-12)
-    # Rounding raises a weight, or the bias, by at most half a step: that much room is left.
+    # Leave room for rounding, which raises a weight or the bias by at most half a step.
     reach = weight.abs().sum(1) * input_limit + (0 if bias is None else bias.abs())
     room = EXACT - 1 - input_limit * (weight.shape[1] + 1)
     scale = torch.minimum(weight_limit / largest, room / reach.clamp_min(1e-12))
@@ -70,10 +71,10 @@ def exponents(weight: Tensor, bias: Tensor | None, input_limit: int, weight_limi
 
 
 class ExactLinear(nn.Module):
-    """A convolution over given taps, ``floor(W x + b)``; with one tap, a linear map of channels.
+    """Convolution over a set of taps, ``floor(W x + b)``; with a single tap, a 1x1 convolution.
 
     ``weight`` (outputs, taps, inputs) is in real units.  Inputs are integers over ``unit_in`` of magnitude at most
-    ``limit_in``, the result is one over ``unit_out``, not yet clipped.
+    ``limit_in``; outputs are integers over ``unit_out``, not clipped.
     """
 
     def __init__(
@@ -92,9 +93,9 @@ class ExactLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def quantized(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Integer weights (outputs, taps, inputs), exponents (outputs,) and integer biases, all as float.
+        """Return integer weights (outputs, taps, inputs), exponents (outputs,) and biases (outputs,), all as float.
 
-        ``floor((weights . x + biases) * 2^-exponents)`` is the layer on integers.
+        On integers the layer is ``floor((weights . x + biases) * 2^-exponents)``.
         """
         ratio = self.unit_out / self.unit_in
         weight = self.weight.flatten(1) * ratio
@@ -106,7 +107,7 @@ class ExactLinear(nn.Module):
         return integers.reshape_as(self.weight), exponent, biases
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W); positions outside count as zero."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W), with zero padding."""
         integers, exponent, biases = self.quantized()
         scale = torch.exp2(-exponent)
         weight = integers * (scale * self.unit_in / self.unit_out)[:, None, None]

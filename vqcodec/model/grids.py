@@ -1,4 +1,4 @@
-"""Grids of codebook indices: the noun between the model, which makes them, and the coder, which packs them."""
+"""Grids of codebook indices: the quantizer's output and the prior's input."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Grids:
-    """The indices of a batch of equally large pictures, one tensor per level, coarse to fine.
-
-    Each level is ``(B, G, H, W) int64``: ``G`` indices side by side at every position of a grid of ``H`` rows.
-    """
+    """Indices of a batch of pictures of one size."""
 
     levels: tuple[Tensor, ...]
-
-    @property
-    def top(self) -> Tensor:
-        """The coarsest grid: layout, illumination, large shapes."""
-        return self.levels[0]
-
-    @property
-    def bottom(self) -> Tensor:
-        """The finest grid: texture and edges."""
-        return self.levels[-1]
+    """One tensor (B, G, H, W) int64 per level, coarse to fine: ``G`` indices at every grid position."""

@@ -1,4 +1,4 @@
-"""The transforms' own surroundings: what callers have set of torch around a call does not reach them."""
+"""Isolate the codec from the caller's torch state (autocast, gradients), and choose the precision of networks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ import torch
 
 @contextmanager
 def isolated_torch_state() -> Iterator[None]:
-    """Inside, and inside functions that it decorates, no autocast, no inference mode and no gradients are left over.
+    """Disable autocast, inference mode and gradients within the context or the decorated function.
 
-    All three belong to the calling thread.  Inference mode ends because tensors that are made in it, weights for
-    example, can never have gradients, which the encoder's refinement asks for.  Switches of the whole process (thread
-    counts, oneDNN, TF32 on GPUs) are the caller's: they may move pixels by one level, and the encoder's choice.
+    These states belong to the calling thread.  Inference mode must be off because tensors created in it, such as
+    weights, can never have gradients, which latent refinement needs.  Settings of the whole process (thread counts,
+    oneDNN, TF32) are not touched: they may change pixels by one level, and the encoder's choice of indices.
     """
     with (
         torch.inference_mode(False),
@@ -24,10 +24,10 @@ def isolated_torch_state() -> Iterator[None]:
 
 
 _CPU_KNOWS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-"""Where bfloat16 is emulated it is slower, not faster."""
+"""Emulated bfloat16 would be slower than float32."""
 
 
 def half(device: torch.device) -> torch.autocast:
-    """A context in which networks compute in bfloat16, if the device does so faster."""
+    """Return a context that runs networks in bfloat16 if the device is faster with it."""
     enabled = device.type == "cuda" or _CPU_KNOWS_BFLOAT16
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

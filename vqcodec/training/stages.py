@@ -19,7 +19,7 @@ from vqcodec.training.network import Network, follow, load_state, under_prefix
 from vqcodec.training.trainer import TrainingPlan, Intervals, Trainer, fresh_network
 from vqcodec.weights import registry
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
     return load_photos(files[:: max(1, len(files) // count)][:count])
 
 
-def train(run_options: RunOptions, plan: TrainingPlan, start: Path | None, preset: str, resume: bool, say: Say) -> Path:
+def train(run_options: RunOptions, plan: TrainingPlan, start: Path | None, preset: str, resume: bool, echo: Echo) -> Path:
     """Run one stage and return the file with its state.  Raises :class:`OutputExists` for a run that was begun before.
 
     ``start`` names weights or a run's state to begin with, ``preset`` a model to begin from nothing.  As one of several
@@ -80,12 +80,12 @@ def train(run_options: RunOptions, plan: TrainingPlan, start: Path | None, prese
     if resume:
         trainer.resume()
     for line in trainer.fit(run_options.intervals, run_options.log, validation_photos(run_options.valid, run_options.valid_count)):
-        say(line)
+        echo(line)
     return state_file
 
 
 def write_weights(
-    state_file: Path, out: Path, photos: list[Tensor], say: Say, blend: Path | None = None, share: float = 0.0
+    state_file: Path, out: Path, photos: list[Tensor], echo: Echo, blend: Path | None = None, share: float = 0.0
 ) -> None:
     """Export a run's averaged network; with photos, measure it and what its integers cost first.
 
@@ -104,11 +104,11 @@ def write_weights(
     if photos:
         report = evaluate(network, photos)
         cost = rounding_cost(network, photos)
-        say(f"BD-rate against JPEG {report.summary()}, the integers cost {100 * cost:.2f} % of the prior's rate")
+        echo(f"BD-rate against JPEG {report.summary()}, the integers cost {100 * cost:.2f} % of the prior's rate")
         facts |= {
             "bd_rate_jpeg_valid": round(report.bd_rate, 2),
             "bd_rate_ms_ssim_valid": round(report.bd_rate_ms_ssim, 2),
             "rounding_cost": round(cost, 5),
         }
     export(network, out, facts)
-    say(f"{out}: {out.stat().st_size} bytes, sha256 {registry.load_weights(out).sha256}")
+    echo(f"{out}: {out.stat().st_size} bytes, sha256 {registry.load_weights(out).sha256}")
