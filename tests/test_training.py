@@ -21,7 +21,7 @@ from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network, load_state
 from vqcodec.training.objective import mix
-from vqcodec.training.trainer import TrainingPlan, Intervals, Trainer, fresh_network
+from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 
 CPU = torch.device("cpu")
 

@@ -161,7 +161,7 @@ def test_hostile_configurations(tmp_path, content, old, new):
         ("prior.0.past.bias", lambda t: t.fill_(2**24 - 1), "can reach"),
         ("prior.0.past.exponent", lambda t: t.fill_(127), "beyond 20"),
         ("prior.1.heads.0.exponent", lambda t: t.fill_(-21), "beyond 20"),
-        ("prior.1.heads.0.features", lambda t: t.fill_(2**14), "can leave the range"),
+        ("prior.1.heads.0.features", lambda t: t.fill_(2**14), "can exceed the range"),
         ("prior.0.attention.bias", lambda t: t.fill_(2**24 - 2), "beyond"),
         ("prior.0.quality", lambda t: t.to(torch.int32).fill_(2**24), "beyond"),
         ("prior.1.context.embedding.0", lambda t: t.fill_(256), "beyond 255"),

@@ -72,7 +72,7 @@ def _told() -> Iterator[None]:
 def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
     with _told():
         from vqcodec.training import stages
-        from vqcodec.training.trainer import TrainingPlan, Intervals
+        from vqcodec.training.trainer import Intervals, TrainingPlan
 
         run_options = stages.RunOptions(
             data=options["data"],

@@ -1,7 +1,7 @@
-"""The prior's frequencies on fixed indices -> a hash, by which a machine shows that it computes what others compute.
+"""Hash of the prior's frequencies on fixed indices: checks that this machine computes the prior exactly.
 
-The arithmetic is exact wherever float32 products and sums are those of IEEE 754.  A matrix library that trades
-precision for speed would decode garbage, section after section; it gives another hash, and is found before it does.
+The arithmetic is exact wherever float32 products and sums follow IEEE 754.  With a matrix library that trades precision
+for speed every section would decode to garbage; the hash, stored in the weights file, detects it when weights load.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ from vqcodec.coding.symbols import FixedIndices, Selector
 from vqcodec.coding.traversal import Indices, Wavefront, WavefrontLayout, walk
 
 SHAPES = ((1, 1), (2, 7), (7, 1))
-"""Rows and columns of the tiles' coarsest grids: wide and high enough for far taps, small enough for every load."""
+"""Rows and columns of the tiles' coarsest grids: large enough for the farthest taps, small enough for every load."""
 QUALITIES = (0, 100, 255)
-"""Their quality steps."""
+"""Quality step of each tile."""
 _RATIO = 2654435769
 """2^32 over the golden ratio (Knuth, "The Art of Computer Programming", 6.4): its multiples modulo 2^32 spread well."""
 
 
 class FrequencyHasher:
-    """A port that knows the indices and hashes the frequencies of each item, in the order of its symbols."""
+    """An :class:`~vqcodec.coding.traversal.IndexPort` with known indices that hashes each tile's frequencies."""
 
     def __init__(self, items: int, known: Selector):
         self._known = known
@@ -38,12 +38,12 @@ class FrequencyHasher:
         return self._known(number, wavefront, logits)
 
     def digests(self) -> list[bytes]:
-        """The hash of each item."""
+        """Return the SHA-256 of each tile's frequencies, in the order of symbols."""
         return [item.digest() for item in self._hashes]
 
 
 def fixed_indices(sizes: Sequence[int], shape: tuple[int, int], start: int) -> Indices:
-    """Indices (G, H, W) below ``sizes`` (G,) that look random: the same for ever and everywhere."""
+    """Return fixed pseudo-random indices (G, H, W), each below its codebook's size in ``sizes`` (G,)."""
     count = len(sizes) * shape[0] * shape[1]
     spread = np.arange(start, start + count, dtype=np.uint64) * np.uint64(_RATIO) % np.uint64(2**32)
     limits = np.asarray(sizes, np.uint64)[:, None, None]
@@ -51,7 +51,7 @@ def fixed_indices(sizes: Sequence[int], shape: tuple[int, int], start: int) -> I
 
 
 def fingerprint(priors: Sequence[IntegerLevelPrior]) -> str:
-    """SHA-256, in hexadecimal, of what ``docs/FORMAT.md`` lists under "Fingerprint"."""
+    """Return the fingerprint (SHA-256 in hexadecimal) that ``docs/FORMAT.md`` defines, for the priors of all levels."""
     total = hashlib.sha256()
     coarse: list[Indices] | None = None
     start = 1

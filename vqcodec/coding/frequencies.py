@@ -1,4 +1,4 @@
-"""Integer logits -> integer frequencies, by subtraction and a table: nothing here can round differently elsewhere."""
+"""Integer logits -> integer frequencies for rANS, by subtraction and table look-up, the same on every machine."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,16 @@ from vqcodec.arithmetic import LOGIT_UNIT
 TABLE_SIZE = 256
 FREQUENCY_BITS = 16
 TABLE = np.array([round(2 ** (FREQUENCY_BITS - k / LOGIT_UNIT)) for k in range(TABLE_SIZE)], dtype=np.float64)
-"""Frequency of a symbol whose logit is ``k`` units below the largest; from 65536 down to 1."""
+"""Frequency of a symbol whose logit is ``k`` units below the largest, from 65536 down to 1."""
 
 
 def logit_gaps(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """How far each integer logit (..., K) lies below its row's largest, in logit units, at most 255."""
-    below = logits.astype(np.int32)  # in which the rest is faster
+    """Return how far each integer logit (..., K) is below its row's largest, in logit units, at most 255."""
+    below = logits.astype(np.int32)  # faster than float from here on
     np.subtract(below.max(-1, keepdims=True), below, out=below)
     return np.minimum(below, TABLE_SIZE - 1, out=below).astype(np.uint8)
 
 
 def frequencies(gaps: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Frequencies (..., K): integers held in float64, as the coder wants them."""
+    """Return frequencies (..., K) for gaps (..., K): integers in float64, the coder's input type."""
     return TABLE.take(gaps)

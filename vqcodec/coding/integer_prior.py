@@ -1,8 +1,9 @@
-"""The prior as the codec runs it: integers in float32, a few grid positions at a time.
+"""The prior as the codec runs it: integers in float32, one wavefront at a time.
 
-The same function as ``model/prior.py`` (where the architecture is explained), written for one wavefront at a time.  It
-is made from plain arrays (``training/export.py`` writes them, ``docs/FORMAT.md`` lists them) and holds no state: the
-buffers of a walk belong to ``traversal.py``.
+The same function as ``model/prior.py``, which explains the architecture; :class:`Embedding`, :class:`Context`,
+:class:`Attention` and :class:`IntegerLevelPrior` are the integer forms of the modules there, :class:`Linear` of
+``ExactLinear``, :class:`Head` of ``SliceHead``.  They are read from plain arrays (written by ``training/export.py``,
+listed in ``docs/FORMAT.md``) and hold no state; ``traversal.py`` calls them and owns the buffers.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -29,50 +30,50 @@ from vqcodec.errors import InvalidWeights
 
 Array = NDArray[np.float32]
 Values = NDArray[np.float64]
-"""What attention averages: weighted sums leave the range in which float32 is exact."""
+"""Attended values, in float64: their weighted sums exceed the range in which float32 is exact."""
 Arrays = MutableMapping[str, NDArray[np.generic]]
-"""Arrays by name; whoever reads one takes it out, so that what nobody knows is left."""
+"""Arrays by name.  Readers remove the arrays that they read, so that unknown ones remain."""
 
 
 def _take(arrays: Arrays, name: str, shape: tuple[int, ...], limit: int = EXACT - 1) -> Array:
-    """One array, of that shape, with integers of a magnitude up to ``limit``."""
+    """Remove and return an array of integers of magnitude up to ``limit``; raise :class:`InvalidWeights` otherwise."""
     if name not in arrays:
-        raise InvalidWeights(f"no array {name!r}")
+        raise InvalidWeights(f"array {name!r} of the prior is missing")
     array = arrays.pop(name)
     if array.shape != shape or array.dtype.kind != "i":
         raise InvalidWeights(f"{name!r} is {array.dtype} {array.shape}, not integers {shape}")
     if array.min(initial=0) < -limit or array.max(initial=0) > limit:
-        raise InvalidWeights(f"{name!r} holds numbers beyond {limit}")
+        raise InvalidWeights(f"{name!r} holds numbers beyond {limit} in magnitude")
     return array.astype(np.float32)
 
 
 def _take_scale(arrays: Arrays, name: str, outputs: int) -> Array:
-    """Powers of two (outputs,) from their negated exponents."""
+    """Return powers of two (outputs,) from an array of negated exponents."""
     return np.ldexp(np.float32(1), -_take(arrays, name, (outputs,), MAX_EXPONENT).astype(np.int32))
 
 
 @dataclass(frozen=True)
 class Linear:
-    """``floor(x @ weight + bias)`` on integers ``x``.
+    """The map ``floor(x @ weight + bias)`` of integers ``x``.
 
-    ``weight`` (inputs, outputs) and ``bias`` (outputs,) are integers times a power of two for each output, which
-    changes the exponent of every sum and not a digit of it.
+    ``weight`` (inputs, outputs) and ``bias`` (outputs,) are integers times a power of two per output, which scales
+    every sum exactly.
     """
 
     weight: Array
     bias: Array
 
     def __call__(self, x: Array) -> Array:
-        """(N, inputs) -> (N, outputs)."""
+        """Map (N, inputs) to (N, outputs)."""
         y = x @ self.weight
         y += self.bias
         return np.floor(y, out=y)
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT) -> "Linear":
-        """From ``name.weight`` (inputs, outputs), ``name.bias`` and ``name.exponent`` (outputs,).
+        """Read ``name.weight`` (inputs, outputs), ``name.bias`` and ``name.exponent`` (outputs,).
 
-        ``limit`` is the largest magnitude of an input.  Raises :class:`InvalidWeights` if a sum could leave the range
+        ``limit`` is the largest magnitude of an input.  Raises :class:`InvalidWeights` if a sum could exceed the range
         in which float32 is exact.
         """
         weight = _take(arrays, f"{name}.weight", (inputs, outputs))
@@ -95,29 +96,29 @@ def _activate(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Indices -> vectors, a table per codebook; ``tables[i]`` is (G, K, E)."""
+    """Integer form of the embedding of indices; ``tables[i]`` (G, K, E) is that of slice ``i``."""
 
     tables: list[Array]
 
     @property
     def channels(self) -> int:
-        """Channels of all slices."""
+        """Embedding channels of all slices together."""
         return sum(t.shape[0] * t.shape[2] for t in self.tables)
 
     def slice(self, number: int, indices: NDArray[np.integer]) -> Array:
-        """(N, G of the slice) -> (N, G * E)."""
+        """Map the indices (N, G) of slice ``number`` to (N, G * E)."""
         table = self.tables[number]
         return table[np.arange(len(table)), indices].reshape(len(indices), -1)
 
     def __call__(self, indices: NDArray[np.integer]) -> Array:
-        """(N, G) -> (N, channels)."""
+        """Map the indices (N, G) of all slices to (N, channels)."""
         ends = np.cumsum([len(t) for t in self.tables])[:-1]
         parts = np.split(indices, ends, axis=1)
         return np.concatenate([self.slice(i, part) for i, part in enumerate(parts)], 1)
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, level: LevelConfig) -> "Embedding":
-        """From ``name.0``, ``name.1`` ..., a table per slice."""
+        """Read ``name.0``, ``name.1`` ..., one table per slice."""
         tables = []
         for i, s in enumerate(level.slices):
             width = 3 if s.dim == 1 else s.dim + 1
@@ -127,7 +128,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Context:
-    """A coarser grid -> features at this level's positions."""
+    """Integer form of the map from a coarser grid to features at this level's positions."""
 
     embedding: Embedding
     first: Linear
@@ -135,20 +136,20 @@ class Context:
     up: Linear
 
     def __call__(self, indices: NDArray[np.integer]) -> Array:
-        """(G, H, W) -> (2H, 2W, channels)."""
+        """Map indices (G, H, W) to features (2H, 2W, channels)."""
         groups, height, width = indices.shape
         x = self.embedding(indices.reshape(groups, -1).T).reshape(height, width, -1)
         h = _activate(self.first(_neighbourhoods(x)))
         h = _activate(h + self.second(_neighbourhoods(h.reshape(height, width, -1))))
         y = _clip(self.up(h), -LIMIT, LIMIT)
-        # Sub-pixels as torch's pixel_shuffle orders them: channel, row, column.
+        # Sub-pixels in the order of torch's pixel_shuffle: channel, row, column.
         channels = y.shape[1] // 4
         y = y.reshape(height, width, channels, 2, 2).transpose(0, 3, 1, 4, 2)
         return y.reshape(2 * height, 2 * width, channels)
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int) -> "Context":
-        """From ``name.embedding``, ``name.first``, ``name.second`` and ``name.up``."""
+        """Read ``name.embedding``, ``name.first``, ``name.second`` and ``name.up``."""
         embedding = Embedding.read(arrays, f"{name}.embedding", coarse)
         return cls(
             embedding,
@@ -159,7 +160,7 @@ class Context:
 
 
 def _neighbourhoods(x: Array) -> Array:
-    """(H, W, C) -> (H * W, 9 * C): each position's 3x3 surroundings, rows first, zero outside."""
+    """Map (H, W, C) to 3x3 neighbourhoods (H * W, 9 * C), row by row, zero outside."""
     height, width, channels = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     seen = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
@@ -168,25 +169,25 @@ def _neighbourhoods(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Attention:
-    """Causal attention over a window; the walk hands in the keys and values of the window."""
+    """Integer form of causal attention; the traversal passes in the keys and values of the window."""
 
     heads: int
     project: Linear
-    """To query, key and value, side by side."""
+    """Projection to query, key and value, concatenated."""
     bias: Array
     out: Linear
 
     @property
     def width(self) -> int:
-        """Channels of a query, of a key and of a value."""
+        """Channels of a query, a key and a value."""
         return self.heads * HEAD_DIM
 
     def queries_keys_values(self, h: Array) -> list[Array]:
-        """(N, C) -> three times (N, width): what these positions ask for, and what later ones will see of them."""
+        """Map trunk features (N, C) to queries, keys and values, each (N, width)."""
         return np.split(_clip(self.project(h), -LIMIT, LIMIT), 3, axis=1)
 
     def __call__(self, query: Array, keys: Array, values: Values, inside: NDArray[np.bool_]) -> Array:
-        """``query`` (N, width), ``keys`` and ``values`` (N, taps, width), ``inside`` (N, taps) -> (N, C)."""
+        """Map ``query`` (N, width), ``keys``, ``values`` (N, taps, width) and ``inside`` (N, taps) to (N, C)."""
         shape = (*inside.shape, self.heads, HEAD_DIM)
         scores = keys.reshape(shape).transpose(0, 2, 1, 3) @ query.reshape(-1, self.heads, HEAD_DIM, 1)
         scores = np.floor(scores[..., 0] * np.float32(2.0**-SCORE_SHIFT)) + self.bias[:, 1:]
@@ -196,17 +197,17 @@ class Attention:
         weights = TABLE[np.minimum(largest - scores, TABLE_SIZE - 1).astype(np.intp)] * inside[:, None]
         total = weights.sum(2) + TABLE[np.minimum(largest - empty, TABLE_SIZE - 1).astype(np.intp)][:, :, 0]
         summed = (weights[:, :, None] @ values.reshape(shape).transpose(0, 2, 1, 3))[:, :, 0]
-        # Both are integers below 2^53 and the quotient is small, so the rounded division floors as the exact one does.
+        # Both are integers below 2^53 and the quotient is small, so rounding the division does not change its floor.
         attended = np.floor(summed * ATTENTION_RATIO / total[:, :, None])
         return self.out(attended.reshape(len(query), -1).astype(np.float32))
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, channels: int, heads: int) -> "Attention":
-        """From ``name.query``, ``.key``, ``.value``, ``.bias`` (heads, taps + 1: the empty slot first) and ``.out``."""
+        """Read ``name.query``, ``.key``, ``.value``, ``.bias`` (heads, 1 + taps: empty slot first) and ``.out``."""
         width = heads * HEAD_DIM
         parts = [Linear.read(arrays, f"{name}.{part}", channels, width) for part in ("query", "key", "value")]
         project = Linear(np.concatenate([p.weight for p in parts], 1), np.concatenate([p.bias for p in parts]))
-        room = EXACT - 1 - HEAD_DIM * LIMIT**2  # what the product of query and key leaves of a score
+        room = EXACT - 1 - HEAD_DIM * LIMIT**2  # what the product of query and key leaves for the bias
         bias = _take(arrays, f"{name}.bias", (heads, len(ATTENTION_TAPS) + 1), room)
         out = Linear.read(arrays, f"{name}.out", width, channels, LIMIT * ATTENTION_RATIO)
         return cls(heads, project, bias, out)
@@ -214,7 +215,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Head:
-    """Trunk features and the slices before -> integer logits of a slice."""
+    """Integer form of the map from trunk features and earlier slices to the logits of a slice."""
 
     config: SliceConfig
     first: Linear
@@ -223,10 +224,10 @@ class Head:
     coefficients: Linear
     quality: Array
     features: Array
-    """(G, rank, K): integers times a power of two for each group."""
+    """(G, rank, K): integers times a power of two per group."""
 
     def __call__(self, h: Array, quality: NDArray[np.integer]) -> Array:
-        """``h`` (N, C), quality steps (N,) -> logits (G, N, K)."""
+        """Map ``h`` (N, C) and quality steps (N,) to integer logits (G, N, K)."""
         u = _activate(self.first(h))
         u = _activate(u + self.third(_activate(self.second(u))))
         p = self.coefficients(u)
@@ -238,11 +239,14 @@ class Head:
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int]) -> "Head":
-        """``shape`` is (inputs, hidden, rank); ``.features`` is (G, rank, K), ``.quality`` (steps, G * rank)."""
+        """Read a head of ``shape = (inputs, hidden, rank)`` from the arrays under ``name``.
+
+        ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank).
+        """
         inputs, hidden, rank = shape
         features = _take(arrays, f"{name}.features", (config.groups, rank, config.size))
         if np.abs(features).sum(1, dtype=np.float64).max(initial=0) * FINE_LIMIT >= EXACT:
-            raise InvalidWeights(f"'{name}.features' can leave the range in which float32 is exact")
+            raise InvalidWeights(f"'{name}.features' can exceed the range in which float32 is exact")
         return cls(
             config,
             Linear.read(arrays, f"{name}.first", inputs, hidden),
@@ -256,7 +260,7 @@ class Head:
 
 @dataclass(frozen=True)
 class IntegerLevelPrior:
-    """All networks of one level; ``traversal.py`` calls them in order."""
+    """Integer form of one level's PixelCNN; ``traversal.py`` calls its parts in order."""
 
     embedding: Embedding
     past: Linear
@@ -269,11 +273,11 @@ class IntegerLevelPrior:
 
     @property
     def channels(self) -> int:
-        """Channels of the trunk."""
+        """Trunk channels."""
         return self.quality.shape[1]
 
     def trunk_start(self, past: Array, context: Array | None, quality: NDArray[np.integer]) -> Array:
-        """Embeddings of the past (N, taps, E), context (N, C), quality steps (N,) -> trunk (N, C)."""
+        """Map past embeddings (N, taps, E), context (N, C) and quality steps (N,) to trunk features (N, C)."""
         h = self.past(past.reshape(len(past), -1))
         h += self.quality.take(quality, 0)
         if context is not None:
@@ -281,26 +285,25 @@ class IntegerLevelPrior:
         return _activate(h)
 
     def trunk_end(self, near: Array, h: Array) -> Array:
-        """Trunk of the neighbours (N, taps, C) and of these positions (N, C) -> (N, C)."""
+        """Map the trunk features at the taps (N, taps, C) and at the positions (N, C) to (N, C)."""
         return _activate(h + self.mix(_activate(self.near(near.reshape(len(near), -1)))))
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None) -> "IntegerLevelPrior":
-        """From all arrays whose names start with ``name.``.  Raises :class:`InvalidWeights`."""
+        """Read all arrays under ``name``.  Raises :class:`InvalidWeights`."""
         shape = level.prior
-        channels = shape.channels
+        channels, attention = shape.channels, f"{name}.attention"
         embedding = Embedding.read(arrays, f"{name}.embedding", level)
         heads, seen = [], channels
         for i, s in enumerate(level.slices):
             heads.append(Head.read(arrays, f"{name}.heads.{i}", s, (seen, shape.hidden, shape.rank)))
             seen += embedding.tables[i].shape[0] * embedding.tables[i].shape[2]
-        heads_wanted = shape.attention_heads
         return cls(
             embedding,
             Linear.read(arrays, f"{name}.past", len(PAST) * embedding.channels, channels),
             _take(arrays, f"{name}.quality", (QUALITY_STEPS, channels)),
             Context.read(arrays, f"{name}.context", coarse, channels) if coarse else None,
-            Attention.read(arrays, f"{name}.attention", channels, heads_wanted) if heads_wanted else None,
+            Attention.read(arrays, attention, channels, shape.attention_heads) if shape.attention_heads else None,
             Linear.read(arrays, f"{name}.near", len(PAST_AND_HERE) * channels, channels),
             Linear.read(arrays, f"{name}.mix", channels, channels),
             heads,
@@ -308,7 +311,7 @@ class IntegerLevelPrior:
 
 
 def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -> tuple[IntegerLevelPrior, ...]:
-    """All levels, coarse to fine.  Raises :class:`InvalidWeights`, also if there are arrays that no level has."""
+    """Read the priors of all levels, coarse to fine.  Raises :class:`InvalidWeights`, also for unknown arrays."""
     left = dict(arrays)
     coarser = [None, *config.levels]
     priors = tuple(
@@ -316,5 +319,5 @@ def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -
         for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
     )
     if left:
-        raise InvalidWeights(f"no part of the prior has an array {next(iter(left))!r}")
+        raise InvalidWeights(f"unknown array {next(iter(left))!r} in the prior")
     return priors

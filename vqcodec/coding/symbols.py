@@ -1,4 +1,4 @@
-"""Who stands at the side of the walk: a reader that decodes indices, a writer that chooses and encodes them."""
+"""Entropy-decode indices, or choose and encode them, during the traversal of the grids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,54 +14,57 @@ from vqcodec.coding.traversal import Indices, Wavefront, WavefrontLayout
 from vqcodec.config import BIT_PRICE
 
 POSITIONS_PER_WORD = 256
-"""A payload has at least a word for so many positions: an eighth of a bit each, about what the flattest content costs.
+"""A payload has at least one word per this many positions: 1/8 bit each, about the cost of the flattest content.
 
-Without it, zeros could be had for nothing, and a few bytes would make a decoder walk a grid of any size.
+Without this minimum, a few bytes could make a decoder traverse a grid of any size.
 """
 
 
 def min_words(shape: tuple[int, int]) -> int:
-    """Words of the shortest payload for a grid of that many rows and columns."""
+    """Return the least number of words in the payload of a grid with ``shape = (rows, columns)``."""
     return shape[0] * shape[1] // POSITIONS_PER_WORD
 
 
 class IndexDecoder:
-    """Pops the indices of each item from its own bytes."""
+    """Entropy-decodes the indices of each grid from its payload."""
 
     def __init__(self, payloads: Sequence[bytes], shapes: Sequence[tuple[int, int]]):
-        """``shapes`` holds ``(rows, columns)`` of each item's grid.
+        """Prepare to decode one payload per grid; ``shapes`` are ``(rows, columns)``.
 
-        Raises :class:`~vqcodec.errors.MalformedStream` for a payload that is too short for its grid: to be made before
-        anything of the grid's size is.
+        Raises :class:`~vqcodec.errors.MalformedStream` for a payload that is too short for its grid.  Construct this
+        before allocating anything of the grid's size.
         """
-        self._poppers = [AnsDecoder(payload, min_words(shape)) for payload, shape in zip(payloads, shapes, strict=True)]
+        self._decoders = [
+            AnsDecoder(payload, min_words(shape)) for payload, shape in zip(payloads, shapes, strict=True)
+        ]
 
     def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         groups, count, size = logits.shape
-        short = logit_gaps(logits)
+        gaps = logit_gaps(logits)
         chosen = np.empty((count, groups), np.int16)
         for item, part in wavefront.parts:
-            symbols = self._poppers[item].pop(frequencies(short[:, part].reshape(-1, size)))
+            symbols = self._decoders[item].pop(frequencies(gaps[:, part].reshape(-1, size)))
             chosen[part] = symbols.reshape(groups, -1).T
         return chosen
 
     def finish(self) -> None:
-        """Raise :class:`~vqcodec.errors.CorruptStream` unless every payload is used up."""
-        for popper in self._poppers:
-            popper.finish()
+        """Raise :class:`~vqcodec.errors.CorruptStream` unless every payload ends with its last index."""
+        for decoder in self._decoders:
+            decoder.finish()
 
 
 class Selector(Protocol):
-    """Chooses indices for a slice at a wavefront, given integer logits (G, N, K) -> (N, G)."""
+    """Returns the indices (N, G) of slice ``number`` at a wavefront, given integer logits (G, N, K)."""
 
     def __call__(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices: ...
 
 
 class FixedIndices:
-    """Indices that are known already: (G, H, W) per item."""
+    """Selects given indices."""
 
     def __init__(self, layout: WavefrontLayout, grids: Sequence[Indices], groups: Sequence[int]):
+        """``grids`` (G, H, W) per item, ``groups`` codebooks of each slice."""
         spread = layout.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int16)
         self._slices = np.split(spread, np.cumsum(groups)[:-1], axis=1)
 
@@ -71,15 +74,15 @@ class FixedIndices:
 
 
 class RateDistortionSelector:
-    """Entropy-constrained choice: the least squared error plus what the bits are worth (Chou et al. 1989).
+    """Selects the codeword with the least squared error + :data:`BIT_PRICE` * bits (Chou et al. 1989).
 
-    This is the encoder's freedom: nothing here needs to be exact.
+    An encoder may choose any indices, so this arithmetic need not be exact.
     """
 
     def __init__(
         self, layout: WavefrontLayout, latents: Sequence[NDArray[np.float32]], codebooks: Sequence[NDArray[np.float32]]
     ):
-        """``latents`` (D, H, W) per item, in cells; ``codebooks`` (G, K, d) per slice."""
+        """``latents`` (D, H, W) per item, in codebook cells; ``codebooks`` (G, K, d) per slice."""
         spread = layout.spread([z.transpose(1, 2, 0) for z in latents])
         ends = np.cumsum([c.shape[0] * c.shape[2] for c in codebooks])[:-1]
         self._latents = np.split(spread, ends, axis=1)
@@ -93,45 +96,37 @@ class RateDistortionSelector:
         costs = np.ascontiguousarray(z) @ words
         costs += self._norms[number]
         costs -= logits * np.float32(BIT_PRICE / LOGIT_UNIT)
-        return costs.argmin(2).T.astype(np.int16)
+        chosen: Indices = costs.argmin(2).T.astype(np.int16)
+        return chosen
 
 
 @dataclass(frozen=True)
 class _Entry:
     item: int
     symbols: Indices
-    short: NDArray[np.uint8]
+    gaps: NDArray[np.uint8]
 
 
 class IndexEncoder:
-    """Lets a selector choose and remembers what it takes to encode the choice."""
+    """Lets a selector choose indices, and entropy-codes them afterwards."""
 
     def __init__(self, shapes: Sequence[tuple[int, int]], select: Selector):
-        """``shapes`` holds ``(rows, columns)`` of each item's grid."""
+        """Prepare to encode one payload per grid; ``shapes`` are ``(rows, columns)``."""
         self._shapes, self._select = shapes, select
         self._entries: list[_Entry] = []
 
     def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         chosen = self._select(number, wavefront, logits)
-        short = logit_gaps(logits)
+        gaps = logit_gaps(logits)
         for item, part in wavefront.parts:
-            rows = short[:, part].reshape(-1, logits.shape[2])
+            rows = gaps[:, part].reshape(-1, logits.shape[2])
             self._entries.append(_Entry(item, chosen[part].T.reshape(-1), rows))
         return chosen
 
     def to_bytes(self) -> list[bytes]:
-        """The payload of each item."""
-        pushers = [AnsEncoder() for _ in self._shapes]
+        """Return the payload of each grid."""
+        encoders = [AnsEncoder() for _ in self._shapes]
         for entry in reversed(self._entries):
-            pushers[entry.item].push(entry.symbols, frequencies(entry.short))
-        return [pusher.to_bytes(min_words(shape)) for pusher, shape in zip(pushers, self._shapes, strict=True)]
-
-    def ideal_bits(self) -> float:
-        """Cross-entropy of the choice under the prior's frequencies, all items together."""
-        total = 0.0
-        for entry in self._entries:
-            rows = frequencies(entry.short)
-            chosen = rows[np.arange(len(rows)), entry.symbols]
-            total += float(np.log2(rows.sum(1) / chosen).sum())
-        return total
+            encoders[entry.item].push(entry.symbols, frequencies(entry.gaps))
+        return [encoder.to_bytes(min_words(shape)) for encoder, shape in zip(encoders, self._shapes, strict=True)]

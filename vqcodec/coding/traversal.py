@@ -1,9 +1,9 @@
-"""The one walk over a level's grids, for encoding and decoding alike.
+"""The traversal of a level's grids, shared by encoding and decoding.
 
-Positions are visited wavefront by wavefront (``x + 2 * y``), all pictures and tiles of a batch at once; at each
-wavefront slice by slice.  An :class:`IndexPort` supplies the indices: given logits it chooses and encodes them
-(encoding), entropy-decodes them (decoding), or returns known ones (measuring).  Everything else is the same in both
-directions, so that the two sides cannot disagree.
+Positions are visited wavefront by wavefront (``x + 2 * y``), all grids of a batch at once; at each wavefront slice by
+slice.  An :class:`IndexPort` supplies the indices: given logits it chooses and encodes them (encoding), entropy-decodes
+them (decoding), or returns known ones.  All else is the same code in both directions, so encoder and decoder agree.
+"Item" is one grid of the batch: a picture, or a tile of one.
 """
 
 import itertools
@@ -19,27 +19,27 @@ from vqcodec.arithmetic import ATTENTION_TAPS, COLUMNS_PER_ROW, LIMIT, PAST, PAS
 from vqcodec.coding.integer_prior import IntegerLevelPrior
 
 Indices = NDArray[np.int16]
-"""``config.py`` holds codebooks to fewer codewords than that has numbers."""
+"""16 bits suffice: ``config.py`` bounds codebooks to 4096 codewords."""
 
 
 @dataclass(frozen=True)
 class Wavefront:
-    """Positions of one wavefront, ordered by item, then by row."""
+    """The grid positions of one wavefront, ordered by item, then by row."""
 
     cells: NDArray[np.intp]
-    """(N,) places on the layout."""
+    """(N,) cell of each position in the :class:`WavefrontLayout`."""
     items: NDArray[np.intp]
-    """(N,) which grid of the batch each position belongs to."""
+    """(N,) item of each position."""
 
     @cached_property
     def parts(self) -> list[tuple[int, slice]]:
-        """Each item that is present, with its stretch of the wavefront."""
+        """Each item in the wavefront, with its range of positions."""
         bounds = [0, *(np.flatnonzero(np.diff(self.items)) + 1).tolist(), len(self.items)]
         return [(int(self.items[start]), slice(start, end)) for start, end in itertools.pairwise(bounds)]
 
 
 class WavefrontLayout:
-    """All grids of a batch on one strip of cells, with a margin of empty cells where taps reach outside."""
+    """Places all grids of a batch in one array of cells, with empty cells where taps fall outside a grid."""
 
     def __init__(self, prior: IntegerLevelPrior, shapes: Sequence[tuple[int, int]]):
         self.shapes = list(shapes)
@@ -65,22 +65,22 @@ class WavefrontLayout:
         ]
 
     def offsets(self, taps: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
-        """What to add to a cell to reach each of its taps."""
+        """Return what to add to a cell to get the cell of each tap."""
         return np.array([dy * self.stride + dx for dy, dx in taps])
 
     def buffer(self, *shape: int) -> NDArray[np.float32]:
-        """A zero for every cell."""
+        """Return zeros (cells, *shape)."""
         return np.zeros((self.size, *shape), np.float32)
 
     def spread(self, grids: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
-        """Grids (H, W, C) -> (cells, C)."""
+        """Place grids (H, W, C) in an array (cells, C)."""
         result = self.buffer(grids[0].shape[2])
         for cells, grid in zip(self.cells_of, grids, strict=True):
             result[cells] = grid.reshape(len(cells), -1)
         return result
 
     def collect(self, values: Indices) -> list[Indices]:
-        """(cells, G) -> grids (G, H, W), contiguous."""
+        """Extract contiguous grids (G, H, W) from an array (cells, G)."""
         return [
             np.ascontiguousarray(values[cells].T.reshape(-1, height, width))
             for cells, (height, width) in zip(self.cells_of, self.shapes, strict=True)
@@ -88,10 +88,10 @@ class WavefrontLayout:
 
 
 class IndexPort(Protocol):
-    """What stands at the side of the walk."""
+    """Supplies the indices during the traversal."""
 
     def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
-        """Slice ``number`` at ``wavefront`` with logits (G, N, K) -> its indices (N, G)."""
+        """Return the indices (N, G) of slice ``number`` at ``wavefront``, given integer logits (G, N, K)."""
         ...
 
 
@@ -102,14 +102,14 @@ def walk(
     quality: Sequence[int],
     port: IndexPort,
 ) -> list[Indices]:
-    """Visit every position of every grid; returns the indices (G, H, W) of each item.
+    """Visit every position of every grid and return the indices (G, H, W) of each item.
 
     Args:
-        prior: the level's networks.
-        layout: made for the shapes of the batch's grids.
+        prior: the level's prior.
+        layout: the layout of the batch's grids.
         coarse: the next coarser level's indices (G', H / 2, W / 2) per item; None for the coarsest level.
-        quality: quality step per item.
-        port: where the indices come from.
+        quality: quality step of each item.
+        port: supplies the indices.
     """
     steps = np.asarray(quality)
     embedded = layout.buffer(prior.embedding.channels)

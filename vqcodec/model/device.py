@@ -6,7 +6,10 @@ from vqcodec.errors import DeviceUnavailable
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device ``auto`` (cuda if present), ``cpu`` or ``cuda[:N]``; raise :class:`DeviceUnavailable` otherwise."""
+    """Return the device called ``auto`` (cuda if present), ``cpu`` or ``cuda[:N]``.
+
+    Raises :class:`DeviceUnavailable` for other names, and for devices that are not present.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -27,11 +27,12 @@ class QualityVector(nn.Module):
 
     def image(self, quality: Tensor) -> Tensor:
         """Return the vectors as (B, C, 1, 1), to broadcast over a picture."""
-        return self(quality)[:, :, None, None]
+        vectors: Tensor = self(quality)
+        return vectors[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation block ``x + scale(quality) * conv(relu(conv(relu(x)) + bias(quality)))``: 3x3 kernels, leaky ReLU."""
+    """Residual block ``x + scale(quality) * conv(relu(conv(relu(x)) + bias(quality)))``: 3x3 kernels, leaky ReLU."""
 
     def __init__(self, channels: int, knots: int):
         super().__init__()
@@ -45,7 +46,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, quality: Tensor) -> Tensor:
         """Map ``x`` (B, C, H, W) to (B, C, H, W) for ``quality`` (B,)."""
         y = self.first(F.leaky_relu(x, 0.1)) + self.bias.image(quality).to(x.dtype)
-        return x + self.second(F.leaky_relu(y, 0.1)) * self.scale.image(quality).to(x.dtype)
+        branch: Tensor = self.second(F.leaky_relu(y, 0.1)) * self.scale.image(quality).to(x.dtype)
+        return x + branch
 
 
 class ModuleSequence(nn.ModuleList, Generic[M]):

@@ -1,19 +1,19 @@
-"""Indices so far -> logits of the next: the PixelCNN of each level, in its training form.
+"""The autoregressive prior in its training form: a PixelCNN per level predicts the logits of each index.
 
 van den Oord et al. 2016 (arXiv:1601.06759, arXiv:1606.05328), adapted to decode fast and exactly.  Position ``(y, x)``
-belongs to wavefront ``x + 2 * y`` and sees only earlier wavefronts, so that all positions of a wavefront are coded at
-once; at a position the slices follow one another, each seeing those before it.  What a level sees:
+belongs to wavefront ``x + 2 * y`` and depends on earlier wavefronts only, so all positions of a wavefront are coded at
+once; at a position, each slice depends on the slices before it.  Inputs of a level:
 
     own indices, earlier wavefronts --> embedding -> causal convolution --+
     the next coarser level's indices -> embedding -> convolutions --------+-> trunk -> (attention) -> slice by slice
     quality --------------------------> a vector -------------------------+                           -> logits
 
-Everything after the embedding is made of ``exact.py``'s layers.  It sees indices and never a float feature of the
-transforms.  Running it step by step, in integers, is the business of ``coding/``.
+All layers after the embeddings are integer layers (``exact.py``), and no input is a float feature of the transforms.
+Input: indices from ``quantizer.py``.  ``coding/integer_prior.py`` is the same prior one wavefront at a time.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ from vqcodec.model.quantizer import lattice
 
 
 def embedding_start(config: SliceConfig) -> Tensor:
-    """First embedding of a slice's codewords (K, E): coordinates (also at a coarse scale in 1-D) and log magnitude."""
+    """Return initial embeddings (K, E) of a slice's codewords: coordinates (in 1-D at two scales) and log magnitude."""
     words = lattice(config.dim, config.size)
     parts = [words, words.norm(dim=1, keepdim=True).add(1).log2()]
     if config.dim == 1:
@@ -52,10 +52,10 @@ def embedding_start(config: SliceConfig) -> Tensor:
 
 
 def feature_start(config: SliceConfig, rank: int) -> Tensor:
-    """First features (K, rank) that span a slice's log-probabilities, each at most 8; column 0 falls off with the norm.
+    """Return initial features (K, rank), a basis of a slice's log-probabilities, each of magnitude at most 8.
 
-    Laplacian and Gaussian shapes and their shifts, near zero and over the whole reach, a zero bin and, for the rest,
-    bumps along lines.
+    Column 0 is minus the norm (Laplacian); then come shifts, Gaussian shapes and a zero bin, near zero and over the
+    whole range of the codewords, and bumps along lines fill the remaining columns.
     """
     words = lattice(config.dim, config.size)
     norm = words.norm(dim=1, keepdim=True)
@@ -80,7 +80,7 @@ def feature_start(config: SliceConfig, rank: int) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """Indices -> integer vectors, a table per codebook."""
+    """Embed indices as integer vectors, with one table per codebook."""
 
     def __init__(self, level: LevelConfig):
         super().__init__()
@@ -89,22 +89,22 @@ class Embedding(nn.Module):
 
     @property
     def widths(self) -> list[int]:
-        """Channels of each slice's embedding."""
+        """Embedding channels of each slice."""
         return [t.shape[0] * t.shape[2] for t in self.tables]
 
     @property
     def channels(self) -> int:
-        """Channels of all slices."""
+        """Embedding channels of all slices together."""
         return sum(self.widths)
 
     def quantized(self) -> list[Tensor]:
-        """The tables (G, K, E), in real units but on the integer grid."""
+        """Return each slice's tables (G, K, E), rounded to multiples of ``1 / UNIT``."""
         return [round_to(clip(t, LIMIT, UNIT), UNIT) for t in self.tables]
 
     def forward(self, indices: Tensor) -> Tensor:
-        """(B, G, H, W) -> (B, channels, H, W)."""
+        """Map indices (B, G, H, W) to embeddings (B, channels, H, W)."""
         parts = []
-        for table, chosen in zip(self.quantized(), indices.split(self.groups, 1), strict=True):
+        for table, chosen in zip(self.quantized(), torch.split(indices, self.groups, 1), strict=True):
             groups, size, width = table.shape
             offset = torch.arange(groups, device=indices.device)[:, None, None] * size
             rows = F.embedding(chosen + offset, table.reshape(-1, width))  # (B, G, H, W, E)
@@ -113,7 +113,7 @@ class Embedding(nn.Module):
 
 
 class Context(nn.Module):
-    """Indices of the next coarser level -> features at this level's positions; not causal, all of it is known."""
+    """Map the indices of the next coarser level to features at this level's positions; not causal."""
 
     def __init__(self, coarse: LevelConfig, channels: int):
         super().__init__()
@@ -123,14 +123,17 @@ class Context(nn.Module):
         self.up = ExactLinear(channels, 4 * channels)
 
     def forward(self, indices: Tensor) -> Tensor:
-        """(B, G, H, W) -> (B, channels, 2H, 2W), signed."""
+        """Map indices (B, G, H, W) to signed features (B, channels, 2H, 2W)."""
         h = activate(self.first(self.embedding(indices)))
         h = activate(h + self.second(h))
         return F.pixel_shuffle(clip(self.up(h), LIMIT, UNIT), 2)
 
 
 class Attention(nn.Module):
-    """Causal self-attention over a window of earlier positions, with a learned bias per tap and an empty slot."""
+    """Causal multi-head self-attention over a window of earlier positions.
+
+    Each head has a learned bias per tap, and an empty slot: a score with a value of zero.
+    """
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
@@ -145,7 +148,7 @@ class Attention(nn.Module):
             self.out.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map trunk features (B, C, H, W) to (B, C, H, W), to be added to ``x``."""
         b, _, height, width = x.shape
         query, key, value = (clip(f(x), LIMIT, UNIT) for f in (self.query, self.key, self.value))
         rows, columns = zip(*ATTENTION_TAPS, strict=True)
@@ -154,9 +157,10 @@ class Attention(nn.Module):
         def windows(t: Tensor) -> Tensor:
             padded = F.pad(t, (side, side, up, 0))
             seen = [padded[:, :, up + r : up + r + height, side + c : side + c + width] for r, c in ATTENTION_TAPS]
-            return torch.stack(seen, 2).unflatten(1, (self.heads, -1))  # (B, heads, d, taps, H, W)
+            return torch.unflatten(torch.stack(seen, 2), 1, (self.heads, -1))  # (B, heads, d, taps, H, W)
 
-        scores = (query.unflatten(1, (self.heads, HEAD_DIM))[:, :, :, None] * windows(key)).float().sum(2)
+        queries = torch.unflatten(query, 1, (self.heads, HEAD_DIM))[:, :, :, None]
+        scores = (queries * windows(key)).float().sum(2)
         scores = scores * (UNIT * UNIT * 2.0**-SCORE_SHIFT / LOGIT_UNIT)
         bias = round_to(self.bias, LOGIT_UNIT)[None, :, :, None, None]
         scores = floor_to(scores, LOGIT_UNIT) + bias[:, :, 1:]
@@ -165,11 +169,15 @@ class Attention(nn.Module):
         empty = bias[:, :, :1].expand(b, -1, -1, height, width)
         weights = torch.softmax(torch.cat([empty, scores], 2) * math.log(2), 2)[:, :, 1:]
         attended = (weights[:, :, None] * windows(value).float()).sum(3).flatten(1, 2)
-        return self.out(floor_to(attended, UNIT * ATTENTION_RATIO).to(x.dtype))
+        update: Tensor = self.out(floor_to(attended, UNIT * ATTENTION_RATIO).to(x.dtype))
+        return update
 
 
 class SliceHead(nn.Module):
-    """Trunk features and the slices before -> logits of one slice."""
+    """Predict one slice's logits from the trunk features and the embeddings of the slices before it.
+
+    Logits are a product of ``rank`` predicted coefficients and learned features of the codewords.
+    """
 
     def __init__(self, config: SliceConfig, inputs: int, hidden: int, rank: int, knots: int):
         super().__init__()
@@ -186,7 +194,7 @@ class SliceHead(nn.Module):
             self.quality.values[:, ::rank] = 0.7  # a Laplacian
 
     def quantized_features(self) -> tuple[Tensor, Tensor]:
-        """Integer features (G, K, rank) and exponents (G,): logits are ``floor(features . p * 2^-exponent)``."""
+        """Return integer features (G, K, rank) and exponents (G,); logits are ``floor(features . p * 2^-exponent)``."""
         scaled = self.features * (LOGIT_UNIT / FINE_UNIT)
         groups, size, rank = scaled.shape
         each = exponents(scaled.reshape(groups * size, rank), None, FINE_LIMIT, FINE_WEIGHT_LIMIT)
@@ -195,22 +203,22 @@ class SliceHead(nn.Module):
         return round_to(scaled, 1), exponent
 
     def forward(self, h: Tensor, quality: Tensor) -> Tensor:
-        """(B, C, H, W) -> logits (G, B * H * W, K)."""
+        """Map ``h`` (B, C, H, W) and ``quality`` (B,) to natural logits (G, B * H * W, K)."""
         u = activate(self.first(h))
         u = activate(u + self.third(activate(self.second(u))))
         p = self.coefficients(u).float() + round_to(self.quality.image(quality), FINE_UNIT)
-        p = clip(p, FINE_LIMIT, FINE_UNIT).unflatten(1, (self.config.groups, self.rank))
+        p = torch.unflatten(clip(p, FINE_LIMIT, FINE_UNIT), 1, (self.config.groups, self.rank))
         p = p.permute(1, 0, 3, 4, 2).flatten(1, 3)  # (G, N, rank)
         features, exponent = self.quantized_features()
         octave = math.log(2)
         features = features * (torch.exp2(-exponent) * (FINE_UNIT / LOGIT_UNIT))[:, None, None]
-        if self.training:  # a sixteenth of an octave is not worth five passes over the largest tensor
+        if self.training:  # skip rounding to 1/16 octave: five passes over the largest tensor
             return torch.bmm(p, features.transpose(1, 2) * octave).float()
         return floor_to(torch.bmm(p, features.transpose(1, 2)).float(), LOGIT_UNIT) * octave
 
 
 class LevelPrior(nn.Module):
-    """The PixelCNN of one level."""
+    """The PixelCNN of one level; ``coding/integer_prior.py`` has its integer form."""
 
     def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int):
         super().__init__()
@@ -231,12 +239,12 @@ class LevelPrior(nn.Module):
             self.mix.weight.mul_(0.3)
 
     def forward(self, indices: Tensor, coarse: Tensor | None, quality: Tensor) -> list[Tensor]:
-        """Logits (natural, not normalised) of every index given those before it.
+        """Return the logits (natural, not normalised) of every index given the indices before it.
 
         Args:
             indices: (B, G, H, W) of this level.
-            coarse: (B, G', H / 2, W / 2) of the next coarser level, None for the coarsest.
-            quality: (B,) among the knots.
+            coarse: indices (B, G', H / 2, W / 2) of the next coarser level, None for the coarsest.
+            quality: (B,) in ``[0, knots - 1]``.
 
         Returns:
             One tensor per slice, (G of the slice, B * H * W, K).
@@ -251,7 +259,7 @@ class LevelPrior(nn.Module):
             h = activate(h + self.attention(h))
         h = activate(h + self.mix(activate(self.near(h))))
         seen, logits = h, []
-        for head, embedded in zip(self.heads, own.split(self.embedding.widths, 1), strict=True):
+        for head, embedded in zip(self.heads, torch.split(own, self.embedding.widths, 1), strict=True):
             logits.append(head(seen, quality))
             seen = torch.cat([seen, embedded.to(seen.dtype)], 1)
         return logits
@@ -267,7 +275,7 @@ class Prior(ModuleSequence[LevelPrior]):
         )
 
     def bits(self, grids: Grids, quality: Tensor) -> list[Tensor]:
-        """Ideal code length of every slice of every level, per picture: a list of (B,) per level and slice."""
+        """Return the code length in bits per picture, (B,), of every slice of every level, coarse to fine."""
         result, coarse = [], None
         for level, indices in zip(self, grids.levels, strict=True):
             logits = level(indices, coarse, quality)
@@ -277,11 +285,11 @@ class Prior(ModuleSequence[LevelPrior]):
 
 
 class _CodeLength(torch.autograd.Function):
-    """``F.cross_entropy(logits, target, reduction="none")`` in half the time: these are the largest tensors."""
+    """``F.cross_entropy(logits, target, reduction="none")`` in half the time; logits are the largest tensors."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
-        """``logits`` (N, K), ``target`` (N,) -> nats (N,)."""
+        """Return nats (N,) for ``logits`` (N, K) and ``target`` (N,)."""
         probabilities = torch.softmax(logits, 1)
         ctx.save_for_backward(probabilities, target)
         chosen = probabilities.gather(1, target[:, None])[:, 0]
@@ -289,18 +297,21 @@ class _CodeLength(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Probabilities minus one at the target."""
+        """Return the gradient (N, K): probabilities, minus one at the target, times the incoming gradient."""
         probabilities, target = ctx.saved_tensors
         result = probabilities * gradient[:, None]
         return result.scatter_add_(1, target[:, None], -gradient[:, None]), None
 
 
+_code_length: Callable[[Tensor, Tensor], Tensor] = _CodeLength.apply
+
+
 def slice_bits(logits: Sequence[Tensor], indices: Tensor) -> list[Tensor]:
-    """Cross-entropy in bits per picture, (B,) for each slice; ``indices`` (B, G, H, W)."""
+    """Return each slice's cross-entropy in bits per picture, (B,); logits as from :class:`LevelPrior`."""
     groups = [t.shape[0] for t in logits]
     result = []
-    for values, chosen in zip(logits, indices.split(groups, 1), strict=True):
+    for values, chosen in zip(logits, torch.split(indices, groups, 1), strict=True):
         target = chosen.transpose(0, 1).flatten()
-        nats = _CodeLength.apply(values.flatten(0, 1), target)
+        nats = _code_length(values.flatten(0, 1), target)
         result.append(nats.reshape(values.shape[0], indices.shape[0], -1).sum((0, 2)) / math.log(2))
     return result

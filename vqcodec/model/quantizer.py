@@ -1,8 +1,8 @@
-"""Latents <-> indices: product codebooks, the choice of codewords, and how codebooks learn.
+"""Latents <-> indices: product quantization, the choice of codewords, and codebook learning.
 
-A :class:`ProductQuantizer` holds one slice: ``G`` codebooks of ``K`` codewords in ``d`` dimensions.  Inside, tensors
-are ``(G, N, ...)`` with ``N`` grid positions, so that one batched matrix product serves all groups.  Probabilities are
-not made here: whoever has a prior passes its logits in.
+A :class:`ProductQuantizer` is one slice: ``G`` codebooks of ``K`` codewords in ``d`` dimensions.  Its tensors are
+``(G, N, ...)`` with ``N`` grid positions, so that one batched matrix product serves all groups.  Latents come from
+``vqvae.py``; the caller passes in the prior's logits where bits count.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from vqcodec.config import BIT_PRICE, SliceConfig
 
 
 def lattice(dim: int, size: int) -> Tensor:
-    """The ``size`` points nearest to the origin of Z, A2, D4, E8 or, in other dimensions, random ones -> (size, dim).
+    """Return (size, dim): the points of Z, A2, D4 or E8 nearest to the origin, in other dimensions random points.
 
     Unit cell volume, the origin first (Conway & Sloane, "Sphere Packings, Lattices and Groups", ch. 4).
     """
@@ -37,36 +37,39 @@ def lattice(dim: int, size: int) -> Tensor:
         points = torch.randn(size, dim, generator=torch.Generator().manual_seed(0))
         points[0] = 0
     if len(points) < size:
-        raise ValueError(f"no start for a codebook of {size} codewords in {dim} dimensions")
-    # Ties in the norm are broken by the coordinates, so that the start never depends on the sort.
+        raise ValueError(f"no lattice for a codebook of {size} codewords in {dim} dimensions")
+    # Rounded norms and a stable sort: ties keep the order of construction on every machine.
     return points[torch.argsort(points.norm(dim=1).mul(1e4).round(), stable=True)[:size]]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """How a slice's codebooks are used, averaged over its groups."""
+    """Codebook usage of a slice, averaged over its groups."""
 
     perplexity: float
     used: float
-    """Fraction of codewords that hold at least 1/100 of an even share."""
+    """Fraction of codewords chosen at least 1/100 as often as under uniform use."""
 
 
 class ProductQuantizer(nn.Module):
     """One slice's codebooks, learned by exponential moving averages (van den Oord et al. 2017, appendix A.1).
 
-    Buffers: ``codebook`` (G, K, d); ``counts`` (G, K) and ``sums`` (G, K, d), the moving averages; ``frequencies``
-    (knots, G, K), how often each codeword was chosen near each quality, the price of a first choice.
+    With ``pin_zero`` the first codeword of every group stays zero.
     """
 
     codebook: Tensor
+    """(G, K, d)."""
     counts: Tensor
+    """(G, K): moving average of how often each codeword is chosen."""
     sums: Tensor
+    """(G, K, d): moving average of the latents that chose each codeword."""
     frequencies: Tensor
+    """(knots, G, K): how often each codeword is chosen near each quality."""
 
     def __init__(self, config: SliceConfig, knots: int, pin_zero: bool):
         super().__init__()
         self.config, self.pin_zero = config, pin_zero
-        with torch.device("cpu"):  # on "meta", where a model is only outlined, torch would import sympy for this
+        with torch.device("cpu"):  # on the "meta" device torch would import sympy for this
             codebook = lattice(config.dim, config.size).repeat(config.groups, 1, 1)
         self.register_buffer("codebook", codebook)
         self.register_buffer("counts", torch.ones(config.groups, config.size))
@@ -75,29 +78,30 @@ class ProductQuantizer(nn.Module):
         self.register_buffer("frequencies", decay.repeat(knots, 1, 1))
 
     def split(self, latents: Tensor) -> Tensor:
-        """(B, G * d, H, W) -> (G, B * H * W, d)."""
+        """Reshape latents (B, G * d, H, W) to (G, B * H * W, d)."""
         b, _, h, w = latents.shape
         grouped = latents.reshape(b, self.config.groups, self.config.dim, h, w)
         return grouped.permute(1, 0, 3, 4, 2).reshape(self.config.groups, b * h * w, self.config.dim)
 
     def costs(self, z: Tensor, logits: Tensor | None = None) -> Tensor:
-        """Squared distance plus what the bits are worth, up to a constant per row: ``z`` (G, N, d) -> (G, N, K).
+        """Return rate-distortion costs (G, N, K) of ``z`` (G, N, d), up to a constant per row.
 
-        ``logits`` (G, N, K), natural and not normalised; without them only distance counts.
+        Squared distance plus bits times :data:`BIT_PRICE`, from natural ``logits`` (G, N, K), which need not be
+        normalised; without logits, the squared distance (entropy-constrained VQ, Chou et al. 1989).
         """
         norms = self.codebook.square().sum(2)[:, None]
         distance = torch.baddbmm(norms, z, self.codebook.transpose(1, 2), alpha=-2)
         return distance if logits is None else distance.sub_(logits, alpha=BIT_PRICE / math.log(2))
 
     def static_logits(self, quality: Tensor, positions: int) -> Tensor:
-        """Logits of each codeword from its frequency near ``quality`` (B,) alone -> (G, B * positions, K)."""
+        """Return logits (G, B * positions, K) from the codewords' frequencies near ``quality`` (B,)."""
         logits = self.frequencies.clamp_min(1e-6).log()[quality.round().long()].transpose(0, 1)
         return logits.repeat_interleave(positions, 1)
 
     def usual_choice(self, z: Tensor, quality: Tensor) -> Tensor:
-        """Codewords for one picture's ``z`` (G, N, d) by distance and their usual price near ``quality`` (1,): (G, N).
+        """Choose indices (G, N) for one picture's ``z`` (G, N, d) with static logits near ``quality`` (1,).
 
-        One group after the other, so that its (N, K) costs stay in the cache.
+        Works group by group, so that the (N, K) costs stay in the cache.
         """
         prices = self.static_logits(quality, 1)[:, 0] * (BIT_PRICE / math.log(2))
         offsets = self.codebook.square().sum(2) - prices
@@ -105,21 +109,21 @@ class ProductQuantizer(nn.Module):
         return torch.stack([torch.addmm(o, rows, words.T, alpha=-2).argmin(1) for o, rows, words in groups])
 
     def lookup(self, indices: Tensor) -> Tensor:
-        """(G, N) -> codewords (G, N, d)."""
+        """Return the codewords (G, N, d) of indices (G, N)."""
         return torch.gather(self.codebook, 1, indices[:, :, None].expand(-1, -1, self.config.dim))
 
     def join(self, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
-        """Inverse of :meth:`split`: (G, N, d) -> (B, G * d, H, W) with ``shape = (B, H, W)``."""
+        """Invert :meth:`split`: reshape (G, N, d) to (B, G * d, H, W), with ``shape = (B, H, W)``."""
         b, h, w = shape
         groups, _, dim = rows.shape
         return rows.reshape(groups, b, h, w, dim).permute(1, 0, 4, 2, 3).reshape(b, groups * dim, h, w)
 
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor, quality: Tensor, decay: float = 0.995) -> None:
-        """Move codewords towards the mean of what chose them.
+        """Move each codeword towards the mean of the latents that chose it.
 
-        ``z`` (G, N, d) and ``indices`` (G, N), ordered by picture, with ``quality`` (B,).  Counts are smoothed by a
-        pseudo-observation at the codeword itself (Laplace smoothing), so an unused codeword stays where it is.
+        Latents ``z`` (G, N, d) and ``indices`` (G, N) are ordered by picture, with ``quality`` (B,).  A
+        pseudo-observation at the codeword itself (Laplace smoothing) keeps unused codewords in place.
         """
         groups, _, dim = z.shape
         counts, sums = torch.zeros_like(self.counts), torch.zeros_like(self.sums)
@@ -141,7 +145,7 @@ class ProductQuantizer(nn.Module):
 
     @torch.no_grad()
     def revive(self, z: Tensor, generator: torch.Generator) -> int:
-        """Move codewords that nothing chooses onto random latents of the batch ``z`` (G, N, d); how many moved."""
+        """Move unused codewords onto random latents of the batch ``z`` (G, N, d); return how many moved."""
         dead = self.counts < 0.01 * self.counts.mean(1, keepdim=True)
         if self.pin_zero:
             dead[:, 0] = False
@@ -154,24 +158,25 @@ class ProductQuantizer(nn.Module):
         return len(group)
 
     def usage(self) -> Usage:
-        """Perplexity and share of used codewords."""
+        """Return perplexity and fraction of used codewords."""
         p = self.counts / self.counts.sum(1, keepdim=True)
         perplexity = torch.special.entr(p).sum(1).exp().mean()
         return Usage(float(perplexity), float((p > 0.01 / self.config.size).float().mean()))
 
 
 def straight_through(z: Tensor, quantized: Tensor) -> Tensor:
-    """``quantized`` going forward, the gradient of ``z`` going back."""
+    """Return ``quantized`` with the gradient passed straight through to ``z``."""
     return z + (quantized - z).detach()
 
 
 @torch.no_grad()
 def expected_bits_gradient(costs: Tensor, logits: Tensor, codebook: Tensor, temperature: float = 0.2) -> Tensor:
-    """Gradient of the expected bits of a soft choice of codewords against the latents: (G, N, d).
+    """Return the gradient (G, N, d) of a soft choice's expected bits with respect to the latents ``z``.
 
-    With ``w = softmax(-costs / temperature)`` the derivative of ``sum_k w_k bits_k`` against ``z`` is
-    ``2 / temperature * Cov_w(bits, codeword)``: closed form, without keeping (G, N, K) for a backward pass, and blind
-    to the constant that separates bits from negated logits.  ``costs`` are overwritten.
+    With ``w = softmax(-costs / temperature)`` the derivative of ``sum_k w_k bits_k`` is
+    ``2 / temperature * Cov_w(bits, codeword)``.  The closed form keeps no (G, N, K) tensor for a backward pass, and
+    constants in the logits cancel.  ``costs`` and ``logits`` are (G, N, K), ``codebook`` (G, K, d); ``costs`` are
+    overwritten.
     """
     weights = torch.softmax(costs.mul_(-1 / temperature), -1)
     mean = weights @ codebook

@@ -1,11 +1,11 @@
-"""Latents -> better latents: what the synthesis would rather be given, found by its own gradient.
+"""Refine latents by gradient descent through the synthesis, for one picture at encoding time.
 
-The analysis was trained on many pictures and one pass of it is a guess for this one.  At a choice of codewords, the
-gradient of the error says how each latent should differ; a part of a Newton step in that direction, before the next
-choice, saves bits at equal quality.  The decoder is not concerned.
+The analysis is amortised inference: good on average, not optimal for the picture at hand.  At a first choice of
+codewords the gradient of the distortion says how each latent should change; a fraction of a Newton step in that
+direction, before the final choice, saves bits at equal quality.  The decoder needs no change.
 
 After Yang, Bamler & Mandt, "Improving Inference for Neural Image Compression", NeurIPS 2020, who take thousands of
-small steps; with the step size that the codebook's cells suggest, the first is most of what there is to gain.
+small steps; with a step size derived from the codebook's cells, one step gives most of the gain.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,28 @@ from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE, FeaturePyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.05, 0.3
-"""Parts of a Newton step.  Finer levels make up for the errors of coarser ones, which may therefore go less far."""
+"""Fractions of a Newton step; smaller for coarse levels, whose errors finer levels correct."""
 _SIMILARITY = 0.5
-"""Part of the error that counts as in SSIM, by its surroundings."""
+"""Share of the error that is weighted by local variance, as in SSIM."""
 _BLOCK = 8
-"""Pixels along each side of what counts as surroundings."""
+"""Edge in pixels of the blocks whose variance is taken."""
 _TYPICAL_VARIANCE = 257.0
-"""Harmonic mean over blocks of photographs of variance + SSIM's constant, on the 0-255 scale."""
+"""Harmonic mean of block variance + SSIM's constant in photographs, 0-255 scale."""
 
 
 @torch.no_grad()
 def first_choice(model: VQVAE, pyramid: FeaturePyramid, quality: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Scaled latents and codewords of each level, (1, D, H, W), chosen by distance and average bits."""
+    """Return each level's scaled latents and codewords (1, D, H, W), chosen by distance and average bits.
+
+    ``quality`` (1,) in ``[0, knots - 1]``.
+    """
     conditioning: Conditioning | None = None
     latents, codewords = [], []
     for level, quantizers in enumerate(model.quantizers):
         with half(quality.device):
             z = model.latents(level, pyramid, conditioning, quality)
         parts = []
-        for quantizer, part in zip(quantizers, z.split([q.config.channels for q in quantizers], 1), strict=True):
+        for quantizer, part in zip(quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True):
             chosen = quantizer.usual_choice(quantizer.split(part), quality)
             parts.append(quantizer.join(quantizer.lookup(chosen), (1, *z.shape[2:])))
         latents.append(z)
@@ -58,14 +61,15 @@ def corrections(
     quality: Tensor,
     size: tuple[int, int],
 ) -> list[Tensor]:
-    """What to add to the scaled latents of each level, (1, D, H, W).
+    """Return what to add to each level's scaled latents: (1, D, H, W), in cells.
 
     Args:
-        model: one whose codewords are chosen by distance and bits.
-        x: a picture (1, 3, H, W) in [0, 1], padded; only ``size = (height, width)`` of it counts.
-        latents: of each level, (1, D, H, W).
-        codewords: what was chosen for them.
-        quality: (1,) among the knots.
+        model: an entropy-constrained model.
+        x: the padded picture (1, 3, H, W) in [0, 1].
+        latents: scaled latents (1, D, H, W) of each level.
+        codewords: the codewords (1, D, H, W) chosen for them.
+        quality: (1,) in ``[0, knots - 1]``.
+        size: height and width of the picture without padding.
     """
     leaves = [chosen.detach().requires_grad_() for chosen in codewords]
     conditioning: Conditioning | None = None
@@ -85,10 +89,10 @@ def corrections(
 
 
 def importance(x: Tensor) -> Tensor:
-    """How much a squared error counts at each pixel of ``x`` (1, 3, H, W) in [0, 1]: (1, 1, H, W), about 1 on average.
+    """Return weights (1, 1, H, W) of the squared error for ``x`` (1, 3, H, W) in [0, 1], about 1 on average.
 
-    For a part it counts as in 1 - SSIM (Wang 2004), which for small errors is their square over twice the variance
-    around them plus a constant: what is lost among leaves would be seen in the sky.
+    A share follows 1 - SSIM (Wang 2004), which for small errors is the squared error over twice the local variance
+    plus a constant: an error is more visible in smooth areas than in texture.
     """
     y = x.mean(1, keepdim=True) * 255
     mean, power = (F.avg_pool2d(v, _BLOCK, ceil_mode=True) for v in (y, y.square()))

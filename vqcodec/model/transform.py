@@ -1,12 +1,12 @@
 """Pixels <-> latents: an orthonormal block transform per level plus convolutional residual branches.
 
-The linear part starts as the principal components of training patches and is already a decent codec; every branch
-ends in a layer that starts at zero, so training starts from that codec.  Quantization is not here: between analysis
-and synthesis, ``vqvae.py`` turns each level's latents into codewords.
+The block transforms start as principal components of training patches; every branch ends in a layer that starts at
+zero, so training starts from a linear transform codec.  ``vqvae.py`` composes these networks with the quantizers:
 
-    analysis:   pixels -> features at every stride, linear latents at every stride
-    project:    features (+ what coarser levels say) -> correction of a level's latents
-    synthesis:  decoded latents -> what they say to the next finer level -> ... -> pixels
+    Analysis, BlockTransform:  pixels -> features and linear latents at every stride
+    LatentProjection:          features (+ conditioning from coarser levels) -> correction of a level's latents
+    LevelSynthesis:            a level's decoded latents -> conditioning of the next finer level
+    PixelSynthesis:            the finest level's decoded latents -> pixels
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import LevelConfig, ModelConfig
-from vqcodec.model.layers import ResidualBlocks, ModuleSequence, QualityVector, conv, upsample, zero_init
+from vqcodec.model.layers import ModuleSequence, QualityVector, ResidualBlocks, conv, upsample, zero_init
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the decoded coarser levels say to a level."""
+    """Output of the decoded coarser levels that conditions a level's analysis and synthesis."""
 
     features: Tensor
-    """(B, C, H, W) at the stride of the level that listens."""
+    """(B, C, H, W) at the stride of the conditioned level, ``C`` channels of the coarser level."""
     predicted: Tensor
-    """(B, predicted, H, W): its leading latents, as far as the coarser level knows them."""
+    """(B, predicted, H, W): linear prediction of the conditioned level's leading latents."""
 
 
 class BlockTransform(nn.Module):
-    """Orthonormal transform of non-overlapping blocks, truncated to the leading coefficients, and its transpose."""
+    """Linear transform of non-overlapping blocks to their leading coefficients, and back; orthonormal at the start."""
 
     def __init__(self, inputs: int, block: int, outputs: int):
         super().__init__()
@@ -39,29 +39,29 @@ class BlockTransform(nn.Module):
         self.analysis = nn.Parameter(basis)
         self.synthesis = nn.Parameter(
             basis.T.clone(memory_format=torch.contiguous_format)
-        )  # fused Adam wants state and weight strided alike
+        )  # fused Adam needs state and weight with equal strides
 
     @torch.no_grad()
     def start(self, basis: Tensor) -> None:
-        """Set both directions to an orthonormal ``basis`` (outputs or fewer, inputs * block^2); the rest is zero."""
+        """Set both directions to an orthonormal ``basis``, rows (<= outputs, inputs * block^2); other rows are zero."""
         self.analysis.zero_()[: len(basis)] = basis[: len(self.analysis)]
         self.synthesis.copy_(self.analysis.T)
 
-    # Full precision: at high quality a latent spans more cells than bfloat16 has steps.
+    # In float32: at high quality a latent spans more cells than bfloat16 resolves.
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H / block, W / block)."""
+        """Map (B, inputs, H, W) to coefficients (B, outputs, H / block, W / block)."""
         with torch.autocast(x.device.type, enabled=False):
             return F.conv2d(F.pixel_unshuffle(x.float(), self.block), self.analysis[:, :, None, None])
 
     def inverse(self, latents: Tensor) -> Tensor:
-        """(B, outputs, H, W) -> (B, inputs, H * block, W * block); of fewer latents, as if the others were zero."""
+        """Map coefficients (B, <= outputs, H, W) to (B, inputs, H * block, W * block); missing ones count as zero."""
         known = self.synthesis[:, : latents.shape[1], None, None]
         with torch.autocast(latents.device.type, enabled=False):
             return F.pixel_shuffle(F.conv2d(latents.float(), known), self.block)
 
 
 class Analysis(nn.Module):
-    """Pixels -> features at each level's stride.  Nothing decoded enters here."""
+    """Map pixels to features at each level's stride."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -75,19 +75,19 @@ class Analysis(nn.Module):
 
     @property
     def reach(self) -> list[int]:
-        """How many pixels away a pixel still matters for each level's features, coarse to fine."""
+        """Receptive-field radius in pixels of each level's features, coarse to fine."""
         stride = self.patch
         pixels = (1 + 2 * len(self.pixel_blocks)) * stride
         reach = []
         for blocks in self.blocks:
-            pixels += stride  # the convolution that halves
+            pixels += stride  # the strided convolution
             stride *= 2
             pixels += 2 * len(blocks) * stride
             reach.append(pixels)
         return reach[::-1]
 
     def forward(self, x: Tensor, quality: Tensor) -> list[Tensor]:
-        """``x`` (B, 3, H, W), centred at 0 -> features (B, C, H / stride, W / stride), coarse to fine."""
+        """Map ``x`` (B, 3, H, W), centred at 0, to features (B, C, H / stride, W / stride), coarse to fine."""
         h = self.pixel_blocks(self.stem(x), quality)
         features = []
         for down, blocks in zip(self.down, self.blocks, strict=True):
@@ -97,28 +97,29 @@ class Analysis(nn.Module):
 
 
 class LatentProjection(nn.Module):
-    """A level's features, and the conditioning from coarser levels, -> a correction of its linear latents."""
+    """Map a level's features and its conditioning to a correction of its linear latents."""
 
     def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int):
         super().__init__()
-        heard = coarse.channels if coarse else 0
-        self.join = nn.Conv2d(level.channels + heard, level.channels, 1)
+        conditioned = coarse.channels if coarse else 0
+        self.join = nn.Conv2d(level.channels + conditioned, level.channels, 1)
         self.blocks = ResidualBlocks(level.analysis_blocks, level.channels, knots)
         self.out = zero_init(nn.Conv2d(level.channels, level.latents, 1))
 
     @property
     def reach(self) -> int:
-        """How many positions away a feature still matters."""
+        """Receptive-field radius in grid positions of this level."""
         return 2 * len(self.blocks)
 
     def forward(self, features: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
-        """-> (B, D, H, W)."""
+        """Map ``features`` (B, C, H, W) to (B, D, H, W)."""
         h = features if conditioning is None else torch.cat([features, conditioning.features.to(features.dtype)], 1)
-        return self.out(self.blocks(self.join(h), quality)).float()
+        correction: Tensor = self.out(self.blocks(self.join(h), quality))
+        return correction.float()
 
 
 class LevelSynthesis(nn.Module):
-    """Decoded latents of a level (and the conditioning it got) -> the conditioning to the next finer level."""
+    """Map a level's decoded latents and its conditioning to the conditioning of the next finer level."""
 
     def __init__(self, level: LevelConfig, coarse: LevelConfig | None, finer: LevelConfig, knots: int):
         super().__init__()
@@ -130,18 +131,18 @@ class LevelSynthesis(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many positions of this level away a latent still matters."""
+        """Receptive-field radius in grid positions of this level."""
         return 1 + 2 * len(self.blocks) + len(self.fine_blocks)
 
     def forward(self, latents: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Conditioning:
-        """``latents`` (B, D, H, W) -> a conditioning at (2H, 2W)."""
+        """Map ``latents`` (B, D, H, W) to a conditioning at (2H, 2W)."""
         h = latents if conditioning is None else torch.cat([latents, conditioning.features.to(latents.dtype)], 1)
         h = self.up(self.blocks(self.join(h), quality))
         return Conditioning(self.fine_blocks(h, quality), self.transform.inverse(latents))
 
 
 class PixelSynthesis(nn.Module):
-    """Decoded latents of the finest level (and the conditioning it got) -> pixels."""
+    """Map the finest level's decoded latents and its conditioning to pixels."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -159,11 +160,11 @@ class PixelSynthesis(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many positions of the finest level away a latent still matters."""
+        """Receptive-field radius in grid positions of the finest level."""
         return 1 + 2 * len(self.blocks) + 1 + len(self.pixel_blocks)
 
     def forward(self, latents: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
-        """``latents`` (B, D, H, W) -> (B, 3, H * stride, W * stride), centred at 0."""
+        """Map ``latents`` (B, D, H, W) to (B, 3, H * stride, W * stride), centred at 0."""
         linear = self.transform.inverse(latents)
         h = latents if conditioning is None else torch.cat([latents, conditioning.features.to(latents.dtype)], 1)
         h = self.up(self.blocks(self.join(h), quality))

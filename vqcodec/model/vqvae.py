@@ -1,8 +1,8 @@
-"""Tensor <-> grids of indices: the hierarchical VQ-VAE, one level at a time.
+"""Pixels <-> grids of indices: the hierarchical VQ-VAE, one level at a time.
 
-Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019, with product codebooks.
-A level's latents depend on what the coarser levels' *decoded* indices say, so encoding goes level by level: the caller
-chooses indices (with whatever prior it has) between :meth:`VQVAE.latents` and :meth:`VQVAE.advance`.
+Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019 (arXiv:1906.00446), with
+product codebooks.  A level's latents depend on the coarser levels' *decoded* indices, so encoding goes level by level:
+the caller chooses indices between :meth:`VQVAE.latents` and :meth:`VQVAE.advance`.
 
     analyse -> [ latents -> (choose indices) -> advance ] for every level -> pixels
 """
@@ -18,24 +18,36 @@ from vqcodec.config import ModelConfig
 from vqcodec.model.grids import Grids
 from vqcodec.model.layers import ModuleSequence, QualityVector
 from vqcodec.model.quantizer import ProductQuantizer
-from vqcodec.model.transform import Analysis, BlockTransform, LevelSynthesis, Conditioning, PixelSynthesis, LatentProjection
+from vqcodec.model.transform import (
+    Analysis,
+    BlockTransform,
+    Conditioning,
+    LatentProjection,
+    LevelSynthesis,
+    PixelSynthesis,
+)
 
 
 @dataclass(frozen=True)
 class FeaturePyramid:
-    """What analysis knows of a picture, per level, coarse to fine."""
+    """Output of the analysis, one tensor per level, coarse to fine."""
 
     features: list[Tensor]
+    """(B, C, H, W), ``C`` channels of the level."""
     linear: list[Tensor]
+    """(B, D, H, W): latents by the block transforms, unscaled."""
 
 
 def pad(x: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) up to multiples of ``stride``."""
+    """Pad (B, C, H, W) to multiples of ``stride``, repeating the last row and column."""
     return F.pad(x, (0, -x.shape[3] % stride, 0, -x.shape[2] % stride), mode="replicate")
 
 
 class VQVAE(nn.Module):
-    """Transforms and codebooks of a model; the prior is separate."""
+    """Transforms and codebooks of a model, without the prior (VQ-VAE-2, arXiv:1906.00446).
+
+    ``quality`` (B,) is in ``[0, knots - 1]`` throughout; ``conditioning`` is None for the coarsest level.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -51,7 +63,8 @@ class VQVAE(nn.Module):
         self.pixel_synthesis = PixelSynthesis(config)
         self.log_gain = ModuleSequence(QualityVector(knots, level.latents) for level in levels)
         self.quantizers = ModuleSequence(
-            ModuleSequence(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices) for level in levels
+            ModuleSequence(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices)
+            for level in levels
         )
         with torch.no_grad():
             for vector in self.log_gain:
@@ -59,11 +72,11 @@ class VQVAE(nn.Module):
                     values.fill_(math.log(config.gain_at(knot / (knots - 1))))
 
     def transforms(self) -> list[BlockTransform]:
-        """The block transforms, coarse to fine; ``transforms()[i]`` makes the linear latents of level ``i``."""
+        """Return the block transforms, coarse to fine; the i-th computes the linear latents of level ``i``."""
         return [*(s.transform for s in self.synthesis), self.pixel_synthesis.transform]
 
     def analyse(self, x: Tensor, quality: Tensor) -> FeaturePyramid:
-        """``x`` (B, 3, H, W) in [0, 1], H and W multiples of the coarsest stride; ``quality`` (B,) among the knots."""
+        """Analyse ``x`` (B, 3, H, W) in [0, 1], H and W multiples of the coarsest stride."""
         x = x - 0.5
         linear: list[Tensor] = []
         source = x
@@ -73,48 +86,55 @@ class VQVAE(nn.Module):
             source = latents[:, : level.predicted]
         return FeaturePyramid(self.analysis(x, quality), linear[::-1])
 
-    def latents(self, level: int, pyramid: FeaturePyramid, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
-        """Scaled latents of a level, in codebook cells: (B, D, H, W)."""
-        z = pyramid.linear[level] + self.project[level](pyramid.features[level], conditioning, quality)
+    def latents(
+        self, level: int, pyramid: FeaturePyramid, conditioning: Conditioning | None, quality: Tensor
+    ) -> Tensor:
+        """Return the scaled latents (B, D, H, W) of a level, in codebook cells."""
+        z: Tensor = pyramid.linear[level] + self.project[level](pyramid.features[level], conditioning, quality)
         if conditioning is not None:
             z = self._add_predicted(z, conditioning, -1)
         return z * self.log_gain[level].image(quality).exp()
 
     def dequantize(self, level: int, indices: Tensor) -> Tensor:
-        """Codewords of ``indices`` (B, G, H, W) -> (B, D, H, W)."""
+        """Return the codewords (B, D, H, W) of ``indices`` (B, G, H, W), in cells."""
         b, _, h, w = indices.shape
         parts = []
         groups = [q.config.groups for q in self.quantizers[level]]
-        for quantizer, chosen in zip(self.quantizers[level], indices.split(groups, 1), strict=True):
+        for quantizer, chosen in zip(self.quantizers[level], torch.split(indices, groups, 1), strict=True):
             parts.append(quantizer.join(quantizer.lookup(chosen.transpose(0, 1).flatten(1)), (b, h, w)))
         return torch.cat(parts, 1)
 
     def decoded(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
-        """Codewords (B, D, H, W), in cells -> latents as the synthesis takes them."""
+        """Return the decoded latents (B, D, H, W) of codewords (B, D, H, W): unscaled, with the prediction added."""
         latents = quantized / self.log_gain[level].image(quality).exp()
         return latents if conditioning is None else self._add_predicted(latents, conditioning, 1)
 
-    def advance(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Conditioning:
-        """What a coarse level's codewords (B, D, H, W) say to the next finer one."""
-        return self.synthesis[level](self.decoded(level, quantized, conditioning, quality), conditioning, quality)
+    def advance(
+        self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor
+    ) -> Conditioning:
+        """Return the next finer level's conditioning, given a level's codewords (B, D, H, W)."""
+        latents = self.decoded(level, quantized, conditioning, quality)
+        finer: Conditioning = self.synthesis[level](latents, conditioning, quality)
+        return finer
 
     def pixels(self, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
-        """The finest level's codewords -> (B, 3, H, W), in [0, 1] but not clipped."""
+        """Map the finest level's codewords (B, D, H, W) to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
         latents = self.decoded(len(self.config.levels) - 1, quantized, conditioning, quality)
-        return self.pixel_synthesis(latents, conditioning, quality) + 0.5
+        centred: Tensor = self.pixel_synthesis(latents, conditioning, quality)
+        return centred + 0.5
 
     def decode(self, grids: Grids, quality: Tensor) -> Tensor:
-        """All indices -> (B, 3, H, W), in [0, 1] but not clipped."""
+        """Map the indices of all levels to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
         conditioning = None
         for level, indices in enumerate(grids.levels[:-1]):
             conditioning = self.advance(level, self.dequantize(level, indices), conditioning, quality)
-        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.bottom), conditioning, quality)
+        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.levels[-1]), conditioning, quality)
 
     def preview(self, top: Tensor, quality: Tensor) -> Tensor:
-        """The coarsest indices (B, G, H, W) alone -> (B, 3, H, W), in [0, 1] but not clipped.
+        """Map the coarsest indices (B, G, H, W) to pixels (B, 3, H, W), nominally in [0, 1], not clipped.
 
-        All finer codewords count as zero, and only the linear part of the synthesis runs: within 1 to 2 dB of what
-        the networks would make of so little, at a small part of the cost.
+        Finer latents count as zero and only the block transforms run: within 1 to 2 dB of the full synthesis of the
+        same indices, at a small part of its cost.
         """
         latents = self.decoded(0, self.dequantize(0, top), None, quality)
         for synthesis in self.synthesis:
@@ -123,7 +143,7 @@ class VQVAE(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many pixels away an index still matters for a pixel, a multiple of the coarsest stride."""
+        """Distance in pixels up to which an index affects a pixel, rounded up to the coarsest stride."""
         reach = self.pixel_synthesis.reach * self.config.finest.stride
         for synthesis, level in zip(self.synthesis, self.config.levels, strict=False):
             reach += synthesis.reach * level.stride
@@ -131,7 +151,7 @@ class VQVAE(nn.Module):
 
     @property
     def analysis_reach(self) -> int:
-        """How many pixels away a pixel still matters for a latent, a multiple of the coarsest stride."""
+        """Distance in pixels up to which a pixel affects a latent, rounded up to the coarsest stride."""
         reach = []
         features = self.analysis.reach
         conditioning = 0

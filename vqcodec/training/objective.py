@@ -129,7 +129,9 @@ def encode(model: VQVAE, prior: Prior, x: Tensor, quality: Tensor, *, train_tran
             coarse = assignment.indices
     pixels = x.shape[2] * x.shape[3]
     bpp = torch.stack(bits).sum(0) / pixels
-    return Encoding(Grids(tuple(grids)), latents, quantized, conditioning, bits, bpp, expected / pixels, commitment / pixels)
+    return Encoding(
+        Grids(tuple(grids)), latents, quantized, conditioning, bits, bpp, expected / pixels, commitment / pixels
+    )
 
 
 def balance(model: VQVAE, quality: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.network import Network, follow, load_state, under_prefix
-from vqcodec.training.trainer import TrainingPlan, Intervals, Trainer, fresh_network
+from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 from vqcodec.weights import registry
 
 Echo = Callable[[str], None]
@@ -55,31 +55,31 @@ def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
     return load_photos(files[:: max(1, len(files) // count)][:count])
 
 
-def train(run_options: RunOptions, plan: TrainingPlan, start: Path | None, preset: str, resume: bool, echo: Echo) -> Path:
+def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: str, resume: bool, echo: Echo) -> Path:
     """Run one stage and return the file with its state.  Raises :class:`OutputExists` for a run that was begun before.
 
     ``start`` names weights or a run's state to begin with, ``preset`` a model to begin from nothing.  As one of several
     processes under ``torchrun``, every process gets its own share of the crops.
     """
-    if run_options.threads:
-        torch.set_num_threads(run_options.threads)
-    state_file = run_options.folder / STATE_FILE
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    state_file = options.folder / STATE_FILE
     if state_file.exists() and not resume:
         raise OutputExists(f"{state_file} exists already; --resume continues that run")
-    device = find_device(run_options.device)
+    device = find_device(options.device)
     distributed = dist.is_torchelastic_launched()
     if distributed and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
             torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
-    crops = Crops(load_photos(find_photos(run_options.data)), plan.seed)
+    crops = Crops(load_photos(find_photos(options.data)), plan.seed)
     if resume:
         start = state_file
     network = network_from(start) if start else fresh_network(PRESETS[preset], crops, plan.seed, plan.crop)
-    trainer = Trainer(run_options.folder, plan, network, crops, device)
+    trainer = Trainer(options.folder, plan, network, crops, device)
     if resume:
         trainer.resume()
-    for line in trainer.fit(run_options.intervals, run_options.log, validation_photos(run_options.valid, run_options.valid_count)):
+    for line in trainer.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
         echo(line)
     return state_file
 
