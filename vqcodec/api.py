@@ -59,11 +59,8 @@ def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo
     content = read_source(data)
     stream = read_stream(content)
     header = stream.header
-    name = registry.find_model(header.model_hash)
-    model = registry.load_model(name) if name else None
-    if model_path is not None and (other := registry.load_weights(model_path)).hash == header.model_hash:
-        name, model = other.id, other
-    grids = model.config.grid_shapes(header.height, header.width) if model else []
+    name, config = registry.find_config(header.model_hash, model_path) or (None, None)
+    grids = config.grid_shapes(header.height, header.width) if config else []
     return StreamInfo(
         version=header.version,
         model=name,

@@ -1,33 +1,40 @@
-"""The number system of the prior and the shape of its causality: constants that training and coding must share.
+"""Number format and causal neighbourhoods of the prior: constants that training and coding share.
 
 Activations are integers ``0 .. LIMIT`` (or ``-LIMIT .. LIMIT``) in units of ``1 / UNIT``.  Integers are held in
-float32, which is exact below ``EXACT``, and so are sums that stay below it, in whatever order they are added.
+float32, which is exact below ``EXACT``; sums that stay below it are exact in any order of addition.
 """
 
 UNIT = 32
+"""Activations are integers over this."""
 LIMIT = 255
+"""Largest activation."""
 WEIGHT_LIMIT = 127
+"""Largest weight."""
 
 FINE_UNIT = 128
-"""Unit of the few numbers that steer logits directly."""
+"""Unit of the coefficients from which logits are computed."""
 FINE_LIMIT = 1023
+"""Largest magnitude of those coefficients."""
 FINE_WEIGHT_LIMIT = 511
+"""Largest magnitude of the features that they multiply."""
 
 LOGIT_UNIT = 16
-"""Logits are integers over this, in octaves (powers of two)."""
+"""Logits are integers over this, to base 2."""
 
 EXACT = 2**24
+"""float32 holds every integer up to this magnitude."""
 MAX_EXPONENT = 20
-"""Weights are integers times two to the power of minus an exponent of at most this magnitude."""
+"""Weights are integers times ``2^-exponent``; this is the largest magnitude of the exponent."""
 
 Tap = tuple[int, int]
-"""(rows, columns) from the position that is computed to one that it sees."""
+"""Offset (rows, columns) from the position being computed to an input position."""
 
 COLUMNS_PER_ROW = 2
-"""Position (y, x) belongs to wavefront ``x + COLUMNS_PER_ROW * y``: the row above is one column ahead."""
+"""Position (y, x) belongs to wavefront ``x + COLUMNS_PER_ROW * y``, so that (y - 1, x + 1) is an earlier one."""
 
 
 def _earlier(tap: Tap) -> bool:
+    """Return whether a tap lies on an earlier wavefront."""
     return tap[1] + COLUMNS_PER_ROW * tap[0] < 0
 
 
@@ -44,4 +51,4 @@ HEAD_DIM = 16
 SCORE_SHIFT = 6
 """Attention scores are ``floor(q . k / 2^SCORE_SHIFT)`` logit units."""
 ATTENTION_RATIO = 8
-"""Attended values are averages and keep this much finer units."""
+"""Attended values are averages, kept in units finer by this factor."""

@@ -1,7 +1,6 @@
-"""The shape of a model as plain frozen data: levels, codebooks, widths.  No tensors, no torch.
+"""Model configuration as frozen data: levels, codebooks, widths, quality range.  Imports no torch.
 
-Everything that a weights file must say about its network is here, goes into the file as JSON
-(:func:`to_json`) and comes back from it (:func:`from_json`).
+The networks are built from it.  A weights file stores it as JSON (:func:`to_json`, :func:`from_json`).
 """
 
 import dataclasses
@@ -12,28 +11,28 @@ from dataclasses import dataclass
 from vqcodec.errors import InvalidQuality
 
 MAX_LEVELS = 4
-"""A stream has names for no more."""
+"""The format has section kinds for no more."""
 MAX_STRIDE = 1024
 MAX_WIDTH = 4096
-"""Bound of channels, codebooks and codewords: of everything whose number is a size of arrays."""
+"""Bound of the numbers of channels, codebooks and codewords."""
 MAX_DEPTH = 64
-"""Bound of what is built one by one: slices, blocks, attention heads."""
+"""Bound of the numbers of slices, blocks and attention heads."""
 
 QUALITY_STEPS = 256
-"""Qualities that a stream can name: the header stores one byte."""
+"""Quality steps of the format: the header stores one byte."""
 
 
 def _check_bounds(config: object, most: int, *names: str, least: int = 1) -> None:
-    """Raise ``ValueError`` unless those fields are integers in a range: weights files may come from anywhere."""
+    """Raise ``ValueError`` unless the named fields are integers in range; weights files may be hostile."""
     for name in names:
         value = getattr(config, name)
         if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"{name} is {value!r}, not an integer from {least} to {most}")
+            raise ValueError(f"{name} must be an integer from {least} to {most}, not {value!r}")
 
 
 @dataclass(frozen=True)
 class SliceConfig:
-    """``groups`` codebooks of ``size`` codewords in ``dim`` dimensions that are coded side by side."""
+    """``groups`` codebooks of ``size`` codewords in ``dim`` dimensions, coded in parallel."""
 
     groups: int
     dim: int
@@ -45,7 +44,7 @@ class SliceConfig:
 
     @property
     def channels(self) -> int:
-        """Latent channels that this slice quantizes."""
+        """Latent channels of this slice."""
         return self.groups * self.dim
 
 
@@ -54,9 +53,13 @@ class PriorConfig:
     """Widths of one level's PixelCNN."""
 
     channels: int = 128
+    """Trunk channels."""
     hidden: int = 128
+    """Hidden channels of each slice's head."""
     rank: int = 24
+    """Coefficients per codebook from which logits are computed."""
     attention_heads: int = 0
+    """0: no attention."""
 
     def __post_init__(self) -> None:
         _check_bounds(self, MAX_WIDTH, "channels", "hidden", "rank")
@@ -65,10 +68,12 @@ class PriorConfig:
 
 @dataclass(frozen=True)
 class LevelConfig:
-    """One grid of indices: its stride in pixels, its codebooks and the networks around it."""
+    """One level: a grid of indices, its codebooks and its networks."""
 
     stride: int
+    """Pixels per grid position along each axis, a power of two."""
     channels: int
+    """Channels of the level's convolutions."""
     slices: tuple[SliceConfig, ...]
     predicted: int = 0
     """Leading latent channels that the next coarser level predicts linearly."""
@@ -79,11 +84,11 @@ class LevelConfig:
     def __post_init__(self) -> None:
         _check_bounds(self, MAX_STRIDE, "stride", least=4)
         if self.stride & (self.stride - 1):
-            raise ValueError(f"stride {self.stride} is not a power of two")
+            raise ValueError(f"stride must be a power of two, not {self.stride}")
         _check_bounds(self, MAX_WIDTH, "channels")
         _check_bounds(self, MAX_DEPTH, "analysis_blocks", "synthesis_blocks", least=0)
         if not 1 <= len(self.slices) <= MAX_DEPTH:
-            raise ValueError(f"{len(self.slices)} slices, there may be 1 to {MAX_DEPTH}")
+            raise ValueError(f"a level must have 1 to {MAX_DEPTH} slices, not {len(self.slices)}")
         _check_bounds(self, self.latents, "predicted", least=0)
 
     @property
@@ -99,79 +104,83 @@ class LevelConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A hierarchy of levels, coarse to fine, each at half the stride of the one before it.
+    """A hierarchy of levels, coarse to fine, each with half the stride of the one before it.
 
-    Lambdas are the price of a squared error against a bit: the training loss is
-    ``lambda * 255^2 * MSE + bpp``.  They rise geometrically from ``lambda_min`` to ``lambda_max``; networks hold
-    learned vectors at ``knots`` of them and interpolate between, so that quality is continuous.
+    The training loss is ``lambda * 255^2 * MSE + bpp``.  Lambda rises geometrically from ``lambda_min`` (quality 0) to
+    ``lambda_max`` (quality 100); networks hold learned vectors at ``knots`` points of that range and interpolate
+    linearly between them, so that quality is continuous.
     """
 
     name: str
     levels: tuple[LevelConfig, ...]
     pixel_channels: int = 64
-    """Width of the networks at half the finest stride."""
+    """Channels of the networks at half the finest stride."""
     pixel_blocks: int = 2
+    """Residual blocks there."""
     lambda_min: float = 0.0006
     lambda_max: float = 0.18
     knots: int = 8
     entropy_constrained: bool = True
-    """Choose codewords by distance and bits; otherwise the nearest one (the VQ-VAE papers)."""
+    """Choose codewords by distance and bits; if false, the nearest one, as in the VQ-VAE papers."""
 
     def __post_init__(self) -> None:
         strides = [level.stride for level in self.levels]
         if not 1 <= len(strides) <= MAX_LEVELS:
-            raise ValueError(f"{len(strides)} levels, there may be 1 to {MAX_LEVELS}")
+            raise ValueError(f"a model must have 1 to {MAX_LEVELS} levels, not {len(strides)}")
         if any(a != 2 * b for a, b in zip(strides, strides[1:], strict=False)):
-            raise ValueError(f"strides must halve from level to level, not {strides}")
+            raise ValueError(f"each stride must be half the one before it, not {strides}")
         _check_bounds(self, MAX_WIDTH, "pixel_channels")
         _check_bounds(self, MAX_DEPTH, "pixel_blocks", least=0)
         _check_bounds(self, QUALITY_STEPS, "knots", least=2)
         if not 0 < self.lambda_min < self.lambda_max < math.inf:
-            raise ValueError(f"lambdas from {self.lambda_min} to {self.lambda_max} are no range")
+            raise ValueError(
+                f"lambda_min {self.lambda_min} must be positive and less than lambda_max {self.lambda_max}"
+            )
 
     @property
     def finest(self) -> LevelConfig:
-        """The level that is nearest to the pixels."""
+        """The finest level."""
         return self.levels[-1]
 
     @property
     def stride(self) -> int:
-        """Pictures are padded to multiples of this: the coarsest stride."""
+        """The coarsest stride; pictures are padded to multiples of it."""
         return self.levels[0].stride
 
     def lambda_at(self, position: float) -> float:
-        """Lambda at ``position`` in ``[0, 1]`` of the quality range."""
-        return self.lambda_min * (self.lambda_max / self.lambda_min) ** position
+        """Return lambda at ``position`` in ``[0, 1]`` of the quality range."""
+        value: float = self.lambda_min * (self.lambda_max / self.lambda_min) ** position
+        return value
 
     def knot_positions(self, step: float) -> float:
-        """Where the quality step ``0 .. QUALITY_STEPS - 1`` lies among the knots: ``0 .. knots - 1``."""
+        """Convert a quality step ``0 .. QUALITY_STEPS - 1`` to a position ``0 .. knots - 1`` among the knots."""
         return step / (QUALITY_STEPS - 1) * (self.knots - 1)
 
     def gain_at(self, position: float) -> float:
-        """Cells per pixel unit that make unit codebook cells optimal at high rate.
+        """Return the gain, in cells per unit of latents, that makes unit cells optimal at high rate.
 
-        A cell of unit volume has squared error 1/12 per dimension and its derivative against the rate is
-        ``2 ln 2 / 12`` per bit (:data:`BIT_PRICE`); equating that with ``lambda`` gives the gain.
+        A cell of unit volume has squared error 1/12 per dimension, with a derivative of ``2 ln 2 / 12`` per bit
+        (:data:`BIT_PRICE`); setting that equal to lambda's trade-off gives the gain.
         """
         return math.sqrt(BIT_PRICE * self.lambda_at(position) * 255**2 / 3)
 
     def grid_shapes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """``(rows, columns)`` of each level's grid for a picture of that size."""
+        """Return ``(rows, columns)`` of each level's grid for a picture of ``height`` x ``width`` pixels."""
         rows, columns = -(-height // self.stride), -(-width // self.stride)
         return [(rows << i, columns << i) for i in range(len(self.levels))]
 
 
 BIT_PRICE = 2 * math.log(2) / 12
-"""Squared error, in unit cells, that one bit is worth."""
+"""Squared error, in unit cells, equivalent to one bit at high rate."""
 
 
 def to_json(config: ModelConfig) -> str:
-    """The configuration as JSON, for weights files and checkpoints."""
+    """Return the configuration as JSON, for weights files and checkpoints."""
     return json.dumps(dataclasses.asdict(config), sort_keys=True)
 
 
 def from_json(text: str) -> ModelConfig:
-    """Inverse of :func:`to_json`.  Raises ``ValueError`` or ``TypeError`` on anything else."""
+    """Read the JSON of :func:`to_json`.  Raises ``ValueError``, ``TypeError`` or ``LookupError`` on other text."""
     fields = json.loads(text)
     levels = tuple(
         LevelConfig(
@@ -187,7 +196,7 @@ def from_json(text: str) -> ModelConfig:
 
 
 def _paper(name: str, strides: tuple[int, ...]) -> ModelConfig:
-    """A (hierarchical) VQ-VAE as in the papers: one codebook of 512 codewords in 64 dimensions per level."""
+    """Return a (hierarchical) VQ-VAE as in the papers: 512 codewords in 64 dimensions per level."""
     levels = tuple(
         LevelConfig(stride, 128, (SliceConfig(1, 64, 512),), predicted=0 if i == 0 else 16)
         for i, stride in enumerate(strides)
@@ -198,8 +207,8 @@ def _paper(name: str, strides: tuple[int, ...]) -> ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        # Dimensions and sizes from the standard deviation of latents in unit cells at lambda_max, so that no group is
-        # overloaded: one dimension above 3 cells, two from 0.8 to 3, four below; 96 latents, the rest stays at zero.
+        # Dimensions and sizes follow the standard deviation of latents in unit cells at lambda_max, to avoid overload:
+        # one dimension above 3 cells, two from 0.8 to 3, four below; 96 latents, as further ones would be zero.
         ModelConfig(
             "vqc-1",
             (
@@ -229,16 +238,16 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 def quality_step(quality: float) -> int:
-    """The step that a stream stores for a quality of 0 to 100.  Raises :class:`InvalidQuality`."""
+    """Return the quality step that a header stores for ``quality`` 0 to 100.  Raises :class:`InvalidQuality`."""
     try:
         known = 0 <= quality <= 100
     except TypeError:
         known = False
     if not known:
-        raise InvalidQuality(f"quality {quality!s} is not a number from 0 to 100")
+        raise InvalidQuality(f"quality must be a number from 0 to 100, not {quality!s}")
     return round(quality * (QUALITY_STEPS - 1) / 100)
 
 
 def quality_of(step: int) -> float:
-    """The quality that a step of the header stands for, to one digit."""
+    """Return the quality, rounded to one decimal, of a header's quality step."""
     return round(step * 100 / (QUALITY_STEPS - 1), 1)

@@ -149,9 +149,9 @@ def test_weights_that_cannot_be_loaded(run, photo):
     result = run("encode", "--model", "nosuch", photo, "other.png", "out/")
     assert result.stderr == "vqcodec: no model is called 'nosuch'\n"
     for command in ("info", photo), ("models",):
-        assert run(*command, "--model", "nosuch").stderr == "vqcodec: no model 'nosuch' here, only vqc-1\n"
+        assert run(*command, "--model", "nosuch").stderr == "vqcodec: unknown model 'nosuch': available are vqc-1\n"
         result = run(*command, "--model-path", photo)
-        assert result.exit_code == 1 and result.stderr.startswith("vqcodec: photo.png: cannot be read as weights")
+        assert result.exit_code == 1 and result.stderr.startswith("vqcodec: photo.png: not a weights file")
     assert not os.path.exists("out.vqc")
 
 

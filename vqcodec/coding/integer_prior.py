@@ -67,7 +67,8 @@ class Linear:
         """Map (N, inputs) to (N, outputs)."""
         y = x @ self.weight
         y += self.bias
-        return np.floor(y, out=y)
+        np.floor(y, out=y)
+        return y
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT) -> "Linear":
@@ -108,7 +109,8 @@ class Embedding:
     def slice(self, number: int, indices: NDArray[np.integer]) -> Array:
         """Map the indices (N, G) of slice ``number`` to (N, G * E)."""
         table = self.tables[number]
-        return table[np.arange(len(table)), indices].reshape(len(indices), -1)
+        rows: Array = table[np.arange(len(table)), indices]
+        return rows.reshape(len(indices), -1)
 
     def __call__(self, indices: NDArray[np.integer]) -> Array:
         """Map the indices (N, G) of all slices to (N, channels)."""
@@ -235,7 +237,8 @@ class Head:
         _clip(p, -FINE_LIMIT, FINE_LIMIT)
         rows = np.ascontiguousarray(p.reshape(len(p), self.config.groups, -1).transpose(1, 0, 2))
         logits = rows @ self.features
-        return np.floor(logits, out=logits)
+        np.floor(logits, out=logits)
+        return logits
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int]) -> "Head":
@@ -274,7 +277,8 @@ class IntegerLevelPrior:
     @property
     def channels(self) -> int:
         """Trunk channels."""
-        return self.quality.shape[1]
+        channels: int = self.quality.shape[1]
+        return channels
 
     def trunk_start(self, past: Array, context: Array | None, quality: NDArray[np.integer]) -> Array:
         """Map past embeddings (N, taps, E), context (N, C) and quality steps (N,) to trunk features (N, C)."""

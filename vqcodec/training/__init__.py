@@ -1,4 +1,4 @@
-"""Photos -> weights.  Nothing outside this package imports it, except the command line's ``train``."""
+"""Photographs -> weights file.  Only the command ``vqcodec train`` imports this package."""
 
 STATE_FILE = "state.safetensors"
-"""What a run can be continued from, in its folder."""
+"""File in a run's folder that holds all state needed to resume the run."""

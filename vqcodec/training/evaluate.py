@@ -1,6 +1,6 @@
-"""How good a network is on photographs it does not train on: rate-distortion points and BD-rate against JPEG.
+"""Evaluate a network on validation photographs: rate-distortion points and BD-rate against JPEG.
 
-Rates here are the prior's cross-entropy, not bytes; ``benchmarks/`` measures bytes.
+Rates are the prior's cross-entropy, not bytes; ``benchmarks/`` measures bytes.
 """
 
 import io
@@ -23,56 +23,62 @@ from vqcodec.training.network import Network
 from vqcodec.training.objective import encode
 
 QUALITIES = (0.12, 0.3, 0.48, 0.66, 0.84)
-"""Where in the quality range the validation points lie; from about 0.1 to 1.3 bpp."""
+"""Positions of the validation points in the quality range, from about 0.1 to 1.3 bpp."""
 MS_SSIM_SIDE = 161
-"""MS-SSIM halves the picture four times and then needs an 11-pixel window."""
+"""Least picture edge for MS-SSIM: four halvings, then a window of 11 pixels."""
 _MIN_MSE = 1e-9
 """Keeps the PSNR of identical pictures finite."""
 JPEG_QUALITIES = (8, 14, 22, 32, 45, 60, 75, 85, 92, 95)
+"""Quality settings of the anchor curve."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Means over the pictures of a set."""
+    """A rate-distortion point: means over the pictures of a set."""
 
     bpp: float
+    """Bits per pixel."""
     psnr: float
+    """RGB PSNR in dB."""
     ms_ssim: float
-    """Wang 2003, mean of R, G and B; NaN if a side is shorter than :data:`MS_SSIM_SIDE`."""
+    """MS-SSIM (Wang 2003), mean of R, G and B; NaN if an edge is shorter than :data:`MS_SSIM_SIDE`."""
 
 
 @dataclass(frozen=True)
 class SliceStatistics:
-    """One slice at one quality, averaged over pictures."""
+    """Statistics of one slice at one quality, averaged over pictures."""
 
     level: int
     slice: int
     position: float
+    """Position in the quality range, 0 to 1."""
     bpp: float
     distortion: float
-    """Squared error per dimension, in cells: 1/12 is a uniform cell, much more is overload."""
+    """Squared error per dimension, in cells: 1/12 for uniform cells, much more under overload."""
     perplexity: float
     used: float
+    """Fraction of codewords in use."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation: points by rising quality, BD-rates against JPEG in percent, details of the slices."""
+    """Results of :func:`evaluate`."""
 
     points: list[Point]
+    """By increasing quality."""
     bd_rate: float
-    """At equal PSNR."""
+    """BD-rate against JPEG at equal PSNR, percent."""
     bd_rate_ms_ssim: float
-    """At equal MS-SSIM."""
+    """BD-rate against JPEG at equal MS-SSIM, percent."""
     slices: list[SliceStatistics]
 
     def summary(self) -> str:
-        """The two BD-rates for people."""
+        """Return the two BD-rates as text."""
         return f"{self.bd_rate:.2f} % (PSNR), {self.bd_rate_ms_ssim:.2f} % (MS-SSIM)"
 
 
 def measure(bits: float, x: Tensor, y: Tensor) -> Point:
-    """Rate and qualities of the picture ``y`` for ``x``, both (1, 3, H, W) on the 0-255 scale."""
+    """Return the point of a decoded picture ``y`` of ``x``, both (1, 3, H, W), 0-255 scale, coded in ``bits``."""
     mse = (y - x).square().mean().item()
     similarity = ms_ssim(y, x, data_range=255).item() if min(x.shape[2:]) >= MS_SSIM_SIDE else math.nan
     return Point(bits / (x.shape[2] * x.shape[3]), psnr_of_mse(max(mse, _MIN_MSE)), similarity)
@@ -87,7 +93,7 @@ def _jpeg_point(pixels: bytes, size: tuple[int, int], quality: int) -> Point:
 
 
 def jpeg_points(photos: Sequence[Tensor]) -> list[Point]:
-    """Pillow's JPEG (``optimize=True``, default subsampling) on the same photos, (3, H, W) uint8."""
+    """Return the points of Pillow's JPEG (``optimize=True``, default subsampling) for photos (3, H, W) uint8."""
     result = []
     for quality in JPEG_QUALITIES:
         points = [_jpeg_point(p.permute(1, 2, 0).numpy().tobytes(), (p.shape[2], p.shape[1]), quality) for p in photos]
@@ -97,7 +103,10 @@ def jpeg_points(photos: Sequence[Tensor]) -> list[Point]:
 
 @torch.no_grad()
 def rounding_cost(network: Network, photos: Sequence[Tensor], positions: Sequence[float] = QUALITIES) -> float:
-    """How many more bits the integer prior needs than the same prior in floats, on the same indices: a fraction."""
+    """Return the rate overhead, as a fraction, of the integer prior over the same prior without rounding.
+
+    Both code the same indices of ``photos`` (3, H, W) uint8.
+    """
     network.eval()
     config = network.config
     exact = floating = 0.0
@@ -114,9 +123,9 @@ def rounding_cost(network: Network, photos: Sequence[Tensor], positions: Sequenc
 
 
 def bd_rate(anchor: Sequence[Point], points: Sequence[Point], metric: str = "psnr") -> float:
-    """Mean difference in rate at equal ``psnr`` or ``ms_ssim``, in percent (Bjontegaard 2001).
+    """Return the mean rate difference at equal ``metric`` (psnr or ms_ssim), in percent (Bjontegaard 2001).
 
-    NaN for curves that share no quality.
+    NaN if the curves do not overlap.
     """
 
     def qualities(curve: Sequence[Point]) -> list[float]:
@@ -135,7 +144,7 @@ def _mean(points: Sequence[Point]) -> Point:
 
 @torch.no_grad()
 def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[float] = QUALITIES) -> Evaluation:
-    """Measure ``network`` on ``photos``, (3, H, W) uint8, at the given positions of the quality range."""
+    """Evaluate ``network`` on ``photos`` (3, H, W) uint8 at ``positions``, 0 to 1, of the quality range."""
     network.eval()
     config = network.config
     device = next(network.parameters()).device
@@ -157,7 +166,9 @@ def evaluate(network: Network, photos: Sequence[Tensor], positions: Sequence[flo
             errors.append([])
             for level, (z, indices) in enumerate(zip(encoding.latents, encoding.grids.levels, strict=True)):
                 error = (z - network.vqvae.dequantize(level, indices)).square().mean((0, 2, 3))
-                errors[-1] += [e.mean().item() for e in error.split([s.channels for s in config.levels[level].slices])]
+                errors[-1] += [
+                    e.mean().item() for e in torch.split(error, [s.channels for s in config.levels[level].slices])
+                ]
         points.append(_mean(singles))
         rates, distortions = np.mean(bits, 0), np.mean(errors, 0)
         for (level, number), rate, distortion in zip(shapes, rates, distortions, strict=True):

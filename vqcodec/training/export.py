@@ -1,7 +1,7 @@
-"""A trained network <-> the weights file that the codec runs: transforms as floats, the prior as integers.
+"""Trained network <-> weights file: transforms as floats, the prior as integers.
 
-Every part of the prior packs its own parameters into integer arrays, named after its place in the network, and unpacks
-them again, so that training can go on from shipped weights.
+Each module of the prior is packed into integer arrays, named after its path in the network, and unpacked from them
+again, so that training can continue from a weights file.
 """
 
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ Arrays = dict[str, NDArray[np.generic]]
 
 @singledispatch
 def _pack(part: nn.Module) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
-    """The integer arrays that a part holds itself, with the narrowest type that surely fits."""
+    """Return the integer arrays of a module's own parameters, each with the narrowest type that always fits."""
     return {}
 
 
 @singledispatch
 def _unpack(part: nn.Module, arrays: dict[str, Tensor]) -> None:
-    """Inverse of packing, up to rounding."""
+    """Set a module's own parameters from the arrays of :func:`_pack`; exact up to rounding."""
 
 
 @_pack.register
@@ -103,8 +103,9 @@ def _(part: LevelPrior, arrays: dict[str, Tensor]) -> None:
 
 
 def _quality_table(vector: QualityVector) -> Tensor:
-    """(QUALITY_STEPS, C): the vector at every quality that a stream can name."""
-    return vector(torch.linspace(0, len(vector.values) - 1, QUALITY_STEPS).to(vector.values))
+    """Return the vectors (QUALITY_STEPS, C) at every quality step."""
+    table: Tensor = vector(torch.linspace(0, len(vector.values) - 1, QUALITY_STEPS).to(vector.values))
+    return table
 
 
 def _set_quality(vector: QualityVector, table: Tensor) -> None:
@@ -116,13 +117,13 @@ def _to_integers(values: Tensor, dtype: type[np.signedinteger]) -> NDArray[np.ge
     array = values.detach().round().cpu().numpy()
     limits = np.iinfo(dtype)
     if array.min(initial=0) < limits.min or array.max(initial=0) > limits.max:
-        raise ValueError(f"{array.min()} .. {array.max()} does not fit {limits.dtype}")
+        raise ValueError(f"parameters from {array.min()} to {array.max()} do not fit {limits.dtype}")
     return np.ascontiguousarray(array.astype(dtype))
 
 
 @torch.no_grad()
 def integer_prior(prior: Prior) -> Arrays:
-    """Every array of the integer prior, named as ``coding/integer_prior.py`` reads them."""
+    """Return all arrays of the integer prior, by the names that ``coding/integer_prior.py`` reads."""
     return {
         f"{name}.{key}": _to_integers(values, dtype)
         for name, part in prior.named_modules()
@@ -132,25 +133,25 @@ def integer_prior(prior: Prior) -> Arrays:
 
 @torch.no_grad()
 def restore_prior(prior: Prior, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Inverse of :func:`integer_prior`, up to rounding: set a prior's parameters from integers."""
+    """Set a prior's parameters from the arrays of :func:`integer_prior`; exact up to rounding."""
     for name, part in prior.named_modules():
         keys = _pack(part)
         _unpack(part, {key: torch.from_numpy(arrays[f"{name}.{key}"].astype(np.float32)) for key in keys})
 
 
 def export(network: Network, path: Path, facts: dict[str, object]) -> None:
-    """Write the weights file of a network.  Raises ``ValueError`` if a number does not fit its type."""
+    """Write the weights file of a network.  Raises ``ValueError`` if a parameter does not fit its integer type."""
     write_weights(path, network.vqvae, integer_prior(network.prior), facts)
 
 
 def is_weights(path: Path) -> bool:
-    """Whether a safetensors file is a weights file, and not the state of a run."""
+    """Return whether a safetensors file is a weights file rather than the state of a run."""
     with safe_open(path, "pt") as file:
         return "format" in (file.metadata() or {})
 
 
 def from_weights(path: Path) -> Network:
-    """A network to train on, from a weights file."""
+    """Return the trainable network of a weights file."""
     model = load_weights(path)
     network = Network(model.config)
     network.vqvae.load_state_dict(model.vqvae.state_dict())

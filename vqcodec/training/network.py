@@ -1,4 +1,4 @@
-"""Everything that training makes, in one module, and its life on disk: safetensors with the configuration inside."""
+"""The trainable network (transforms, codebooks, prior), its checkpoints and its moving average."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from vqcodec.model.vqvae import VQVAE
 
 
 class Network(nn.Module):
-    """Transforms and codebooks (``vqvae``) and the ``prior``, in training form."""
+    """Transforms and codebooks (``vqvae``) and ``prior``, in training form."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -23,15 +23,15 @@ class Network(nn.Module):
 
     @property
     def config(self) -> ModelConfig:
-        """The shape of the model."""
+        """The model's configuration."""
         return self.vqvae.config
 
 
 def save_state(path: Path, config: ModelConfig, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
-    """Write tensors and JSON-able ``facts``; whoever is interrupted here leaves the previous file whole."""
+    """Write a checkpoint: tensors, configuration and JSON-able ``facts``.  Replaces the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    # Views and tied tensors are not for safetensors: every tensor is written on its own.
+    # safetensors refuses views and tied tensors, so copy each.
     save_file(
         {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
         fresh,
@@ -41,7 +41,7 @@ def save_state(path: Path, config: ModelConfig, tensors: dict[str, Tensor], fact
 
 
 def load_state(path: Path) -> tuple[ModelConfig, dict[str, Tensor], dict[str, object]]:
-    """Inverse of :func:`save_state`."""
+    """Read a checkpoint of :func:`save_state`: configuration, tensors, facts."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -49,18 +49,18 @@ def load_state(path: Path) -> tuple[ModelConfig, dict[str, Tensor], dict[str, ob
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Name every tensor ``prefix.name``."""
+    """Return the tensors with names ``prefix.name``."""
     return {f"{prefix}.{name}": t for name, t in tensors.items()}
 
 
 def under_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Inverse of :func:`with_prefix`: only the tensors named so, without the prefix."""
+    """Return the tensors whose names start with ``prefix.``, without it."""
     return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 @torch.no_grad()
 def follow(average: nn.Module, module: nn.Module, decay: float) -> None:
-    """Exponential moving average of every tensor of ``module``, codebooks included, into ``average``."""
+    """Update ``average``, the exponential moving average of all tensors of ``module``, codebooks included."""
     pairs = [
         (a, b)
         for a, b in zip(average.state_dict().values(), module.state_dict().values(), strict=True)

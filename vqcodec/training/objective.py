@@ -1,10 +1,10 @@
-"""What training minimises: ``lambda * distortion + bpp``, for everything at once or for the prior alone.
+"""Training losses: ``lambda * distortion + bpp`` for the whole network, ``bpp`` for the prior alone.
 
 The distortion is the squared error on the 0-255 scale, or a mixture of it and MS-SSIM (Wang 2003).
 
-Choosing indices needs the prior's bits and the prior needs the indices.  The codec resolves that position by position;
-in training it is done in two parallel passes: a first assignment with static prices, then the prior's bits given that
-assignment, and with them the assignment that counts.
+The assignment of codewords needs the prior's bits, and the prior needs the assigned indices.  The codec resolves this
+position by position; training uses two parallel passes: a first assignment with static codeword frequencies, then the
+final one with the prior's bits given the first.
 """
 
 import math
@@ -22,18 +22,19 @@ from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE
 
 COMMITMENT = 0.25
+"""Weight of the commitment loss (van den Oord et al. 2017, arXiv:1711.00937)."""
 DISSIMILARITY = 2000.0
 """Squared error (0-255 scale) over ``1 - MS-SSIM`` in decoded photographs: about the same at all rates."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The assignment of one level's indices."""
+    """Codewords assigned to one level's latents."""
 
     indices: Tensor
-    """(B, G, H, W)"""
+    """(B, G, H, W)."""
     rate_gradient: Tensor | None
-    """(B, D, H, W): how the expected bits grow with the latents, None if not asked for."""
+    """(B, D, H, W): gradient of the expected bits with respect to the latents, if requested."""
 
 
 @torch.no_grad()
@@ -47,9 +48,9 @@ def assign_codewords(
     entropy_constrained: bool,
     want_gradient: bool,
 ) -> Assignment:
-    """Choose codewords for scaled latents ``z`` (B, D, H, W), given the coarser level's indices."""
+    """Assign codewords to scaled latents ``z`` (B, D, H, W), given the coarser level's indices."""
     b, _, height, width = z.shape
-    parts = z.detach().float().split([q.config.channels for q in quantizers], 1)
+    parts = torch.split(z.detach().float(), [q.config.channels for q in quantizers], 1)
     rows = [q.split(part) for q, part in zip(quantizers, parts, strict=True)]
 
     def as_grid(assignment: list[Tensor]) -> Tensor:
@@ -75,7 +76,7 @@ def assign_codewords(
 
 @dataclass(frozen=True)
 class Encoding:
-    """One batch through analysis, quantizer and prior.  Tensors are (B,) unless said otherwise."""
+    """A batch encoded by analysis, quantizer and prior.  Tensors are (B,) unless stated otherwise."""
 
     grids: Grids
     latents: list[Tensor]
@@ -83,19 +84,21 @@ class Encoding:
     quantized: Tensor
     """(B, D, H, W): codewords of the finest level, straight-through."""
     conditioning: Conditioning | None
+    """Conditioning of the finest level."""
     bits: list[Tensor]
     """The prior's cross-entropy per level and slice, coarse to fine."""
     bpp: Tensor
+    """Cross-entropy of all levels, bits per pixel."""
     expected_bpp: Tensor
-    """A surrogate whose gradient against the latents is that of the expected rate; its value means nothing."""
+    """Surrogate loss: its gradient is that of the expected rate, its value is meaningless."""
     commitment: Tensor
     """Squared error between latents and codewords, in cells, per pixel."""
 
 
 def encode(model: VQVAE, prior: Prior, x: Tensor, quality: Tensor, *, train_transforms: bool) -> Encoding:
-    """``x`` (B, 3, H, W) in [0, 1] down to bits.
+    """Encode pictures ``x`` (B, 3, H, W) in [0, 1] at ``quality`` (B,) in ``[0, knots - 1]``.
 
-    Gradients reach the prior if they are enabled at all, and the transforms only with ``train_transforms``.
+    If gradients are enabled they reach the prior, and with ``train_transforms`` the transforms as well.
     """
     train_prior = torch.is_grad_enabled()
     with torch.set_grad_enabled(train_prior and train_transforms):
@@ -135,9 +138,9 @@ def encode(model: VQVAE, prior: Prior, x: Tensor, quality: Tensor, *, train_tran
 
 
 def balance(model: VQVAE, quality: Tensor) -> tuple[Tensor, Tensor]:
-    """Lambdas at ``quality`` (B,) and the weights that make all qualities count alike.
+    """Return lambdas (B,) at ``quality`` (B,), and loss weights (B,) that balance the qualities.
 
-    At the optimum the loss grows about with the square root of lambda.
+    At the optimum the loss grows roughly with the square root of lambda.
     """
     config = model.config
     ratio = math.log(config.lambda_max / config.lambda_min)
@@ -146,10 +149,10 @@ def balance(model: VQVAE, quality: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mix(mse: Tensor, x: Tensor, y: Tensor, similarity: float) -> Tensor:
-    """Squared error (B,) with the share ``similarity`` of it replaced by MS-SSIM of ``x`` and ``y`` (B, 3, H, W).
+    """Return the distortion (B,): ``mse`` with the share ``similarity`` replaced by 1 - MS-SSIM of ``x`` and ``y``.
 
-    MS-SSIM weighs errors by how flat their surroundings are.  Near the least squared error a little of it costs
-    second-order PSNR for a first-order gain.
+    ``x`` and ``y`` are (B, 3, H, W) in [0, 1].  Near the minimum of the squared error a small share gains MS-SSIM to
+    first order and costs PSNR to second order only.
     """
     if not similarity:
         return mse
@@ -158,7 +161,7 @@ def mix(mse: Tensor, x: Tensor, y: Tensor, similarity: float) -> Tensor:
 
 
 def joint_loss(model: VQVAE, encoding: Encoding, distortion: Tensor, quality: Tensor) -> Tensor:
-    """Stage 1: rate and distortion of everything at once, a scalar.  ``distortion`` (B,) on the 0-255 scale."""
+    """Return the loss of stage 1, a scalar: rate, distortion and commitment; ``distortion`` (B,), 0-255 scale."""
     lam, weight = balance(model, quality)
     rate = encoding.bpp + encoding.expected_bpp
     commitment = COMMITMENT / BIT_PRICE * encoding.commitment
@@ -166,16 +169,18 @@ def joint_loss(model: VQVAE, encoding: Encoding, distortion: Tensor, quality: Te
 
 
 def prior_loss(model: VQVAE, encoding: Encoding, quality: Tensor) -> Tensor:
-    """Stage 2: the rate alone, a scalar."""
+    """Return the loss of stage 2, a scalar: the rate."""
     _, weight = balance(model, quality)
     return (weight * encoding.bpp).mean()
 
 
 @torch.no_grad()
 def learn_codebooks(model: VQVAE, encoding: Encoding, quality: Tensor) -> None:
-    """Let every codebook follow what chose it in this batch."""
+    """Update all codebooks with the latents assigned to them in this batch."""
     for quantizers, z, indices in zip(model.quantizers, encoding.latents, encoding.grids.levels, strict=True):
         channels = [q.config.channels for q in quantizers]
         groups = [q.config.groups for q in quantizers]
-        for quantizer, part, chosen in zip(quantizers, z.split(channels, 1), indices.split(groups, 1), strict=True):
+        for quantizer, part, chosen in zip(
+            quantizers, torch.split(z, channels, 1), torch.split(indices, groups, 1), strict=True
+        ):
             quantizer.learn(quantizer.split(part), chosen.transpose(0, 1).flatten(1), quality)

@@ -1,8 +1,8 @@
 """The optimizer: Muon for the kernels of hidden layers, Adam for everything else.
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the step sizes of Liu et al. 2025
-(arXiv:2502.16982), so that both take the same learning rate.  Against Adam alone, the same 600 batches from the same
-weights ended 0.3 % lower in the loss (``docs/training-log.csv``: ``test-adam``, ``test-muon``).
+(arXiv:2502.16982), so that both use one learning rate.  Compared with Adam alone, the same 600 batches from the same
+weights ended with a 0.3 % lower loss (``docs/training-log.csv``: ``test-adam``, ``test-muon``).
 """
 
 from collections.abc import Container, Iterable
@@ -14,25 +14,29 @@ from vqcodec.model.exact import ExactLinear
 from vqcodec.training.network import Network, under_prefix, with_prefix
 
 LINEAR_SHARE = 0.1
+"""Learning-rate factor of the block transforms."""
 OUTPUT_SHARE = 0.3
-"""Adam moves each weight by the learning rate at once.  Transforms that start orthonormal, and layers that start at
-zero in front of the pixels or the quantizer, would kick; they go more slowly."""
+"""Learning-rate factor of the output layers that start at zero.
+
+Adam's first steps move each weight by the full learning rate, too much for orthonormal transforms and for zero layers
+in front of the pixels or the quantizers.
+"""
 
 
 def _output_layers(network: Network) -> list[nn.Module]:
-    """Layers that start at zero, in front of the pixels and of the quantizers."""
+    """Return the layers that start at zero, in front of the pixels and the quantizers."""
     return [network.vqvae.pixel_synthesis.out, *(project.out for project in network.vqvae.project)]
 
 
 def _hidden_kernels(network: Network) -> set[Tensor]:
-    """Weights between hidden features: Muon moves every direction alike, which suits neither pixels nor logits."""
+    """Return the weights between hidden features.  Muon's uniform steps suit neither pixels nor logits."""
     ends = [*network.vqvae.analysis.stem, *_output_layers(network)]
     ends += [head.coefficients for level in network.prior for head in level.heads]
     return {m.weight for m in network.modules() if isinstance(m, nn.Conv2d | ExactLinear) and m not in ends}
 
 
 class Optimizer:
-    """Steps for the parameters that a stage trains: all of them, or with ``"prior"`` those of the prior."""
+    """Updates the parameters that a stage trains: all, or with ``stage="prior"`` those of the prior."""
 
     def __init__(self, network: Network, stage: str):
         trained = network.prior if stage == "prior" else network
@@ -47,19 +51,21 @@ class Optimizer:
         rest = set(network.parameters()) - kernels - linear - outputs
         groups = [(members(rest), 1.0), (members(linear), LINEAR_SHARE), (members(outputs), OUTPUT_SHARE)]
         self._adam = torch.optim.Adam([{"params": p, "share": share} for p, share in groups if p], fused=True)
-        # Muon knows matrices only: it gets views of the kernels, (outputs, everything else).
+        # Muon takes matrices only: give it views of the kernels, (outputs, taps * inputs).
         self._kernels = members(kernels)
         self._matrices = [nn.Parameter(p.detach().flatten(1)) for p in self._kernels]
-        self._muon = torch.optim.Muon(self._matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self._muon: torch.optim.Optimizer = torch.optim.Muon(
+            self._matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+        )
 
     def zero_grad(self) -> None:
-        """Forget the gradients of every trained parameter."""
+        """Clear the gradients of all trained parameters."""
         self._adam.zero_grad()
         for kernel in self._kernels:
             kernel.grad = None
 
     def step(self, rate: float) -> None:
-        """Move along the gradients, at a learning rate."""
+        """Take one step with learning rate ``rate``."""
         for group in self._adam.param_groups:
             group["lr"] = rate * group["share"]
         for group in self._muon.param_groups:
@@ -70,7 +76,7 @@ class Optimizer:
         self._muon.step()
 
     def _parts(self) -> Iterable[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
-        """Every trained parameter as its optimizer knows it, with a name for its state."""
+        """Yield state name, optimizer and parameter of every trained parameter."""
         for group in self._adam.param_groups:
             for parameter in group["params"]:
                 yield f"adam.{self._names[parameter]}", self._adam, parameter
@@ -78,14 +84,14 @@ class Optimizer:
             yield f"muon.{self._names[kernel]}", self._muon, matrix
 
     def state(self) -> dict[str, Tensor]:
-        """All moments by name, for a checkpoint."""
+        """Return all optimizer state by name, for a checkpoint."""
         tensors: dict[str, Tensor] = {}
         for name, optimizer, parameter in self._parts():
             tensors |= with_prefix(name, optimizer.state.get(parameter, {}))
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Inverse of :meth:`state`; what ``tensors`` does not hold starts afresh."""
+        """Restore the state of :meth:`state`; parameters missing in ``tensors`` start with fresh state."""
         for name, optimizer, parameter in self._parts():
             state = under_prefix(name, tensors)
             if state:

@@ -1,4 +1,4 @@
-"""The stages of training as the command line runs them: joint, prior, export, and all of them in a row."""
+"""The stages of training that ``vqcodec train`` runs: joint and prior training, and export."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,20 +24,26 @@ Echo = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a stage finds its photos and leaves its results."""
+    """Inputs, outputs and resources of a training run."""
 
     data: Path
+    """Folder of training photographs."""
     valid: Path | None
+    """Folder of validation photographs."""
     valid_count: int
+    """Validation photographs to use; 0 means all."""
     folder: Path
+    """The run's folder, for its state and statistics."""
     log: Path
+    """CSV file to append to."""
     intervals: Intervals
     device: str = "auto"
     threads: int = 0
+    """CPU threads; 0 leaves the number to torch."""
 
 
 def network_from(path: Path) -> Network:
-    """The network in a weights file, or the averaged one in the state of a run."""
+    """Return the network of a weights file, or the averaged network of a run's state."""
     if is_weights(path):
         return from_weights(path)
     config, tensors, _ = load_state(path)
@@ -47,7 +53,7 @@ def network_from(path: Path) -> Network:
 
 
 def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
-    """Evenly chosen photos of the validation folder; all with a count of 0."""
+    """Read ``count`` evenly spaced photos of the validation folder, all if 0; none without a folder."""
     if folder is None:
         return []
     files = find_photos(folder)
@@ -56,16 +62,17 @@ def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
 
 
 def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: str, resume: bool, echo: Echo) -> Path:
-    """Run one stage and return the file with its state.  Raises :class:`OutputExists` for a run that was begun before.
+    """Run a training stage and return its state file.
 
-    ``start`` names weights or a run's state to begin with, ``preset`` a model to begin from nothing.  As one of several
-    processes under ``torchrun``, every process gets its own share of the crops.
+    Starts from ``start`` (a weights file or a run's state), or from scratch with the configuration ``preset``.  Under
+    ``torchrun`` each process trains on its own crops.  ``echo`` receives progress lines.  Raises
+    :class:`OutputExists` if the folder holds a run and ``resume`` is false.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
     state_file = options.folder / STATE_FILE
     if state_file.exists() and not resume:
-        raise OutputExists(f"{state_file} exists already; --resume continues that run")
+        raise OutputExists(f"{state_file} exists already: continue that run with --resume, or choose another --run")
     device = find_device(options.device)
     distributed = dist.is_torchelastic_launched()
     if distributed and not dist.is_initialized():
@@ -87,10 +94,11 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
 def write_weights(
     state_file: Path, out: Path, photos: list[Tensor], echo: Echo, blend: Path | None = None, share: float = 0.0
 ) -> None:
-    """Export a run's averaged network; with photos, measure it and what its integers cost first.
+    """Export a run's averaged network to ``out``; with ``photos``, evaluate it and the cost of its integers first.
 
-    ``share`` of every weight comes from the network ``blend``: between two runs of which one went on from the other lie
-    networks that trade one's aim for the other's (Wortsman et al., "Model soups", ICML 2022).
+    With ``blend`` (a weights file or a run's state) the weights are ``1 - share`` times this run's plus ``share`` times
+    the other's: between two runs of one lineage, averages trade one objective for the other (Wortsman et al., "Model
+    soups", ICML 2022).  Raises ``ValueError`` if the configurations differ.
     """
     network = network_from(state_file)
     _, _, facts = load_state(state_file)
@@ -98,16 +106,16 @@ def write_weights(
     if blend is not None:
         other = network_from(blend)
         if other.config != network.config:
-            raise ValueError(f"{blend}: a network of another shape")
+            raise ValueError(f"{blend}: its model configuration differs, so that the runs cannot be blended")
         follow(network, other, 1 - share)
         facts |= {"blended_with": blend.parent.name, "share": share}
     if photos:
-        report = evaluate(network, photos)
+        evaluation = evaluate(network, photos)
         cost = rounding_cost(network, photos)
-        echo(f"BD-rate against JPEG {report.summary()}, the integers cost {100 * cost:.2f} % of the prior's rate")
+        echo(f"BD-rate against JPEG {evaluation.summary()}; integer arithmetic costs {100 * cost:.2f} % of the rate")
         facts |= {
-            "bd_rate_jpeg_valid": round(report.bd_rate, 2),
-            "bd_rate_ms_ssim_valid": round(report.bd_rate_ms_ssim, 2),
+            "bd_rate_jpeg_valid": round(evaluation.bd_rate, 2),
+            "bd_rate_ms_ssim_valid": round(evaluation.bd_rate_ms_ssim, 2),
             "rounding_cost": round(cost, 5),
         }
     export(network, out, facts)

@@ -1,7 +1,7 @@
-"""The training loop of both stages: schedule, optimizer, checkpoints, logs.  What is minimised is in ``objective.py``.
+"""The training loop of both stages: learning rate, optimizer steps, checkpoints, logs.  Losses: ``objective.py``.
 
-A run lives in a folder: ``state.safetensors`` holds weights, optimizer, averages and the plan, so that the same command
-with ``--resume`` continues it; ``slices.csv`` says how the codebooks are used.
+A run's folder holds ``state.safetensors`` (weights, averages, optimizer state, plan), from which ``--resume`` continues
+the run, and ``slices.csv`` with codebook statistics.
 """
 
 import copy
@@ -47,31 +47,39 @@ LOG_FIELDS = [
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What one run does.  ``minutes`` (of wall time, over all resumptions) overrides ``steps`` if it is not 0."""
+    """Hyperparameters of a training run; its field names are keys of the state file."""
 
     stage: str = "joint"
+    """``joint`` or ``prior``."""
     steps: int = 10_000
     minutes: float = 0.0
+    """Length in minutes of training, summed over resumptions; overrides ``steps`` unless 0."""
     batch: int = 16
+    """Crops per step and process."""
     crop: int = 128
+    """Crop edge in pixels."""
     rate: float = 5e-4
+    """Peak learning rate."""
     warmup: int = 300
+    """Steps of linear warm-up."""
     hold: float = 0.4
-    """Fraction of the run at the full learning rate; a cosine leads from there to ``final``."""
+    """Fraction of the run at the full learning rate; a cosine decay to ``final`` follows."""
     final: float = 0.01
+    """Last learning rate as a fraction of the peak."""
     average: float = 0.999
+    """Decay of the averaged weights."""
     seed: int = 0
     half: bool = True
-    """bfloat16 autocast."""
+    """Train with bfloat16 autocast."""
     similarity: float = 0.0
-    """Share of MS-SSIM in the distortion."""
+    """Share of MS-SSIM in the distortion, 0 to 1."""
 
     def __post_init__(self) -> None:
         if self.similarity and self.crop < MS_SSIM_SIDE:
-            raise ValueError(f"MS-SSIM needs crops of at least {MS_SSIM_SIDE} pixels, not {self.crop}")
+            raise ValueError(f"MS-SSIM needs crops of at least {MS_SSIM_SIDE} pixels, not {self.crop}: use --crop 192")
 
     def learning_rate(self, step: int, done: float) -> float:
-        """Learning rate at ``step``, with the fraction ``done`` of the run behind."""
+        """Return the learning rate at ``step``, after the fraction ``done`` of the run."""
         warm = min(1.0, (step + 1) / max(1, self.warmup))
         if done <= self.hold:
             return self.rate * warm
@@ -81,7 +89,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Intervals:
-    """When the loop pauses to write: steps for logs, minutes for the rest."""
+    """Intervals of logging in steps, of checkpoints and evaluations in minutes."""
 
     log_steps: int = 100
     checkpoint_minutes: float = 5.0
@@ -89,9 +97,9 @@ class Intervals:
 
 
 def start_transforms(network: Network, crops: Crops, size: int) -> None:
-    """Set the block transforms to the principal axes of 1500 training patches of ``size`` pixels."""
+    """Initialise the block transforms with the principal axes of 1500 training crops of ``size`` pixels."""
     vqvae = network.vqvae
-    unused = 2**31  # batches that no training step draws
+    unused = 2**31  # batch numbers that no training step reaches
     source = torch.cat([crops.batch(unused + i, 100, size) for i in range(15)]) - 0.5
     for transform, level in zip(reversed(vqvae.transforms()), reversed(vqvae.config.levels), strict=True):
         patches = F.pixel_unshuffle(source, transform.block).permute(0, 2, 3, 1).flatten(0, 2)
@@ -100,7 +108,7 @@ def start_transforms(network: Network, crops: Crops, size: int) -> None:
 
 
 class Trainer:
-    """One run.  Works alone, or as one of several processes that ``torchrun`` has started."""
+    """A training run, in one process or in one of several started by ``torchrun``."""
 
     def __init__(self, folder: Path, plan: TrainingPlan, network: Network, crops: Crops, device: torch.device):
         self.folder, self.plan, self.crops, self.device = folder, plan, crops, device
@@ -113,11 +121,11 @@ class Trainer:
 
     @property
     def state_file(self) -> Path:
-        """Where the run's state lies."""
+        """Path of the run's state."""
         return self.folder / STATE_FILE
 
     def save(self) -> None:
-        """Write the state; only the first process does."""
+        """Write the state, in the first process only."""
         if self.rank:
             return
         tensors = with_prefix("network", self.network.state_dict()) | with_prefix("average", self.average.state_dict())
@@ -126,7 +134,7 @@ class Trainer:
         save_state(self.state_file, self.network.config, tensors, facts)
 
     def resume(self) -> None:
-        """Continue from the state on disk: weights, optimizer, averages, step and time; the plan stays the caller's."""
+        """Restore weights, averages, optimizer, step and time from the state file; keep the current plan."""
         _, tensors, facts = load_state(self.state_file)
         self.network.load_state_dict(under_prefix("network", tensors))
         self.average.load_state_dict(under_prefix("average", tensors))
@@ -134,11 +142,11 @@ class Trainer:
         self.step, self.minutes = int(str(facts["step"])), float(str(facts["minutes"]))
 
     def done(self) -> float:
-        """Fraction of the plan that lies behind."""
+        """Return the completed fraction of the run."""
         return self.minutes / self.plan.minutes if self.plan.minutes else self.step / self.plan.steps
 
     def train_step(self) -> dict[str, float]:
-        """One optimizer step; the numbers that are logged."""
+        """Take one optimizer step and return the numbers to log."""
         plan, network = self.plan, self.network
         number = self.step * self.world + self.rank
         x = self.crops.batch(number, plan.batch, plan.crop).to(self.device)
@@ -157,9 +165,9 @@ class Trainer:
         else:
             loss = prior_loss(network.vqvae, encoding, quality)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self._reduce_gradients()
-        # Clipped apart: the prior's gradient is much larger and would set the pace of the transforms.
+        # Clip separately: the prior's much larger gradient would otherwise scale down that of the transforms.
         for part in (network.vqvae, network.prior):
             nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
         rate = plan.learning_rate(self.step, self.done())
@@ -174,7 +182,10 @@ class Trainer:
         return numbers | {"rate": rate, "loss": loss.item()}
 
     def fit(self, intervals: Intervals, log: Path, valid: list[Tensor]) -> Iterator[str]:
-        """Train until the plan is done; yields lines for people.  Appends to the CSV file ``log``."""
+        """Train until the plan is done, append to the CSV file ``log`` and yield progress lines.
+
+        ``valid`` photos (3, H, W) uint8 are evaluated at intervals and at the end.
+        """
         last_checkpoint = last_evaluation = self.minutes
         logged, sums = self.step, dict[str, float]()
         while self.done() < 1:
@@ -199,22 +210,22 @@ class Trainer:
 
     def _evaluate(self, log: Path, valid: list[Tensor]) -> str:
         if self.rank:
-            return "evaluated elsewhere"
-        report = evaluate(self.average, valid)
-        points = report.points
+            return "evaluated by the first process"
+        evaluation = evaluate(self.average, valid)
+        points = evaluation.points
         self._log(
             log,
             {
-                "bd_rate_jpeg": report.bd_rate,
+                "bd_rate_jpeg": evaluation.bd_rate,
                 "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
                 "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
-                "bd_rate_ms_ssim": report.bd_rate_ms_ssim,
+                "bd_rate_ms_ssim": evaluation.bd_rate_ms_ssim,
                 "valid_ms_ssim": " ".join(f"{p.ms_ssim:.5f}" for p in points),
             },
         )
-        self._log_slices(report)
+        self._log_slices(evaluation)
         curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
-        return f"step {self.step}  valid: BD-rate against JPEG {report.summary()}  {curve}"
+        return f"step {self.step}  valid: BD-rate against JPEG {evaluation.summary()}  {curve}"
 
     def _log(self, log: Path, values: dict[str, object] | dict[str, float]) -> None:
         if self.rank:
@@ -228,14 +239,16 @@ class Trainer:
         } | {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
         _append(log, LOG_FIELDS, row)
 
-    def _log_slices(self, report: Evaluation) -> None:
-        for entry in report.slices:
+    def _log_slices(self, evaluation: Evaluation) -> None:
+        for entry in evaluation.slices:
             row = {"step": self.step} | dataclasses.asdict(entry)
             _append(self.folder / "slices.csv", list(row), row)
 
     def _revive(self, latents: list[Tensor], generator: torch.Generator) -> None:
         for quantizers, z in zip(self.network.vqvae.quantizers, latents, strict=True):
-            for quantizer, part in zip(quantizers, z.split([q.config.channels for q in quantizers], 1), strict=True):
+            for quantizer, part in zip(
+                quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True
+            ):
                 quantizer.revive(quantizer.split(part), generator)
 
     def _reduce_gradients(self) -> None:
@@ -246,7 +259,7 @@ class Trainer:
                     parameter.grad /= self.world
 
     def _reduce_buffers(self) -> None:
-        # Moving averages are linear in what they average, so their mean is the average over all processes.
+        # Moving averages are linear, so their mean over processes is the moving average over all batches.
         if self.world > 1:
             for buffer in self.network.vqvae.buffers():
                 dist.all_reduce(buffer)
@@ -264,7 +277,7 @@ def _append(path: Path, fields: list[str], row: dict[str, object]) -> None:
 
 
 def fresh_network(config: ModelConfig, crops: Crops, seed: int, size: int) -> Network:
-    """A network at its start: linear transforms from the data, lattices as codebooks."""
+    """Return an untrained network: block transforms from the data, lattices as codebooks."""
     torch.manual_seed(seed)
     network = Network(config)
     start_transforms(network, crops, size)

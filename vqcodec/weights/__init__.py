@@ -1,1 +1,1 @@
-"""Weights files, and the registry that finds and checks them."""
+"""The shipped weights files, and the registry that finds, checks and loads them."""

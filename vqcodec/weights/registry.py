@@ -1,14 +1,13 @@
-"""Model id, weights file or hash -> a loaded model, checked and cached.
+"""Find, check, load and write models: model id, weights file or hash -> networks and integer prior.
 
-A weights file is a safetensors file: ``vqvae.*`` are the transforms and codebooks (floats), ``prior.*`` the integer
-prior; its metadata hold the configuration and facts about the training as JSON, and the fingerprint by which a machine
-shows that it computes the prior as the machine did that wrote the file.  A stream names its model by the hash of this
-file, so a file, once released, never changes.
+A weights file is a safetensors file.  ``vqvae.*`` are transforms and codebooks (floats), ``prior.*`` is the integer
+prior; the metadata hold the configuration and facts about the training as JSON, and the prior's fingerprint, which
+detects machines whose arithmetic is not exact.  A stream names its model by the hash of this file, so a released file
+never changes.
 """
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -26,7 +25,7 @@ from vqcodec.coding.fingerprint import fingerprint
 from vqcodec.coding.integer_prior import IntegerLevelPrior, read_prior
 from vqcodec.config import ModelConfig, from_json, to_json
 from vqcodec.errors import InvalidWeights, UnknownModel
-from vqcodec.files import read_bytes, write_atomically
+from vqcodec.files import AnyPath, open_binary, read_bytes, write_atomically
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import HASH_BYTES
@@ -36,90 +35,130 @@ FORMAT = "vqcodec-weights-1"
 
 _FOLDER = Path(__file__).parent
 _PINNED: dict[str, str] = json.loads((_FOLDER / "SHA256.json").read_text())
-"""Model id -> SHA-256 of its file.  Ids are never given to other weights."""
+"""SHA-256 of the weights file of each model id.  An id is never reused for other weights."""
 
 _PRIOR, _TRANSFORMS = "prior.", "vqvae."
-"""What the names of the two kinds of tensors begin with."""
+"""Name prefixes of the two kinds of tensors."""
 _INTEGERS = (torch.int8, torch.int16, torch.int32)
 _FLOATS = (torch.float16, torch.float32)
 _HALF = ("analysis.", "project.", "synthesis.", "pixel_synthesis.")
+"""Name prefixes of the transforms' parameters, stored in float16."""
 _MOVING_AVERAGES = (".counts", ".sums")
+"""Name suffixes of tensors that are needed for training only and not stored."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model.  Read-only: one instance serves every thread."""
+    """A loaded model.  Read-only: all threads share one instance."""
 
     id: str
     sha256: str
+    """SHA-256 of the weights file, in hexadecimal."""
     config: ModelConfig
     vqvae: VQVAE
     arrays: Mapping[str, NDArray[np.generic]]
-    """The integer prior as plain arrays."""
+    """Arrays of the integer prior."""
     priors: tuple[IntegerLevelPrior, ...]
+    """Integer prior of each level, coarse to fine."""
     facts: Mapping[str, object]
+    """Facts about the training."""
 
     @property
     def hash(self) -> bytes:
-        """What a stream's header says of this model."""
+        """The bytes that name this model in a stream's header."""
         return bytes.fromhex(self.sha256)[:HASH_BYTES]
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What ``vqcodec models`` tells."""
+    """Description of a model, as printed by ``vqcodec models``."""
 
     id: str
     hash: str
-    """SHA-256 of the weights file, in hexadecimal; streams name its beginning."""
+    """SHA-256 of the weights file, in hexadecimal; stream headers store its first eight bytes."""
     licence: str
     levels: list[str]
-    """Coarse to fine: stride in pixels, and indices at each position."""
+    """Stride in pixels and indices per position of each level, coarse to fine."""
     codebooks: list[str]
-    """Of each level, ``codebooks x codewords x dimensions`` for every slice."""
+    """``codebooks x codewords x dimensions`` of each slice, for each level."""
     parameters: int
     kmac_per_pixel: dict[str, float]
-    """Thousands of multiplications for each pixel, by part: encoder, decoder, prior."""
+    """Thousand multiply-accumulates per pixel of ``encoder``, ``decoder`` and ``prior``."""
     quality_range: tuple[int, int]
 
+
+_UNREADABLE = (SafetensorError, LookupError, TypeError, ValueError, RecursionError)
+"""Errors of safetensors, JSON and configuration for files that are not weights."""
 
 _cache: dict[tuple[str, str], Model] = {}
 _loading = threading.Lock()
 
 
 def model_ids() -> list[str]:
-    """Ids of the models that ship with the package."""
+    """Return the ids of the models that ship with the package."""
     return list(_PINNED)
 
 
 def load_model(model: str | None = None) -> Model:
-    """The shipped model of that id, the default one without; its file must have the pinned hash."""
+    """Load the shipped model with id ``model``, by default the default model.
+
+    Raises :class:`UnknownModel`, or :class:`InvalidWeights` if the file has not the hash of that id.
+    """
     name = defaults.MODEL if model is None else model
     if name not in _PINNED:
-        raise UnknownModel(f"no model {name!r} here, only {', '.join(_PINNED) or 'none'}")
+        raise UnknownModel(f"unknown model {name!r}: available are {', '.join(_PINNED) or 'none'}")
     loaded = load_weights(weights_file(name), name)
     if loaded.sha256 != _PINNED[name]:
-        raise InvalidWeights(f"weights of {name} have hash {loaded.sha256[:16]}, not {_PINNED[name][:16]}")
+        raise InvalidWeights(f"weights file of {name} has hash {loaded.sha256[:16]}, expected {_PINNED[name][:16]}")
     return loaded
 
 
 def weights_file(model: str) -> Path:
-    """Where the weights of a shipped model lie."""
+    """Return the path of a shipped model's weights file."""
     return _FOLDER / f"{model}.safetensors"
 
 
 def find_model(model_hash: bytes) -> str | None:
-    """Id of the shipped model that a stream's header names, None if there is none."""
+    """Return the id of the shipped model with the hash in a stream's header, or None."""
     for name, sha256 in _PINNED.items():
         if bytes.fromhex(sha256)[:HASH_BYTES] == model_hash:
             return name
     return None
 
 
-def load_weights(path: str | os.PathLike[str], model_id: str | None = None) -> Model:
-    """The model in a weights file; loaded once for as long as the file stays as it is.
+def find_config(model_hash: bytes, model_path: AnyPath | None = None) -> tuple[str, ModelConfig] | None:
+    """Return id and configuration of the model with the hash in a stream's header, without loading it, or None.
 
-    Raises :class:`MissingFile`, or :class:`InvalidWeights` if the file is not a complete and sound model.
+    Searches the weights file ``model_path`` and the shipped models.  Raises what :func:`read_config` raises.
+    """
+    if model_path is not None:
+        config = read_config(model_path)
+        if hashlib.sha256(read_bytes(model_path)).digest()[:HASH_BYTES] == model_hash:
+            return Path(model_path).stem, config
+    name = find_model(model_hash)
+    return None if name is None else (name, read_config(weights_file(name)))
+
+
+def read_config(path: AnyPath) -> ModelConfig:
+    """Read the configuration in a weights file's header; nothing else is read, checked or built.
+
+    Raises :class:`MissingFile`, :class:`UnreadableFile`, or :class:`InvalidWeights` if it is not a weights file.
+    """
+    with open_binary(path):  # for the errors of an unreadable file
+        pass
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+        return _parse_config(metadata)
+    except (OSError, *_UNREADABLE) as error:
+        raise InvalidWeights(f"not a weights file: {error}") from error
+
+
+def load_weights(path: AnyPath, model_id: str | None = None) -> Model:
+    """Load the model in a weights file; cached until the file changes.
+
+    Raises :class:`MissingFile`, :class:`UnreadableFile`, or :class:`InvalidWeights` if the file is not a complete and
+    sound model.
     """
     path = Path(path)
     content = read_bytes(path)
@@ -135,33 +174,37 @@ def _read_weights(content: bytes, sha256: str, model_id: str) -> Model:
     try:
         tensors = load(content)
         metadata = _metadata(content)
-        if metadata.get("format") != FORMAT:
-            raise InvalidWeights("not a file of vqcodec weights")
-        config = from_json(metadata["config"])
+        config = _parse_config(metadata)
         facts = dict(json.loads(metadata["facts"]))
         expected = metadata["fingerprint"]
-    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise InvalidWeights(f"cannot be read as weights: {error}") from error
+    except _UNREADABLE as error:
+        raise InvalidWeights(f"not a weights file: {error}") from error
     state, arrays = _sort(tensors)
     priors = read_prior(arrays, config)
     vqvae = _build_vqvae(config, state)
     if fingerprint(priors) != expected:
         raise InvalidWeights(
-            "the prior's frequencies are not those that the file was written with: "
-            "it was damaged, or this machine's matrix products are not exact"
+            "fingerprint of the prior differs: the file is damaged, or this machine's matrix products are not exact"
         )
     return Model(model_id, sha256, config, vqvae, arrays, priors, facts)
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file; the library reads them from files only, not from bytes."""
+    """Return the metadata of a safetensors file's content; the library reads metadata from paths only."""
     length = int.from_bytes(content[:8], "little")
     found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     return found
 
 
+def _parse_config(metadata: Mapping[str, str]) -> ModelConfig:
+    """Read the configuration from a file's metadata.  Raises :class:`InvalidWeights` or one of ``_UNREADABLE``."""
+    if metadata.get("format") != FORMAT:
+        raise InvalidWeights(f"not a weights file: its metadata have no format {FORMAT}")
+    return from_json(metadata["config"])
+
+
 def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, NDArray[np.generic]]]:
-    """The transforms, in float32, and the prior's arrays."""
+    """Separate the transforms' state, converted to float32, from the prior's arrays."""
     state: dict[str, Tensor] = {}
     arrays: dict[str, NDArray[np.generic]] = {}
     for name, tensor in tensors.items():
@@ -169,16 +212,16 @@ def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, N
             arrays[name.removeprefix(_PRIOR)] = tensor.numpy()
         elif name.startswith(_TRANSFORMS) and tensor.dtype in _FLOATS:
             if not torch.isfinite(tensor).all():
-                raise InvalidWeights(f"{name!r} holds numbers that are not finite")
+                raise InvalidWeights(f"tensor {name!r} holds numbers that are not finite")
             state[name.removeprefix(_TRANSFORMS)] = tensor.float()
         else:
-            raise InvalidWeights(f"a model has no tensor {name!r} of type {tensor.dtype}")
+            raise InvalidWeights(f"unexpected tensor {name!r} of type {tensor.dtype}")
     return state, arrays
 
 
 def _build_vqvae(config: ModelConfig, state: dict[str, Tensor]) -> VQVAE:
     try:
-        # The moving averages that codebooks learn by are derived, so that training can go on from here.
+        # Derive the moving averages of the codebooks, so that training can continue from these weights.
         for name in [name for name in state if name.endswith(".frequencies")]:
             stem = name.removesuffix(".frequencies")
             state[f"{stem}.counts"] = state[name].mean(0) * 1000
@@ -187,21 +230,23 @@ def _build_vqvae(config: ModelConfig, state: dict[str, Tensor]) -> VQVAE:
             vqvae = VQVAE(config)
         vqvae.load_state_dict(state, assign=True)
     except (LookupError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[:2][-1].strip()  # torch begins with a headline
-        raise InvalidWeights(f"transforms do not fit their configuration: {reason}") from error
-    # Channels last is how convolutions work inside; so nothing needs to be reordered around each of them.
+        reason = str(error).splitlines()[:2][-1].strip()  # after torch's headline
+        raise InvalidWeights(f"transforms do not fit the configuration: {reason}") from error
+    # The layout that convolutions use internally, which saves reordering around each.
     nn.utils.convert_conv2d_weight_memory_format(vqvae, torch.channels_last)
     return vqvae.eval().requires_grad_(False)
 
 
 def write_weights(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     vqvae: VQVAE,
     arrays: Mapping[str, NDArray[np.generic]],
     facts: Mapping[str, object],
 ) -> None:
-    """Write a weights file: transforms in float16 (far below the quantizer's error), block transforms and codebooks in
-    float32, the prior in integers.  Raises :class:`InvalidWeights` if the prior is not one that a codec can run.
+    """Write a weights file, atomically.
+
+    Transforms are stored in float16 (far below the quantizer's error), block transforms and codebooks in float32, the
+    prior in integers.  Raises :class:`InvalidWeights` if the prior's arrays are not valid.
     """
     tensors = {f"{_PRIOR}{name}": torch.from_numpy(array) for name, array in arrays.items()}
     for name, tensor in vqvae.state_dict().items():
@@ -221,12 +266,12 @@ def write_weights(
 
 
 def models() -> list[ModelInfo]:
-    """What there is to know of every shipped model."""
+    """Load and describe all shipped models."""
     return [describe(load_model(name)) for name in model_ids()]
 
 
 def describe(model: Model) -> ModelInfo:
-    """What there is to know of a model."""
+    """Describe a loaded model."""
     config = model.config
     slices = [" ".join(f"{s.groups}x{s.size}x{s.dim}" for s in level.slices) for level in config.levels]
     return ModelInfo(
@@ -243,15 +288,12 @@ def describe(model: Model) -> ModelInfo:
 
 def _count_parameters(model: Model) -> int:
     averages = sum(b.numel() for n, b in model.vqvae.named_buffers() if not n.endswith("codebook"))
-    return (
-        sum(t.numel() for t in model.vqvae.state_dict().values())
-        - averages
-        + sum(a.size for a in model.arrays.values())
-    )
+    stored: int = sum(t.numel() for t in model.vqvae.state_dict().values())
+    return stored - averages + sum(a.size for a in model.arrays.values())
 
 
 def _kmac_per_pixel(model: Model) -> dict[str, float]:
-    """Thousand multiply-accumulates per pixel of the padded picture, counted on one picture."""
+    """Count thousand multiply-accumulates per pixel of a padded picture."""
     from torch.utils.flop_counter import FlopCounterMode
 
     vqvae, config = model.vqvae, model.config
