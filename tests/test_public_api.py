@@ -66,12 +66,12 @@ except vqcodec.VqcWarning as warning:
     print(warning)
 
 folders = batch.FolderOptions(existing="skip", weights=batch.Weights(model="vqc-1"), workers=2)
-results: list[batch.FileResult] = list(batch.encode_folder("photos", "streams", 40, how=folders))
+results: list[batch.FileResult] = list(batch.encode_folder("photos", "streams", 40, folder_options=folders))
 sizes: list[int] = [result.bytes for result in results]
-results += batch.decode_folder("streams", "back", "png", how=folders)
+results += batch.decode_folder("streams", "back", "png", folder_options=folders)
 
 cluster = distributed.ClusterOptions(workers=2, as_table=True)
-for result in distributed.encode_collection("s3://bucket/photos", "streams", how=cluster):
+for result in distributed.encode_collection("s3://bucket/photos", "streams", cluster_options=cluster):
     print(result.source, result.error)
 """
 
@@ -87,7 +87,7 @@ WRONG = {
     'codec.encode("a.png", speed=1)': "call-arg",
     'codec.encode_to_goal("a.png", vqcodec.Goal("colour", 1.0))': "arg-type",
     'batch.FolderOptions(existing="keep")': "arg-type",
-    'distributed.encode_collection("photos", "streams", how=batch.FolderOptions())': "arg-type",
+    'distributed.encode_collection("photos", "streams", cluster_options=batch.FolderOptions())': "arg-type",
     'text: str = vqcodec.encode("a.png")': "assignment",
     'size: str = vqcodec.info("a.vqc").bytes': "assignment",
     'for encoded in codec.encode_batch(["a.png"]): print(encoded.picture)': "attr-defined",

@@ -182,9 +182,9 @@ class Codec:
             return header.height, header.width
 
         def work(opened: Sequence[tuple[Stream, Decoder]]) -> list[Image.Image]:
-            streams, decoders = zip(*opened, strict=True)
-            if len(set(decoders)) == 1:
-                return decoders[0].decode(streams)
+            first = opened[0][1]
+            if all(decoder is first for _, decoder in opened):
+                return first.decode([stream for stream, _ in opened])
             return [decoder.decode([stream])[0] for stream, decoder in opened]
 
         return (
