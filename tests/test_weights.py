@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+import vqcodec
 from tests.support.independent_decoder import fingerprint as independent_fingerprint
 from vqcodec.coding import integer_prior
 from vqcodec.coding.fingerprint import fingerprint
 from vqcodec.config import PRESETS
-from vqcodec.errors import InvalidWeights
+from vqcodec.errors import InvalidWeights, MissingFile, UnreadableFile
 from vqcodec.training.export import export
 from vqcodec.training.network import Network
 from vqcodec.weights import registry
@@ -216,3 +217,45 @@ def test_loading_does_not_import_half_of_torch():
         "print({'sympy', 'torch._dynamo'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_the_configuration_is_read_from_the_header_alone(tiny_codec, tiny_weights, monkeypatch):
+    config, stream = tiny_codec.model.config, tiny_codec.encode(np.zeros((20, 40), np.uint8))
+    monkeypatch.setattr(registry, "_read_weights", None)
+    monkeypatch.setattr(registry, "_cache", {})
+    info = vqcodec.info(stream, model_path=tiny_weights)
+    assert (info.model, info.grids) == (tiny_weights.stem, [list(s) for s in config.grid_shapes(20, 40)])
+    assert (vqcodec.info(stream).model, vqcodec.info(stream).grids) == (None, [])
+    assert registry.read_config(tiny_weights) == config
+    sha256 = hashlib.sha256(tiny_weights.read_bytes()).digest()
+    assert registry.find_config(sha256[:8], tiny_weights) == (tiny_weights.stem, config)
+    assert registry.find_config(sha256[:8]) is None
+    for model in registry.model_ids():
+        model_hash = bytes.fromhex(registry._PINNED[model])[:8]
+        found = (model, registry.read_config(registry.weights_file(model)))
+        assert registry.find_config(model_hash) == registry.find_config(model_hash, tiny_weights) == found
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 100, 5000, -1])
+def test_a_configuration_is_not_read_from_cut_files(tmp_path, content, length):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content[:length])
+    with pytest.raises(InvalidWeights, match="not a weights file"):
+        registry.read_config(path)
+    with pytest.raises(MissingFile):
+        registry.read_config(tmp_path / "absent.safetensors")
+    with pytest.raises(UnreadableFile):
+        registry.read_config(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["format", "config"])
+@pytest.mark.parametrize("value", [None, "", "nonsense", "[" * 100_000, "[1]", "{}"])
+def test_a_configuration_is_not_read_from_nonsense(tmp_path, content, key, value):
+    metadata = metadata_of(content)
+    del metadata[key]
+    if value is not None:
+        metadata[key] = value
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save(load(content), metadata))
+    with pytest.raises(InvalidWeights, match="not a weights file"):
+        registry.read_config(path)

@@ -1,4 +1,4 @@
-"""``vqcodec train``: one command per stage, one that runs all.  Only parses; torch is imported when a stage runs."""
+"""``vqcodec train``: one command per stage, and one that runs all.  torch is imported when a stage runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,31 +21,36 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPTIONS = (
     click.option("--data", type=_FOLDER, required=True, help="Folder of photographs to train on."),
     click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on."),
-    click.option("--valid-count", default=16, show_default=True, help="How many of them; 0 means all."),
-    click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="The run's folder."),
-    click.option("--log", type=_PATH, help="CSV file that grows; default: log.csv in the run's folder."),
-    click.option("--init", type=_FILE, help="Start from a weights file or another run's state."),
-    click.option("--resume", is_flag=True, help="Continue the run in the folder."),
-    click.option("--steps", type=_COUNT, default=10_000, show_default=True, help="Length of the whole run."),
-    click.option("--minutes", default=0.0, help="Length of the whole run in minutes of training, instead of steps."),
-    click.option("--batch", type=_COUNT, default=16, show_default=True, help="Crops in a step, for each process."),
-    click.option("--crop", type=_COUNT, default=128, show_default=True, help="Pixels."),
-    click.option("--rate", default=5e-4, show_default=True, help="Learning rate."),
-    click.option("--warmup", default=300, show_default=True, help="Steps until the full rate."),
-    click.option("--hold", default=0.4, show_default=True, help="Fraction at the full rate; a cosine follows."),
-    click.option("--final", default=0.01, show_default=True, help="Last rate as a fraction of the first."),
-    click.option("--average", default=0.999, show_default=True, help="Decay of the averaged weights, which ship."),
-    click.option("--seed", default=0, show_default=True),
-    click.option("--half/--full", default=True, show_default=True, help="bfloat16 autocast."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-    click.option("--threads", default=0, help="CPU threads; 0 leaves it to torch."),
-    click.option("--checkpoint-minutes", default=5.0, show_default=True),
-    click.option("--evaluate-minutes", default=15.0, show_default=True),
+    click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all."),
+    click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="Folder of the run."),
+    click.option("--log", type=_PATH, help="CSV file to append to. Default: log.csv in the run's folder."),
+    click.option("--init", type=_FILE, help="Start from a weights file or the state of another run."),
+    click.option("--resume", is_flag=True, help="Continue the run in the folder --run."),
+    click.option("--steps", type=_COUNT, default=10_000, show_default=True, help="Length of the run in steps."),
+    click.option("--minutes", default=0.0, help="Length of the run in minutes of training, instead of --steps."),
+    click.option("--batch", type=_COUNT, default=16, show_default=True, help="Crops per step and process."),
+    click.option("--crop", type=_COUNT, default=128, show_default=True, help="Edge of the crops in pixels."),
+    click.option("--rate", default=5e-4, show_default=True, help="Peak learning rate."),
+    click.option("--warmup", default=300, show_default=True, help="Steps of linear warm-up to the peak rate."),
+    click.option("--hold", default=0.4, show_default=True, help="Fraction of the run at the peak rate."),
+    click.option("--final", default=0.01, show_default=True, help="Last rate as a fraction of the peak."),
+    click.option("--average", default=0.999, show_default=True, help="Decay of the averaged, exported weights."),
+    click.option("--seed", default=0, show_default=True, help="Random seed of weights and crops."),
+    click.option("--half/--full", default=True, show_default=True, help="Train in bfloat16 (autocast) or float32."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N]."),
+    click.option("--threads", default=0, help="CPU threads; 0 leaves the number to torch."),
+    click.option("--checkpoint-minutes", default=5.0, show_default=True, help="Minutes between checkpoints."),
+    click.option("--evaluate-minutes", default=15.0, show_default=True, help="Minutes between evaluations."),
 )  # fmt: skip
 _SIMILARITY = click.option(
-    "--similarity", default=0.0, show_default=True, help="Share of MS-SSIM in the distortion; wants --crop 192."
+    "--similarity",
+    default=0.0,
+    show_default=True,
+    help="Share of MS-SSIM in the distortion, 0 to 1; use it with --crop 192.",
 )
-_PRESET = click.option("--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True)
+_PRESET = click.option(
+    "--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True, help="Model configuration."
+)
 
 
 def _stage_options(command: Command) -> Command:
@@ -54,13 +59,13 @@ def _stage_options(command: Command) -> Command:
     return command
 
 
-def _say(line: str) -> None:
+def _echo(line: str) -> None:
     click.echo(line, err=True)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What is wrong with a file, a folder or the surroundings ends the command with one line."""
+def _click_errors() -> Iterator[None]:
+    """Turn errors of files, folders and the environment into a one-line error message."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -70,7 +75,7 @@ def _told() -> Iterator[None]:
 
 
 def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
-    with _told():
+    with _click_errors():
         from vqcodec.training import stages
         from vqcodec.training.trainer import Intervals, TrainingPlan
 
@@ -90,21 +95,21 @@ def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
             plan = TrainingPlan(stage, **{f.name: options[f.name] for f in fields(TrainingPlan) if f.name in options})
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        return stages.train(run_options, plan, options["init"], preset, options["resume"], _say)
+        return stages.train(run_options, plan, options["init"], preset, options["resume"], _echo)
 
 
 def _export(
     state_file: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None = None, share: float = 0.0
 ) -> None:
-    with _told():
+    with _click_errors():
         from vqcodec.training import stages
 
-        stages.write_weights(state_file, out, stages.validation_photos(valid, valid_count), _say, blend, share)
+        stages.write_weights(state_file, out, stages.validation_photos(valid, valid_count), _echo, blend, share)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group() -> None:
-    """Train a model from a folder of photographs; see docs/TRAINING.md."""
+    """Train a model on a folder of photographs; see docs/TRAINING.md."""
 
 
 @group.command()
@@ -112,26 +117,28 @@ def group() -> None:
 @_SIMILARITY
 @_stage_options
 def joint(preset: str, **options: Any) -> None:
-    """Stage 1: transforms, codebooks and prior together."""
+    """Stage 1: train transforms, codebooks and prior together."""
     _train("joint", options, preset)
 
 
 @group.command()
 @_stage_options
 def prior(**options: Any) -> None:
-    """Stage 2: the prior alone, on the indices of frozen transforms; give it --init or --resume."""
+    """Stage 2: train the prior alone, on the indices of frozen transforms; needs --init or --resume."""
     if not (options["init"] or options["resume"]):
-        raise click.UsageError("the prior needs transforms: give --init or --resume")
+        raise click.UsageError("training the prior needs trained transforms: give --init or --resume")
     _train("prior", options)
 
 
 @group.command()
-@click.option("--run", type=_FOLDER, required=True, help="The run's folder.")
+@click.option("--run", type=_FOLDER, required=True, help="Folder of the run.")
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
-@click.option("--valid", type=_FOLDER, help="Photographs to measure the result on.")
-@click.option("--valid-count", default=16, show_default=True, help="How many of them; 0 means all.")
-@click.option("--blend", type=_FILE, help="Weights file or state of another run, to be averaged with this one.")
-@click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Part of --blend.")
+@click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on.")
+@click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all.")
+@click.option("--blend", type=_FILE, help="Weights file or state of another run to average with.")
+@click.option(
+    "--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Weight of --blend in the average."
+)
 def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None, share: float) -> None:
     """Stage 3: write the weights file, with the prior in integers."""
     _export(run / STATE_FILE, out, valid, valid_count, blend, share)
@@ -139,24 +146,26 @@ def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Pa
 
 @group.command("all")
 @_PRESET
-@click.option("--prior-steps", type=_COUNT, default=5_000, show_default=True, help="Length of stage 2.")
-@click.option("--prior-minutes", default=0.0, help="Length of stage 2 in minutes of training, instead of steps.")
+@click.option("--prior-steps", type=_COUNT, default=5_000, show_default=True, help="Length of stage 2 in steps.")
+@click.option(
+    "--prior-minutes", default=0.0, help="Length of stage 2 in minutes of training, instead of --prior-steps."
+)
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @_SIMILARITY
 @_stage_options
 def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, **options: Any) -> None:
-    """All three stages; the runs lie in the folders joint and prior of --run."""
+    """Run all three stages, in the folders joint and prior of --run."""
 
-    def stage(name: str, **changed: Any) -> Path:
+    def run_stage(name: str, **changed: Any) -> Path:
         run = options["run"] / name
         begun = (run / STATE_FILE).exists()
         return _train(name, options | changed | {"run": run, "resume": options["resume"] and begun}, preset)
 
-    state = stage("joint")
-    state = stage("prior", init=state, steps=prior_steps, minutes=prior_minutes)
+    state = run_stage("joint")
+    state = run_stage("prior", init=state, steps=prior_steps, minutes=prior_minutes)
     _export(state, out, options["valid"], options["valid_count"])
 
 
 def main(args: list[str]) -> None:
-    """Entry point of ``vqcodec train``."""
+    """Run ``vqcodec train`` with ``args``."""
     group.main(args, prog_name="vqcodec train")

@@ -98,7 +98,7 @@ class ProductQuantizer(nn.Module):
         logits = self.frequencies.clamp_min(1e-6).log()[quality.round().long()].transpose(0, 1)
         return logits.repeat_interleave(positions, 1)
 
-    def usual_choice(self, z: Tensor, quality: Tensor) -> Tensor:
+    def static_choice(self, z: Tensor, quality: Tensor) -> Tensor:
         """Choose indices (G, N) for one picture's ``z`` (G, N, d) with static logits near ``quality`` (1,).
 
         Works group by group, so that the (N, K) costs stay in the cache.

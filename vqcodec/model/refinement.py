@@ -42,7 +42,7 @@ def first_choice(model: VQVAE, pyramid: FeaturePyramid, quality: Tensor) -> tupl
             z = model.latents(level, pyramid, conditioning, quality)
         parts = []
         for quantizer, part in zip(quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True):
-            chosen = quantizer.usual_choice(quantizer.split(part), quality)
+            chosen = quantizer.static_choice(quantizer.split(part), quality)
             parts.append(quantizer.join(quantizer.lookup(chosen), (1, *z.shape[2:])))
         latents.append(z)
         codewords.append(torch.cat(parts, 1))

@@ -59,7 +59,7 @@ def under_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, module: nn.Module, decay: float) -> None:
+def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
     """Update ``average``, the exponential moving average of all tensors of ``module``, codebooks included."""
     pairs = [
         (a, b)

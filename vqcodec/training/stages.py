@@ -15,7 +15,7 @@ from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
-from vqcodec.training.network import Network, follow, load_state, under_prefix
+from vqcodec.training.network import Network, load_state, under_prefix, update_average
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 from vqcodec.weights import registry
 
@@ -107,7 +107,7 @@ def write_weights(
         other = network_from(blend)
         if other.config != network.config:
             raise ValueError(f"{blend}: its model configuration differs, so that the runs cannot be blended")
-        follow(network, other, 1 - share)
+        update_average(network, other, 1 - share)
         facts |= {"blended_with": blend.parent.name, "share": share}
     if photos:
         evaluation = evaluate(network, photos)

@@ -23,7 +23,7 @@ from vqcodec.config import ModelConfig
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
 from vqcodec.training.evaluate import MS_SSIM_SIDE, Evaluation, evaluate
-from vqcodec.training.network import Network, follow, load_state, save_state, under_prefix, with_prefix
+from vqcodec.training.network import Network, load_state, save_state, under_prefix, update_average, with_prefix
 from vqcodec.training.objective import encode, joint_loss, learn_codebooks, mix, prior_loss
 from vqcodec.training.optimizer import Optimizer
 
@@ -177,7 +177,7 @@ class Trainer:
             if not network.config.entropy_constrained and self.step % 100 == 99:
                 self._revive(encoding.latents, generator)
             self._reduce_buffers()
-        follow(self.average, network, min(plan.average, (self.step + 1) / (self.step + 10)))
+        update_average(self.average, network, min(plan.average, (self.step + 1) / (self.step + 10)))
         self.step += 1
         return numbers | {"rate": rate, "loss": loss.item()}
 
