@@ -22,7 +22,7 @@ def how(tiny_weights):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Five pictures and a file that is none, in a small tree."""
+    """A small tree of five pictures and a text file."""
     rng = np.random.default_rng(0)
     for i, name in enumerate(("a.png", "b.bmp", "sub/c.png", "sub/d.PNG", "sub/deep/e.tif")):
         path = tmp_path / "pictures" / name
@@ -80,7 +80,7 @@ def test_a_script_without_main_guard(pictures, tiny_weights, tmp_path):
 
 
 def test_workers_are_shut_down_after_the_last_result(pictures, how, tmp_path, monkeypatch):
-    """Where processes are told that they may go, not only after the last result."""
+    """The work runs to its end, where processes are shut down, not only to the last result."""
     ended = []
     work = folders._run_ready
 

@@ -16,7 +16,7 @@ from vqcodec.cli.console import Console
 
 @pytest.fixture
 def run(tmp_path, tiny_weights, monkeypatch):
-    """Call ``vqcodec batch`` in a folder with two pictures and a file that is none."""
+    """Call ``vqcodec batch`` in a folder with two pictures and a text file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     for name in ("a.png", "sub/b.png"):

@@ -30,7 +30,7 @@ from vqcodec.errors import InvalidQuality, MissingFile, OutputExists, Unreadable
 
 @pytest.fixture(scope="module")
 def ray_folder():
-    """Where Ray leaves its files: not below tmp_path, for a socket's path has at most 107 bytes."""
+    """A folder for Ray's files, not below tmp_path: a socket's path has at most 107 bytes."""
     folder = tempfile.mkdtemp(prefix="vqc-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
@@ -42,7 +42,7 @@ def ray_folder():
 
 @pytest.fixture(scope="module")
 def cluster(ray_folder):
-    """Two workers on this machine."""
+    """A cluster of two workers on this machine."""
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
     yield
     ray.shutdown()
@@ -50,11 +50,11 @@ def cluster(ray_folder):
 
 @dataclass(frozen=True)
 class Deadly(Weights):
-    """A model whose worker is killed: once at the first picture of that many columns, or at each."""
+    """Weights whose worker is killed by pictures of a given width: by the first only, or by each."""
 
     columns: int = 0
     marker: str = ""
-    """Made when it happens the only time."""
+    """File that is created when the worker is killed, so that it happens once; empty for every time."""
 
     def load(self):
         codec = super().load()
@@ -83,7 +83,7 @@ class Deadly(Weights):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Twenty pictures in a tree, each of its own width, one of which is cut off, and other files."""
+    """A tree of twenty pictures of different widths, one of them truncated, and other files."""
     root = tmp_path_factory.mktemp("collection")
     rng = np.random.default_rng(0)
     for i in range(20):
@@ -105,7 +105,7 @@ def keys(root: Path) -> list[str]:
 
 
 def outcome(results, root: Path) -> dict[str, str]:
-    """Key -> ``done``, ``skipped`` or the name of the error; every key once."""
+    """Return ``done``, ``skipped`` or the name of the error by key; every key occurs once."""
     results = list(results)
     found = {
         str(Path(r.source).relative_to(root)): type(r.error).__name__ if r.error else "skipped" if r.skipped else "done"

@@ -1,4 +1,4 @@
-"""Outputs are whole or absent, whatever happens on the way."""
+"""Outputs are complete or absent, whatever fails."""
 
 import io
 import os
@@ -88,7 +88,7 @@ def test_errors_name_the_cause_only(tmp_path):
     with pytest.raises(UnwritableFile, match="null"):
         files.write_atomically("a\0b", b"")
     with pytest.raises(MissingFile), files.atomic_file(tmp_path / "out"):
-        files.read_bytes(tmp_path / "absent")  # is not the output's fault
+        files.read_bytes(tmp_path / "absent")  # an input's error, not an output's
 
 
 def test_pictures(tmp_path):
@@ -130,7 +130,7 @@ def test_picture_that_the_format_cannot_hold(tmp_path):
 
 @pytest.mark.parametrize("format", ["JPEG", "MPO", "AVIF", "PDF"])
 def test_lossy_formats_add_little_loss(format, photo):
-    """Their writers' defaults would lose several times as much; inside a PDF is the same JPEG."""
+    """The writers' defaults would lose several times as much; a PDF contains the same JPEG."""
     data = formats.image_bytes(photo, format)
     if format == "PDF":
         data = data[data.index(b"\xff\xd8") :]

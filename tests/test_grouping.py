@@ -1,4 +1,4 @@
-"""Groups: similar, bounded, in order, and no member pays for another."""
+"""Groups: similar in size, bounded, in order, with independent errors."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Sources and a target mean what they mean to ``cp``."""
+"""Sources and target are interpreted as by ``cp``."""
 
 import io
 import os

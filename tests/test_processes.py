@@ -1,4 +1,4 @@
-"""Turns spread over processes: in order, one error each, and nothing left behind."""
+"""Work in several processes: results in order, errors per item, nothing left behind."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def prepare(offset: int = 0) -> None:
 
 
 def work(turn):
-    """Numbers -> numbers, except for some that mean trouble."""
+    """Add the offset to each number; some other items raise, exit or sleep."""
     for item in turn:
         if item == "die":
             os._exit(9)
@@ -33,7 +33,7 @@ def work(turn):
 
 
 def sleep_at(path: Path) -> None:
-    """Make a file, and take it away when interrupted."""
+    """Create a file, sleep, and remove the file when interrupted."""
     path.touch()
     try:
         time.sleep(600)
@@ -42,7 +42,7 @@ def sleep_at(path: Path) -> None:
 
 
 def wait_for(condition) -> None:
-    """At most a minute."""
+    """Wait for at most a minute."""
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
@@ -100,12 +100,12 @@ def test_closing_early_does_not_wait(tmp_path):
     ],
 )
 def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
-    """From the keyboard all processes hear them; SIGKILL the parent only, which cannot tell the others."""
+    """A signal from the keyboard reaches all processes; SIGKILL only the parent, which cannot tell the others."""
     program = (
         "import signal\nfrom pathlib import Path\nfrom tests.test_processes import prepare, work\n"
         "from vqcodec.concurrency.processes import spread\n"
         "if __name__ == '__main__':\n"
-        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not have\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it\n"
         f"    list(spread(work, [[Path({str(tmp_path / 'a')!r})], [Path({str(tmp_path / 'b')!r})]], 2, prepare))\n"
     )
     script = tmp_path / "program.py"
@@ -117,7 +117,7 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
         wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)) or parent.poll() is not None)
         assert parent.poll() is None, parent.communicate()[1]
         (os.killpg if all_of_them else os.kill)(parent.pid, number)
-        said = parent.communicate(timeout=60)[1]  # ends when no process has the pipe open any more
+        said = parent.communicate(timeout=60)[1]  # returns when no process holds the pipe
     assert parent.returncode == -number
-    assert said.count("Traceback") == (number == signal.SIGINT)  # the parent's own, which here nobody catches
+    assert said.count("Traceback") == (number == signal.SIGINT)  # the parent's own traceback
     wait_for(lambda: os.listdir(tmp_path) == ["program.py"])

@@ -1,4 +1,4 @@
-"""Outputs survive what programs do not: they are killed, disks are full, folders cannot be written to."""
+"""Outputs stay intact when a program is killed, a disk is full or a folder cannot be written to."""
 
 import errno
 import json
@@ -56,7 +56,7 @@ for trial in range(50):
     found.append(number)
 print(json.dumps({"found": found, "left": sorted(set(os.listdir(target.parent)) - {target.name})}))
 """
-"""Fifty processes that write one version after the other, each killed at a random moment."""
+"""Write one version after the other; fifty such processes are killed at random moments."""
 
 
 def test_killed_writers_leave_the_old_file_or_the_new_one(tmp_path):
@@ -66,13 +66,13 @@ def test_killed_writers_leave_the_old_file_or_the_new_one(tmp_path):
     assert len(told["found"]) == 50
     assert told["left"], "no writer was killed in the middle of its work"
     assert all(name.startswith(".vqcodec-") and name.endswith(".tmp") for name in told["left"])
-    files.write_atomically(tmp_path / "out", b"next")  # what they left is in nobody's way
+    files.write_atomically(tmp_path / "out", b"next")  # leftovers do not disturb the next writer
     assert files.read_bytes(tmp_path / "out") == b"next"
 
 
 @pytest.mark.parametrize("patience", [0.0, 0.05])
 def test_a_killed_program_leaves_the_old_file_or_the_new_one(tiny_codec, tiny_weights, tmp_path, patience):
-    """The real command line, killed when its temporary file is there, or a moment later."""
+    """Kill the real command line when its temporary file exists, or a moment later."""
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     (tmp_path / "a.vqc").write_bytes(tiny_codec.encode(pixels, 50))
     target = tmp_path / "out.bmp"
@@ -91,7 +91,7 @@ def test_a_killed_program_leaves_the_old_file_or_the_new_one(tiny_codec, tiny_we
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Encode a picture that is there with a stand-in for the codec; gives click's result."""
+    """Encode an existing picture with a fake codec; return click's result."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vars(vqcodec), "Codec", FakeCodec)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)).save("photo.png")
@@ -99,7 +99,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_file_that_does_not_fit(run):
-    """As on a full disk, the system takes a part of the data and refuses the rest."""
+    """As on a full disk, the system accepts a part of the data and refuses the rest."""
     Path("out.vqc").write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
