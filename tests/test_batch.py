@@ -67,6 +67,7 @@ def test_wrong_weights_are_reported_once(pictures, tmp_path, weights, error):
         next(encode_folder(pictures, tmp_path / "streams", how=how))
 
 
+@pytest.mark.slow
 def test_a_script_without_main_guard(pictures, tiny_weights, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -120,6 +121,7 @@ def test_remarks_reach_the_caller(how, tmp_path):
     assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
 
 
+@pytest.mark.slow
 def test_a_missing_device_is_an_error_of_each_file(pictures, tiny_weights, tmp_path):
     how = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cuda:99"), workers=2)
     results = list(encode_folder(pictures, tmp_path / "streams", how=how))

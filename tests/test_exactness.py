@@ -174,6 +174,7 @@ print(json.dumps(found))
 """Arguments: weights, stream and pixels, repeated; prints the hash of the indices and the largest pixel difference."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [

@@ -170,6 +170,7 @@ def test_models_of_the_papers_train(crops, tmp_path, preset):
         assert 1 <= usage.perplexity <= 512.01 and 0 < usage.used <= 1
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
     """Run the same command under torchrun; every process ends with the same network."""
     script = tmp_path / "worker.py"
