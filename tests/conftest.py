@@ -10,19 +10,19 @@ from tests.support.tiny import tiny_network
 from vqcodec import Codec
 from vqcodec.training.export import export
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no reason to fail
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """A real photograph, (300, 451) pixels high and wide, bundled with scikit-image."""
+    """A photograph of 300 rows and 451 columns, bundled with scikit-image."""
     return Image.fromarray(skimage.data.chelsea())
 
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory):
-    """A folder of pictures to train on: made of smooth shapes and noise, all different."""
+    """A folder of different pictures to train on: smooth shapes and noise."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:80, :96]

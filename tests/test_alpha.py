@@ -1,4 +1,4 @@
-"""The alpha plane comes back bit for bit, and nothing else passes for one."""
+"""Alpha planes are lossless; any other payload is refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Files of at most 64 bytes cost next to nothing, whatever they ask for."""
+"""Files of at most 64 bytes are cheap to open, whatever their headers claim."""
 
 import json
 import subprocess
@@ -18,11 +18,11 @@ def test_tiny_files_are_cheap(tiny_weights):
     told = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     assert told["files"] > 20 and told["decoded"] > 0
     assert told["megabytes"] < 100, told["worst"]
-    assert told["ordinary"] < 25, told["worst"]  # 6 if nothing disturbs; without bounds it would not end
+    assert told["ordinary"] < 25, told["worst"]  # 6 on a quiet machine; without bounds it would not end
 
 
 def test_a_region_needs_no_tile_without_limit(tiny_codec):
-    """One pixel of a tile as large as the format can say: the tile would have to be decoded whole."""
+    """A region of one pixel in a tile of the format's largest size would need the whole tile."""
     header = Header(tiny_codec.model.hash, 4096, MAX_TILE_PIXELS // 4096 + 1, Layout.RGB, 128, 15)
     levels = [Section(kind, 0, bytes(1 << 18)) for kind in (SectionKind.LEVEL_0, SectionKind.LEVEL_1)]
     with pytest.raises(ImageTooLarge, match="tiles of 4096x1025 pixels"):

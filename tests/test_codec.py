@@ -1,4 +1,4 @@
-"""Picture <-> bytes with a tiny model: every size, any company, damage, the wrong model."""
+"""Picture <-> bytes with a tiny model: every size, batches, damage, the wrong model."""
 
 import dataclasses
 import hashlib
@@ -47,7 +47,7 @@ def test_every_size_comes_back(tiny_codec, size):
 
 
 def test_decoded_indices_are_the_encoded_ones(tiny_codec, monkeypatch):
-    """What decoding returns is what the encoder's walk returned."""
+    """Decoding returns the indices that the encoder's traversal returned."""
     walked = []
 
     def spy(*args):
@@ -287,7 +287,7 @@ def test_one_bad_picture_never_loses_the_others(tiny_codec, tmp_path):
 
 
 def test_entropy_coded_damage_costs_its_own_stream_only(tiny_codec):
-    """A section that is intact and still nonsense shows in the middle of a group's walk."""
+    """A section with a right checksum and a wrong payload is detected during a group's traversal."""
     good = tiny_codec.encode(picture(40, 40))
     stream = read_stream(good)
     sections = [dataclasses.replace(s, payload=s.payload + b"\1\0\0\0") for s in stream.sections]
@@ -333,7 +333,7 @@ def test_regions_outside_are_refused(tiny_codec):
 
 
 def test_large_pictures_are_analysed_in_windows(tiny_codec, monkeypatch):
-    """A seam would show as a change of many indices; rounding may change a few."""
+    """A seam would change many indices; rounding may change a few."""
     monkeypatch.setattr(encoder, "TILE_LOG2", 6)
     whole = indices_of(tiny_codec, tiny_codec.encode(picture(200, 300), 90))
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64), ("MARGIN", 1000)):
@@ -344,7 +344,7 @@ def test_large_pictures_are_analysed_in_windows(tiny_codec, monkeypatch):
 
 @pytest.mark.parametrize("effort", [1, 3])
 def test_effort_works_window_by_window(tiny_codec, monkeypatch, effort):
-    """Corrections are made and applied where they belong: windows change only what their margin does not cover."""
+    """Windows change only indices that their margin does not cover."""
     monkeypatch.setattr(encoder, "TILE_LOG2", 6)
     pixels = picture(130, 300)
     plain = indices_of(tiny_codec, tiny_codec.encode(pixels, 90, effort=0))
@@ -357,7 +357,7 @@ def test_effort_works_window_by_window(tiny_codec, monkeypatch, effort):
 
 
 def test_windows_are_refined_once(tiny_codec, monkeypatch):
-    """Not once for each level."""
+    """Each window is refined once, not once per level."""
     monkeypatch.setattr(encoder, "TILE_LOG2", 6)
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 128), ("WINDOW_HEIGHT", 64)):
         monkeypatch.setattr(analysis, name, value)
@@ -423,7 +423,7 @@ def test_a_goal_out_of_reach(tiny_codec):
 
 
 def damaged(stream, *lost):
-    """The bytes of a stream with the payloads of some of its sections, by their number, changed."""
+    """Return the bytes of a stream with changed payloads in the sections of the given numbers."""
     data = bytearray(write_stream(stream.header, stream.sections))
     for number in lost:
         at = data.index(stream.sections[number].payload)
@@ -474,7 +474,7 @@ def test_partial_decoding_needs_a_top(tiny_codec):
 
 
 def test_a_small_damaged_file_is_a_small_picture_too(tiny_codec):
-    """Sections that are missing cost nothing, but a picture that is hardly there is none."""
+    """Missing sections cost nothing, so a short file must not give a large picture."""
     stream = read_stream(tiny_codec.encode(np.zeros((64, 64, 3), np.uint8), 0))
     header = dataclasses.replace(stream.header, width=4096, height=4096, tile_log2=6)
     cut = dataclasses.replace(stream, header=header, damage=(errors.TruncatedStream("truncated"),))

@@ -1,4 +1,4 @@
-"""Grids <-> bytes: the integer prior equals its training form, the walk inverts itself, batches change nothing."""
+"""Grids <-> bytes: the integer prior equals its training form, decoding inverts encoding, batches change nothing."""
 
 import dataclasses
 import math
@@ -45,7 +45,7 @@ def decode(prior, payloads, shapes, coarse=None, quality=100):
 
 
 class Recorder:
-    """A port that knows the indices and keeps the logits."""
+    """A stand-in for the entropy coder that knows the indices and records the logits."""
 
     def __init__(self, known):
         self.known, self.logits = known, {}
@@ -138,7 +138,7 @@ def test_leftover_or_missing_data_is_reported(priors):
 
 
 def test_a_grid_has_a_least_payload(priors):
-    """What costs nothing is filled up with zeros, at the end only, and to the least length only."""
+    """Short payloads are padded with zeros, only at the end and only to the least length."""
     shape = (24, 40)
     empty = np.zeros((sum(s.groups for s in TINY.levels[0].slices), *shape), np.int32)
     (payload,) = encode(priors[0], [empty]).to_bytes()

@@ -1,4 +1,4 @@
-"""The container: literal bytes, round trips, and that no damage passes unnoticed."""
+"""The container: literal bytes, round trips, and detection of any damage."""
 
 import dataclasses
 import tracemalloc
@@ -41,7 +41,7 @@ headers = st.builds(
 
 @st.composite
 def streams(draw):
-    """Valid streams of 1 to 6 tiles, 1 to 4 levels, with and without metadata."""
+    """Generate valid streams of 1 to 6 tiles and 1 to 4 levels, with and without metadata."""
     rows, columns = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     header = dataclasses.replace(
         draw(headers), tile_log2=6, width=64 * columns - draw(st.integers(0, 63)), height=64 * rows
@@ -54,7 +54,7 @@ def streams(draw):
 
 
 def with_section(kind: int, payload: bytes = b"?") -> bytes:
-    """The golden stream with one more section of ``kind`` at its end, checksums right."""
+    """Return the golden stream with one more section of ``kind`` at its end and right checksums."""
     head = container.write_header(HEADER)
     out = head
     for code, body in ((0x00, b"top"), (0x01, b"bottom!"), (kind | 0x40, payload)):
@@ -193,7 +193,7 @@ def test_layouts():
 
 
 def test_a_search_asks_for_no_more_than_the_file_has(tmp_path):
-    """A file object reserves what it is asked to read: four gigabytes for these 29 bytes."""
+    """A file object allocates the size that it is asked to read: four gigabytes for these 29 bytes."""
     path = tmp_path / "absurd.vqc"
     path.write_bytes(container.write_header(HEADER) + b"\x90" + b"\xff\xff\xff\xff\x0f" + bytes(4))
     tracemalloc.start()

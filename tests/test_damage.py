@@ -1,4 +1,4 @@
-"""A short campaign of damage, and that a campaign would tell."""
+"""A short run of the damage program, and its detection of faulty readers."""
 
 from tests.support import damage
 from tests.support.streams import repair

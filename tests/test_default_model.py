@@ -24,7 +24,7 @@ def codec():
 
 
 def smallest_jpeg(picture, psnr):
-    """The smallest JPEG that is at least that good."""
+    """Return the smallest JPEG of at least that PSNR."""
     for quality in range(2, 101):
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=quality, optimize=True)
@@ -71,7 +71,7 @@ def test_model_info(codec):
 
 
 def cost(codec, picture, quality, effort=1):
-    """What the encoder minimises: squared error and bits, ``lambda * 255^2 * MSE + bpp``."""
+    """Return what the encoder minimises: ``lambda * 255^2 * MSE + bpp``."""
     data = codec.encode(picture, quality, effort=effort)
     error = np.asarray(codec.decode(data)).astype(float) - np.asarray(picture)
     lam = codec.model.config.lambda_at(quality / 100)
@@ -80,7 +80,7 @@ def cost(codec, picture, quality, effort=1):
 
 @pytest.mark.parametrize("quality", [20, 60])
 def test_effort_pays(codec, picture, quality):
-    """The decoder knows nothing of it."""
+    """A higher effort lowers the cost; the decoder is the same."""
     costs = [cost(codec, picture, quality, effort) for effort in (0, 1, 2)]
     assert costs[2] < costs[1] < costs[0]
 
@@ -92,7 +92,7 @@ def test_effort_pays_on_saturated_colours(codec):
 
 
 def test_windows_cost_nothing(codec, picture, monkeypatch):
-    """Margins are narrower than the networks' reach; of these windows nearly every position is close to an edge."""
+    """Margins are narrower than the receptive field; in these windows nearly every position is close to an edge."""
     whole = cost(codec, picture, 50)
     for name, value in (("WHOLE_PIXELS", 0), ("WINDOW_WIDTH", 1024), ("WINDOW_HEIGHT", 64)):
         monkeypatch.setattr(analysis, name, value)

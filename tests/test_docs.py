@@ -44,7 +44,7 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def run_line(line: str) -> None:
-    """One line of a shell block: in this process; what takes hours or a cluster is parsed only."""
+    """Run a line of a shell block in this process; only parse what takes hours or needs a cluster."""
     program, *arguments = shlex.split(line)
     if program == "pip":
         return  # the tests run in what it installs
@@ -61,14 +61,14 @@ def run_line(line: str) -> None:
 
 
 def parse(group: click.Group, arguments: list[str]) -> None:
-    """Raises if the arguments are not what the command takes."""
+    """Parse the arguments of a command; raise if they are wrong."""
     context = group.make_context("program", list(arguments), resilient_parsing=False)
     name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
     command.make_context(name, rest, parent=context)
 
 
 def prepare(folder: Path) -> None:
-    """The files that the guide speaks of; small, for time's sake."""
+    """Create small versions of the files that the guide uses."""
     photo = Image.fromarray(skimage.data.chelsea()[:256, :384])
     logo = photo.crop((0, 0, 64, 48))
     logo.putalpha(Image.linear_gradient("L").resize(logo.size))

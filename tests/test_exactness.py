@@ -31,7 +31,7 @@ QUALITY_STEP = 150
 
 @pytest.fixture(scope="module", params=["tiny", "shipped"])
 def case(request, tiny_codec):
-    """A codec, and what it does in ordinary surroundings: a stream, the hash of its indices, its pixels."""
+    """A codec and its results in torch's default state: a stream, the hash of its indices, its pixels."""
     codec = tiny_codec if request.param == "tiny" else Codec(device="cpu")
     data = encode(codec)
     return codec, data, *decode(codec, data)
@@ -92,7 +92,7 @@ def test_the_callers_torch_state_changes_nothing(case, name):
 
 @pytest.mark.parametrize("name", TORCH_STATES)
 def test_a_codec_may_be_made_in_any_torch_state(tiny_weights, tmp_path, name):
-    """From a file of its own, so that it is read there, and used elsewhere."""
+    """Read weights in that state, from a new file to bypass the cache, and use them in the default state."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(tiny_weights.read_bytes())
     with TORCH_STATES[name]():
@@ -144,7 +144,7 @@ def coded(encoder):
 @pytest.mark.parametrize("mkldnn", [True, False])
 @pytest.mark.parametrize("count", [1, 15, 16, 17])
 def test_batch_size_changes_nothing(case, count, mkldnn):
-    """NNPACK, where it is built in, takes over from 16 pictures on if oneDNN is off."""
+    """NNPACK, where it is built in, is used from 16 pictures on if oneDNN is off."""
     codec = case[0]
     pictures = [Picture(np.roll(PIXELS[:17, :23], i, 0), Layout.RGB) for i in range(count)]
     steps = [15 * i for i in range(count)]
@@ -172,9 +172,10 @@ for weights, stream, pixels in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3
     found[weights] = indices, int(np.abs(image - np.load(pixels)).max())
 print(json.dumps(found))
 """
-"""Weights, stream and pixels, again and again -> the hash of the indices and the largest difference of pixels."""
+"""Arguments: weights, stream and pixels, repeated; prints the hash of the indices and the largest pixel difference."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
@@ -184,7 +185,7 @@ print(json.dumps(found))
     ids=["old-processor", "three-threads"],
 )
 def test_another_process_on_another_machine(tiny_codec, tiny_weights, tmp_path, environment):
-    """Kernels for lesser processors, other thread counts, another locale."""
+    """Run with kernels for older processors, other thread counts, another locale."""
     arguments, expected = [], {}
     shipped = Codec(device="cpu")
     for codec, weights in ((tiny_codec, tiny_weights), (shipped, registry.weights_file(shipped.model.id))):

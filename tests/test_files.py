@@ -88,7 +88,7 @@ def test_errors_name_the_cause_only(tmp_path):
     with pytest.raises(UnwritableFile, match="null"):
         files.write_atomically("a\0b", b"")
     with pytest.raises(MissingFile), files.atomic_file(tmp_path / "out"):
-        files.read_bytes(tmp_path / "absent")  # is not the output's fault
+        files.read_bytes(tmp_path / "absent")  # an input's error, not an output's
 
 
 def test_pictures(tmp_path):

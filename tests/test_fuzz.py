@@ -1,4 +1,4 @@
-"""The fuzzer's targets without the fuzzer: their seeds, a few changes to each, and that they would tell."""
+"""The fuzzer's targets without the fuzzer: their seeds, a few mutations of each, and detection of bugs."""
 
 import random
 
@@ -10,7 +10,7 @@ ROUNDS = {"decode": 12, "commandline": 25, "picture": 60}
 
 
 def change(rng: random.Random, data: bytes) -> bytes:
-    """A byte changed, taken out or put in, some times over."""
+    """Change, remove or insert a byte, several times."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randrange(len(out) + 1)
@@ -35,7 +35,7 @@ def test_targets_hold(name):
 
 
 class Panic(BaseException):
-    """As an extension raises it: no Exception."""
+    """An error as extensions raise it: not of type Exception."""
 
 
 def panic(*_, **__):

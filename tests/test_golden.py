@@ -1,4 +1,4 @@
-"""Frozen streams decode for ever: to the same indices, and to pixels within one level."""
+"""Frozen streams decode to the same indices, and to pixels within one level."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The specification is complete: a decoder written from it alone finds the same indices."""
+"""The specification is complete: a decoder written from it alone decodes the same indices."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""ICC profile, EXIF and XMP come back byte for byte, from and to every format that can hold them."""
+"""ICC profile, EXIF and XMP are kept byte for byte, from and to every format that can hold them."""
 
 import io
 import warnings

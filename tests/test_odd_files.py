@@ -1,4 +1,4 @@
-"""Every odd file either comes back with its size, mode and metadata, or is refused in one clear line."""
+"""Every odd file keeps its size, mode and metadata, or is refused with one clear line."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pillow opens, loads, drafts, verifies and saves our files as it does its own."""
+"""Pillow opens, loads, drafts, verifies and saves ``.vqc`` files like its own formats."""
 
 import copy
 import io
@@ -18,7 +18,7 @@ from vqcodec.stream.container import MAGIC, read_stream
 
 @pytest.fixture(autouse=True)
 def registered(tiny_codec):
-    """With the tiny model, as long as a test lasts."""
+    """Register the plugin with the tiny model for one test."""
     vqcodec.register_pillow(tiny_codec)
     yield
     vqcodec.register_pillow()
@@ -50,7 +50,7 @@ def test_there_and_back(pixels, tiny_codec, tmp_path, mode):
 
 
 def test_pickled_copies(pixels):
-    """The way to another process goes by the same methods."""
+    """Copying and pickling, for other processes, use the same methods."""
     for loaded in (False, True):
         image = Image.open(saved(Image.fromarray(pixels)))
         if loaded:

@@ -118,7 +118,7 @@ def test_interrupts_leave_nothing_behind(tmp_path, number, all_of_them):
         wait_for(lambda: {"a", "b"} <= set(os.listdir(tmp_path)) or parent.poll() is not None)
         assert parent.poll() is None, parent.communicate()[1]
         (os.killpg if all_of_them else os.kill)(parent.pid, number)
-        said = parent.communicate(timeout=60)[1]  # ends when no process has the pipe open any more
+        said = parent.communicate(timeout=60)[1]  # returns when no process holds the pipe
     assert parent.returncode == -number
     assert said.count("Traceback") == (number == signal.SIGINT)  # only the parent's KeyboardInterrupt
     wait_for(lambda: os.listdir(tmp_path) == ["program.py"])

@@ -1,4 +1,4 @@
-"""A goal is met in few trials, whatever the curve; or it is said that it cannot be."""
+"""A goal is reached in few trials for any curve, or an error says that it cannot be."""
 
 import math
 
@@ -11,7 +11,7 @@ from vqcodec.errors import GoalOutOfReach, InvalidQuality
 
 
 def curve(low, high, bend):
-    """Something that rises from ``low`` to ``high`` over the steps, geometrically and more or less bent."""
+    """Return a function that rises geometrically from ``low`` to ``high`` over the steps, with a bend."""
     return lambda step: low * (high / low) ** ((step / 255) ** bend)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of every kind that Pillow can hold, in and out."""
+"""Pictures of every mode of Pillow, read and converted back."""
 
 import io
 import warnings
@@ -29,7 +29,7 @@ def as_file(image: Image.Image, format: str = "PNG", **options) -> io.BytesIO:
 
 
 def check(picture: Picture, expected: np.ndarray) -> None:
-    """``picture`` has these pixels, in the promised form, and gives them back."""
+    """Check the pixels of ``picture``, their type and layout, and their conversion back."""
     grey = expected.ndim == 2
     assert picture.layout is (Layout.GREY if grey else Layout.RGB)
     assert picture.pixels.shape == (*expected.shape[:2], 3) and picture.pixels.dtype == np.uint8
@@ -159,7 +159,7 @@ def test_first_frame_of_an_animation():
 
 
 def deep_rgb(transparent: bytes = b"") -> io.BytesIO:
-    """A PNG of 16 bits per sample, (0xffff, 0x8000, 0), which Pillow reads but does not write."""
+    """Return a PNG of 16 bits per sample, (0xffff, 0x8000, 0), which Pillow reads but does not write."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
@@ -223,7 +223,7 @@ def profile(name: str) -> bytes:
 
 
 def wide_gamut() -> bytes:
-    """An RGB profile whose red and green are exchanged: as good as any to see that it was used."""
+    """Return an RGB profile with red and green exchanged, so that its use is visible."""
     data = bytearray(profile("sRGB"))
     red, green = data.index(b"rXYZ", 128), data.index(b"gXYZ", 128)
     data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"

@@ -1,4 +1,4 @@
-"""The encoder's own view of errors: what counts more and what less."""
+"""The encoder's weights of errors: larger in flat regions."""
 
 import numpy as np
 import skimage.data

@@ -1,4 +1,4 @@
-"""Files made of strips: the same picture as one written whole, and nothing where something fails."""
+"""Files written in strips: the same picture as one written whole, and no file after a failure."""
 
 import io
 import os
@@ -66,7 +66,7 @@ def test_what_ppm_does_not_hold():
 
 @pytest.fixture
 def large(tiny_codec, tiny_weights, tmp_path, monkeypatch):
-    """A stream that counts as large, of a picture in three strips."""
+    """A folder with a stream that counts as large, of a picture in three strips."""
     monkeypatch.setattr(tasks, "STRIPS_ABOVE", 1000)
     monkeypatch.setattr(decoder, "WINDOW", 16)
     image = picture("RGBA")

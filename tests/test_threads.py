@@ -20,7 +20,7 @@ def test_results_are_in_order_and_limits_are_restored(count):
     begun = threading.Barrier(count, timeout=30)
 
     def work(number):
-        begun.wait()  # all threads are at work at once
+        begun.wait()  # all threads run at once
         time.sleep(0.01 * (number % 2))
         return number, torch.get_num_threads()
 

@@ -170,8 +170,9 @@ def test_models_of_the_papers_train(crops, tmp_path, preset):
         assert 1 <= usage.perplexity <= 512.01 and 0 < usage.used <= 1
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
-    """The same command under torchrun; every process ends with the same network."""
+    """Run the same command under torchrun; every process ends with the same network."""
     script = tmp_path / "worker.py"
     script.write_text(
         "import sys, torch, torch.distributed as dist\n"
@@ -193,7 +194,7 @@ def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*command, str(script), str(photo_folder), str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[:4000]  # the workers' own errors come first
 
 
 def test_command_line_trains_and_resumes(photo_folder, tmp_path):

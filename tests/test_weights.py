@@ -1,4 +1,4 @@
-"""Weights files may come from anywhere: what is not a whole and sound model is refused by name."""
+"""Untrusted weights files: anything but a complete and valid model raises a named error."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def metadata_of(content):
 
 
 def refused(tmp_path, content, match):
-    """The message with which a file is refused."""
+    """Return the message of the error that a file raises."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(InvalidWeights, match=match) as caught:
@@ -54,7 +54,7 @@ def test_the_fingerprint_of_shipped_weights(model):
 
 
 def test_inexact_arithmetic_is_detected(tmp_path, content, monkeypatch):
-    """Sums with the eleven bits of tensor cores stand for any that are not exact."""
+    """Sums with the eleven bits of tensor cores are an example of inexact ones."""
 
     def product(linear, x):
         short = (x @ linear.weight).view(np.uint32) & np.uint32(0xFFFFE000)
@@ -104,7 +104,7 @@ def test_metadata_that_are_missing_or_nonsense(tmp_path, content, key, value):
     del metadata[key]
     if value is not None:
         metadata[key] = value
-    if (key, value) == ("facts", "{}"):  # an empty account is one
+    if (key, value) == ("facts", "{}"):  # an empty object is valid
         path = tmp_path / "modest.safetensors"
         path.write_bytes(save(load(content), metadata))
         assert registry.load_weights(path)

@@ -18,8 +18,10 @@ from benchmarks.report.page import write_page
 from benchmarks.report.scenes import Scene, View, data_url
 from benchmarks.report.summary import Summary, rate
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and its driver are not installed")
+
+QUIET = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync")
 
 ENVIRONMENT = {
     "date": "2026-01-01",
@@ -66,8 +68,8 @@ def page(tmp_path_factory):
 def browser():
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic", *QUIET):
+        options.add_argument(f"--{argument}")
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield driver
     driver.quit()

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing: ``bin/fuzz TARGET [SECONDS]``; docs/FUZZING.md tells what was run.
+"""Coverage-guided fuzzing: ``bin/fuzz TARGET [SECONDS]``; docs/FUZZING.md lists the runs.
 
 A target is a module of this package.  None needs the fuzzer itself, so ``tests/test_fuzz.py`` runs each a little:
 
@@ -49,9 +49,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "click",
     ),
 }
-"""Name of each target, and the modules whose branches guide the fuzzer."""
+"""Target name -> modules whose branches guide the fuzzer."""
 
 
 def load(name: str) -> ModuleType:
-    """The module of a target."""
+    """Import the module of a target."""
     return importlib.import_module(f"{__name__}.{name}")

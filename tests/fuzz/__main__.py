@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz TARGET [SECONDS] [OPTION...] [FILE...]``: run one target, or only some inputs again.
+"""Run one target, or some inputs again: ``python -m tests.fuzz TARGET [SECONDS] [OPTION...] [FILE...]``.
 
 Options are libFuzzer's.  The corpus stays in ``.fuzz/TARGET`` and grows from run to run; what was found lies beside it
 as ``crash-*``.
@@ -16,11 +16,11 @@ FOLDER = Path(__file__).parents[2] / ".fuzz"
 SECONDS = "60"
 MAX_LENGTH = 4096
 SLOWEST = 60
-"""Seconds after which an input is a find because of the time it takes."""
+"""Seconds after which a slow input counts as a finding."""
 
 
 def main(arguments: list[str]) -> None:
-    """Run until the time is up, or until something is found."""
+    """Run until the time is up or an input fails."""
     if not arguments or arguments[0] not in TARGETS:
         sys.exit(f"usage: fuzz {'|'.join(TARGETS)} [SECONDS] [libFuzzer's options]")
     name, *rest = arguments

@@ -1,4 +1,4 @@
-"""Payloads of level sections -> indices, through the ports and rANS: one payload for each grid, and no other."""
+"""Payloads of level sections -> indices, through rANS: each grid has exactly one payload."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from vqcodec.errors import CorruptStream, MalformedStream
 ALLOWED = (CorruptStream, MalformedStream)
 GROUPS = 2
 HEAD = 7
-"""Bytes of an input before its payload."""
+"""Number of bytes before the payload of an input."""
 
 
 def check(data: bytes) -> None:
-    """Whatever is decoded is encoded to the same payload, whatever is encoded is decoded to the same indices."""
+    """Check that decoded indices encode to the same payload, and encoded ones decode to the same indices."""
     if len(data) < HEAD:
         return
     size, count, cut, style, seed, length, room = data[:HEAD]
@@ -45,7 +45,7 @@ def _there_and_back(logits, wavefront, shapes, indices):
     reader = IndexDecoder(payloads, shapes)
     assert (reader.exchange(0, wavefront, logits) == indices).all()
     reader.finish()
-    if logits.shape[2] > 32:  # the plain decoder takes its time
+    if logits.shape[2] > 32:  # the plain decoder is slow
         return
     for item, part in wavefront.parts:
         plain = Rans(payloads[item], math.prod(shapes[item]) // 256)
@@ -63,7 +63,7 @@ def _encode(logits, wavefront, shapes, indices):
 
 
 def _logits(style: int, seed: int, shape: tuple[int, int, int]):
-    """Integers in float32: of all sorts, from certainty to none at all."""
+    """Return integer logits in float32, from one certain symbol to a uniform distribution."""
     spread = (1, 16, 300, 2**23)[style % 4]
     values = np.random.default_rng(seed).integers(-spread, spread, shape)
     if style & 4:
@@ -74,7 +74,7 @@ def _logits(style: int, seed: int, shape: tuple[int, int, int]):
 
 
 def seeds() -> Iterator[bytes]:
-    """Payloads of nothing, of one word, of several, filled up and not; tables of several sorts."""
+    """Yield payloads of no word, one and several, padded and not, with several kinds of tables."""
     for style in range(0, 16, 3):
         yield bytes([3, 20, 9, style, 1, 0, 0])
         yield bytes([15, 5, 0, style, 2, 1, 64]) + b"\1\0\0\0" + bytes(4)

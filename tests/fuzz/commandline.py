@@ -1,4 +1,4 @@
-"""Arguments -> exit code, in a scratch folder, with a stand-in for the codec: one of three codes, never a traceback.
+"""Arguments -> exit code, in a scratch folder, with a fake codec: one of three codes, never a traceback.
 
 An input is arguments, each ended by a zero byte.  What would leave the folder, train, or start processes is left out.
 """
@@ -18,14 +18,14 @@ from vqcodec.cli import main
 from vqcodec.stream.container import Header, Layout, Section, SectionKind, write_stream
 
 ALLOWED: tuple[type[Exception], ...] = ()
-"""Nothing: the program turns every error into a line and an exit code."""
+"""No exception: the program turns every error into one line and an exit code."""
 STREAM = write_stream(Header(bytes(8), 3, 1, Layout.RGB, 5, 6), [Section(SectionKind.LEVEL_0, 0, bytes(9))])
 ENTRIES = ("photo.png", "photo.vqc", "bad.vqc", "folder")
 TOLD = ("Traceback", "internal error")
 
 
 def check(data: bytes) -> None:
-    """The exit code and the messages that go with it; the sources stay as they are unless -f names them."""
+    """Check the exit code and its messages; sources stay unchanged unless -f names them."""
     arguments = [part for part in data.decode("utf-8", "surrogateescape").split("\0") if part][:8]
     if any(map(_leads_away, arguments)):
         return
@@ -82,7 +82,7 @@ def _stand_in() -> Iterator[None]:
 
 
 def seeds() -> Iterator[bytes]:
-    """Calls as the guide has them, and wrong ones."""
+    """Yield calls from the guide, and wrong ones."""
     for line in (
         "encode photo.png out.vqc",
         "encode -q 70 --strip photo.png photo.png folder",

@@ -1,4 +1,4 @@
-"""Bytes -> container: what is read is written back byte for byte, what cannot be read is refused by name."""
+"""Bytes -> container: a readable stream is written back byte for byte, any other raises a named error."""
 
 import io
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ BESIDE = frozenset(kind for kind in SectionKind if not kind.is_level)
 
 
 def check(data: bytes) -> None:
-    """Reading, writing and the search for single sections agree."""
+    """Check that reading, writing and the search for single sections agree."""
     found = None
     try:
         found = container.find_sections(io.BytesIO(data), BESIDE)
@@ -41,7 +41,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Small golden files, and one with sections of every kind."""
+    """Yield small golden files, and one with sections of every kind."""
     yield from golden("flat-20", "grey-25", "tiles-5")
     header = Header(bytes(8), 70, 1, Layout.RGBA, 7, 6)
     levels = [Section(kind, tile, b"") for kind in SectionKind if kind.is_level for tile in (0, 1)]

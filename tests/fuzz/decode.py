@@ -1,4 +1,4 @@
-"""Streams of a tiny model -> pictures, by every way that leads there: what one gives the others give, too."""
+"""Streams of a tiny model -> pictures, through every decoding method: their results agree."""
 
 import contextlib
 import functools
@@ -48,13 +48,13 @@ ALLOWED = (
     UnsupportedVersion,
 )
 FROM_PILLOW = (OSError, Image.DecompressionBombError)
-"""What Pillow promises for its own formats."""
+"""Exceptions that Pillow may raise for any format."""
 MAX_PIXELS = 1 << 13
 
 
 @functools.cache
 def codec() -> vqcodec.Codec:
-    """With the tiny model."""
+    """Return a codec with the tiny model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.safetensors"
         export(tiny_network(), path, {})
@@ -62,7 +62,7 @@ def codec() -> vqcodec.Codec:
 
 
 def check(data: bytes) -> None:
-    """Decoding, its preview, a region and Pillow agree; the indices give the same payloads again."""
+    """Check that decoding, preview, region and Pillow agree, and that the indices encode to the same payloads."""
     try:
         stream = container.read_stream(data)
         image = codec().decode(data, max_pixels=MAX_PIXELS)
@@ -84,7 +84,7 @@ def check(data: bytes) -> None:
 
 
 def _check_refusals(data: bytes) -> None:
-    """Every other way may give a part, or refuses, too; what is left of a damaged stream has the size of the whole."""
+    """Check the other methods on a damaged stream: an error, or a partial picture of full size."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VqcWarning)
@@ -130,7 +130,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
 
 
 def payloads_again(stream: Stream) -> list[bytes]:
-    """A decoded stream's indices, encoded once more: the payloads of all levels."""
+    """Encode the indices of a decoded stream again and return the payloads of all levels."""
     model, header = codec().model, stream.header
     (grids,) = decode_grids(codec(), [stream])
     payloads: list[bytes] = []
@@ -147,7 +147,7 @@ def payloads_again(stream: Stream) -> list[bytes]:
 
 
 def seeds() -> Iterator[bytes]:
-    """Small pictures of every layout, one of several tiles, and a stream of another model."""
+    """Yield streams of small pictures of every layout, one of several tiles, and one of another model."""
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (9, 20, 4), np.uint8))
     for mode in ("L", "LA", "RGB", "RGBA"):

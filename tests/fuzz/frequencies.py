@@ -1,4 +1,4 @@
-"""Logits -> frequencies -> cumulative counts: exact integers, the same for every shift, no symbol without a share."""
+"""Logits -> frequencies -> cumulative counts: exact integers, invariant under a shift, never zero."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ REACH = 1 << 23
 
 
 def check(data: bytes) -> None:
-    """The table by plain integers, and the properties that rANS relies on."""
+    """Compare with plain integer arithmetic, and check the properties that rANS relies on."""
     values = np.frombuffer(data[1 : 1 + (len(data) - 1) // 4 * 4], "<i4").astype(np.int64)
     if len(values) < 2:
         return
@@ -34,6 +34,6 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Equal logits, steps of one, far apart."""
+    """Yield equal logits, steps of one, and distant values."""
     for values in ([0] * 8, range(40), [0, -(2**23), 2**23, 17], [5, 5, 260, 4]):
         yield bytes([6]) + np.array(list(values), "<i4").tobytes()

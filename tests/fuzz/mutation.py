@@ -1,4 +1,4 @@
-"""Changes to streams that a mutation of bytes would hardly ever find: sections as wholes, checksums made right."""
+"""Mutations of streams that random bytes hardly ever reach: whole sections, corrected checksums."""
 
 import random
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from vqcodec.errors import VqcError
 
 Change = Callable[[bytes], bytes]
 KINDS = (0x00, 0x01, 0x02, 0x03, 0x08, 0x90, 0x91, 0x92, 0x3F, 0xBF)
-"""All that the format knows, and one of each sort that it does not."""
+"""All section kinds of the format, and one of each unknown category."""
 
 
 def mutate_stream(data: bytes, change: Change, rng: random.Random) -> bytes:
-    """A stream with changed bytes, a changed payload, or sections in other numbers or another order."""
+    """Return a stream with changed bytes, a changed payload, or sections added, removed or reordered."""
     what = rng.random()
     if what < 0.1:
         return change(data)

@@ -1,4 +1,4 @@
-"""Picture files of every kind -> :class:`Picture`: whole and consistent, or refused."""
+"""Picture files of every kind -> :class:`Picture`: complete and consistent, or refused."""
 
 import io
 import random
@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 def check(data: bytes) -> None:
-    """With each of some options; what is read can be written, and comes back."""
+    """Read with several options; write and read the result again."""
     for options in OPTIONS:
         try:
             with warnings.catch_warnings():
@@ -55,7 +55,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """The folder of odd files, as far as they are small."""
+    """Yield the small files of the folder of odd files."""
     for odd in ODD_FILES:
         data = odd.make()
         if 0 < len(data) <= LARGEST_SEED:
@@ -63,7 +63,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def mutate(data: bytes, change: Change, rng: random.Random) -> bytes:
-    """Bytes; a PNG's checksums are mostly made right, or nothing behind them would be reached."""
+    """Mutate bytes; mostly correct a PNG's checksums, so that the code behind them is reached."""
     data = change(data)
     return _repair_png(data) if rng.random() < 0.9 else data
 

@@ -1,4 +1,4 @@
-"""Payloads of the sections beside the levels: an alpha plane of the right size or a refusal, metadata or a refusal."""
+"""Payloads of alpha and metadata sections: a plane of the right size, or metadata, or a refusal."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ KINDS = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP)
 
 
 def check(data: bytes) -> None:
-    """The first byte says which, two more the size of the plane."""
+    """Decode one section: the first byte selects its kind, two more the size of the plane."""
     if len(data) < 3:
         return
     which, width, height = data[0], 1 + data[1] % 32, 1 + data[2] % 32
@@ -50,7 +50,7 @@ def _check_metadata(payload: bytes, kind: int) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Planes by every coder, metadata of every kind."""
+    """Yield planes of every coder and metadata of every kind."""
     rng = np.random.default_rng(0)
     flat, noise = np.full((5, 7), 9, np.uint8), rng.integers(0, 256, (5, 7), np.uint8)
     for plane in (flat, noise, np.repeat(noise, 3, 1)):

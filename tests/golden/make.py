@@ -25,7 +25,7 @@ QUALITIES = [0, 10, 25, 40, 50, 60, 75, 90, 100]
 
 
 def indices_sha256(grids):
-    """Hash of all indices: every level's shape and its indices as little-endian 32-bit integers."""
+    """Return the SHA-256 of all indices: each level's shape and its indices as little-endian 32-bit integers."""
     digest = hashlib.sha256()
     for grid in grids:
         digest.update(np.array(grid.shape, "<i4").tobytes() + np.ascontiguousarray(grid, "<i4").tobytes())
@@ -33,7 +33,7 @@ def indices_sha256(grids):
 
 
 def cases():
-    """Name, pixels, quality and tile size of every golden file."""
+    """Yield name, pixels, quality and tile size of every golden file."""
     photos = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee()]
     rng = np.random.default_rng(0)
 

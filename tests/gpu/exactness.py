@@ -21,7 +21,7 @@ QUALITIES = (0, 25, 50, 75, 100)
 
 
 def pictures() -> Iterator[tuple[str, np.ndarray]]:
-    """Photographs (H, W, 3) and pieces of them, of odd sizes too."""
+    """Yield photographs (H, W, 3) and crops of them, also of odd sizes."""
     photo = skimage.data.astronaut()
     yield "astronaut", photo
     yield "chelsea", skimage.data.chelsea()
@@ -30,7 +30,7 @@ def pictures() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def compare(data: bytes, one: Codec, other: Codec) -> tuple[bool, np.ndarray]:
-    """A stream -> whether both find the same indices, and how far each pixel differs."""
+    """Decode a stream on both devices: whether the indices are equal, and the difference of each pixel."""
     stream = read_stream(data)
     indices = [indices_sha256(decode_grids(codec, [stream])[0]) for codec in (one, other)]
     first, second = (np.int16(codec.decode(data)) for codec in (one, other))
@@ -38,7 +38,7 @@ def compare(data: bytes, one: Codec, other: Codec) -> tuple[bool, np.ndarray]:
 
 
 def main(device: str = "cuda") -> int:
-    """Print a line for each picture, quality and side that encoded; the exit code."""
+    """Print a line for each picture, quality and encoding device; return the exit code."""
     if not torch.cuda.is_available():
         print("no GPU here: nothing was checked")
         return 2

@@ -1,1 +1,1 @@
-"""What several tests share: tiny networks, streams in pieces, damaged and odd files, an independent decoder."""
+"""Helpers of the tests: tiny networks, streams in pieces, damaged and odd files, an independent decoder."""

@@ -32,7 +32,7 @@ from vqcodec.stream.container import MAX_EDGE, Header, Layout, Section, SectionK
 
 LARGEST_FILE = 64
 ORDINARY = 320
-"""Edge of the picture that is compared with."""
+"""Edge of the ordinary picture that costs are compared with, in pixels."""
 _SQUARE = int(defaults.MAX_PIXELS**0.5)
 _ABSURD = (
     (MAX_EDGE, MAX_EDGE),
@@ -48,7 +48,7 @@ _FILLINGS = (b"\0\0\0\0", b"\xff\xff\xff\xff")
 
 
 def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
-    """Every shape of header with payloads of every length that fits, spread over the levels in several ways."""
+    """Yield every shape of header with payloads of every length that fits, spread over the levels in several ways."""
     kinds = [SectionKind.level(i) for i in range(len(config.levels))]
     for layout, tile_log2, filling in product((Layout.RGB, Layout.GREY_ALPHA), (6, 15), _FILLINGS):
         alpha = [Section(SectionKind.ALPHA, 0, b"\0\x07")] if layout.has_alpha else []
@@ -60,11 +60,11 @@ def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
                 head, pieces = container.write_header(header), [(s.kind.value, s.payload) for s in [*levels, *alpha]]
                 yield join(head, pieces)
                 if not any(shares):
-                    yield join(head, pieces, ended=False)  # partial decoding takes it for the beginning of a file
+                    yield join(head, pieces, ended=False)  # to partial decoding, the beginning of a file
 
 
 def _plausible_sizes(config: ModelConfig) -> Iterator[tuple[int, int]]:
-    """As many positions as some words may stand for, in a row, in a column and in a square."""
+    """Yield shapes with as many positions as some words can hold: a row, a column and a square."""
     stride = config.levels[0].stride
     for words in (1, 1.24, 1.74, 2):  # of 64 bytes seven words may be left, or five beside an alpha plane
         count = int(words * POSITIONS_PER_WORD)
@@ -73,7 +73,7 @@ def _plausible_sizes(config: ModelConfig) -> Iterator[tuple[int, int]]:
 
 
 def _shares(header: Header, config: ModelConfig, words: int) -> Iterator[list[int]]:
-    """Words for each level: what the grids need at least if that fits, all to one level, or none."""
+    """Yield words per level: the least that the grids need if that fits, all in one level, or none."""
     count = len(config.levels)
     needed = [rows * columns // POSITIONS_PER_WORD for rows, columns in config.grid_shapes(header.height, header.width)]
     if sum(needed) <= words:
@@ -85,7 +85,7 @@ def _shares(header: Header, config: ModelConfig, words: int) -> Iterator[list[in
 
 
 def ways(codec: Codec) -> dict[str, Callable[[bytes], Any]]:
-    """Everything that opens a stream."""
+    """Return every method that opens a stream, by name."""
     return {
         "decode": codec.decode,
         "partial": lambda data: codec.decode(data, partial=True),
@@ -97,12 +97,12 @@ def ways(codec: Codec) -> dict[str, Callable[[bytes], Any]]:
 
 
 def measure(codec: Codec, step: int = 1) -> dict[str, Any]:
-    """Decode every ``step``-th file in every way; anything but the errors that are promised escapes."""
+    """Decode every ``step``-th file in every way; exceptions other than the documented ones are raised."""
     vqcodec.register_pillow(codec)
     warnings.simplefilter("ignore")
     noise = np.random.default_rng(0).integers(0, 256, (ORDINARY, ORDINARY, 3), np.uint8)
     stream = codec.encode(noise[:16, :16])
-    for way in ways(codec).values():  # libraries are loaded, too
+    for way in ways(codec).values():  # also loads libraries
         way(stream)
     files = list(dict.fromkeys(hostile_files(codec.model.config, codec.model.hash)))
     files = random.Random(6).sample(files, len(files))[::step]
@@ -131,7 +131,7 @@ def measure(codec: Codec, step: int = 1) -> dict[str, Any]:
 
 
 def _seconds(call: Callable[[bytes], Any], data: bytes) -> float:
-    """Processor time, which neighbours do not change much; an error carries it, too."""
+    """Measure processor time, which other processes hardly affect; also of a call that raises."""
     start = time.process_time()
     try:
         call(data)
@@ -142,7 +142,7 @@ def _seconds(call: Callable[[bytes], Any], data: bytes) -> float:
 
 
 def _peak() -> int:
-    """The largest memory of this process so far, in kilobytes."""
+    """Return the peak memory of this process in kilobytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -26,22 +26,22 @@ COUNT = 200_000
 ACCEPTED = "accepted"
 _MAX_PIXELS = 1 << 13
 _DECODED_SHARE = 0.3
-"""Of what is accepted with mended checksums: decoding takes a thousand times as long as reading."""
+"""Fraction decoded of what is accepted with corrected checksums: decoding is a thousand times slower than reading."""
 _EDGES = (1, 2, 15, 17, 127, 128, 16383, 16384, 65535, 1 << 20, 1 << 27, container.MAX_EDGE)
 
 Damaged = tuple[str, bytes]
-"""What was done, and what came of it."""
+"""Kind of damage and the damaged stream."""
 
 
 @dataclass
 class Report:
-    """Outcomes by what was done and whether the checksums were mended; what must not happen, in words."""
+    """Count outcomes by kind of damage and by whether checksums were corrected; describe the failures."""
 
     outcomes: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """A line for each kind of damage, and the total."""
+        """Yield a line for each kind of damage, and the total."""
         for kind, mended in sorted({key[:2] for key in self.outcomes}):
             found = {key[2]: n for key, n in self.outcomes.items() if key[:2] == (kind, mended)}
             told = ", ".join(f"{name} {n}" for name, n in sorted(found.items(), key=lambda item: -item[1]))
@@ -75,7 +75,7 @@ def campaign(codec: Codec, count: int, step: int = 1) -> Report:
 
 
 def _outcome(codec: Codec, data: bytes, decode: bool) -> tuple[str, bool]:
-    """How far it went, or the name of the exception; and whether that may happen."""
+    """Return the stage reached or the name of the exception, and whether that outcome is allowed."""
     try:
         header = container.read_stream(data).header
         if not decode or header.model_hash != codec.model.hash:
@@ -83,13 +83,13 @@ def _outcome(codec: Codec, data: bytes, decode: bool) -> tuple[str, bool]:
         size = codec.decode(data, max_pixels=_MAX_PIXELS).size
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # panics of extensions are no Exception
+    except BaseException as error:  # panics of extensions are not of type Exception
         return type(error).__name__, isinstance(error, VqcError)
     return ("decoded", True) if size == (header.width, header.height) else ("WRONG SIZE", False)
 
 
 def _authentic(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each section with its header.
+    """Yield each section with its header.
 
     A file made of nothing else is a whole one: sections that may be absent can be taken out, and no checksum ties the
     sections of two pictures with the same header to their own.
@@ -99,7 +99,7 @@ def _authentic(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _streams_of(codec: Codec) -> list[bytes]:
-    """Streams that ``codec`` decodes: plain, with everything beside the levels, of several tiles."""
+    """Return streams that ``codec`` decodes: plain, with alpha and metadata, of several tiles."""
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (9, 20, 4), np.uint8))
     plain = codec.encode(picture.convert("RGB"), 40)
@@ -111,7 +111,7 @@ def _streams_of(codec: Codec) -> list[bytes]:
 
 
 def _systematic(originals: Sequence[bytes]) -> Iterator[Damaged]:
-    """Every bit, every length, every pair of sections, and headers that say absurd things."""
+    """Yield systematic damage: every bit, every length, every pair of sections, and absurd headers."""
     for data in originals:
         for bit in range(8 * len(data)):
             yield "flipped bit", _with(data, bit // 8, bytes([data[bit // 8] ^ 1 << bit % 8]))
@@ -166,7 +166,7 @@ def _other_sections(data: bytes, originals: Sequence[bytes]) -> Iterator[Damaged
 
 
 def _random(originals: Sequence[bytes], rng: random.Random) -> Iterator[Damaged]:
-    """Without end."""
+    """Yield random damage without end."""
     while True:
         data = rng.choice(originals)
         out = bytearray(data)
@@ -187,14 +187,14 @@ def _with(data: bytes, at: int, piece: bytes) -> bytes:
 
 
 def _whole(head: bytes, pieces: Sequence[bytes]) -> bytes:
-    """With the flag of the last section where it belongs."""
+    """Return the stream with the flag of the last section on the last section."""
     last = len(pieces) - 1
     flagged = [bytes([p[0] & ~LAST | (LAST if i == last else 0)]) + p[1:] for i, p in enumerate(pieces)]
     return head + b"".join(flagged)
 
 
 def tiny_codec(folder: Path) -> Codec:
-    """With the tiny model, whose weights go to ``folder``."""
+    """Return a codec with the tiny model, whose weights are written to ``folder``."""
     from tests.support.tiny import tiny_network
     from vqcodec.training.export import export
 
@@ -203,7 +203,7 @@ def tiny_codec(folder: Path) -> Codec:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run, print, and give the exit code."""
+    """Run, print, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         report = campaign(tiny_codec(Path(folder)), int(arguments[0]) if arguments else COUNT)
     print("\n".join([*report.lines(), *report.failures]))

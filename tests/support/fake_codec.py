@@ -1,4 +1,4 @@
-"""The codec's interface over real containers whose payload is the raw picture: no weights, no arithmetic."""
+"""A fake codec: real containers whose payload is the raw picture, without weights or arithmetic."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from vqcodec.stream.container import Header, Section, SectionKind
 
 
 class FakeCodec:
-    """Remembers how it was called.  Streams 1 and 2 pixels wide fail to decode, on purpose."""
+    """Record the calls.  Streams 1 and 2 pixels wide fail to decode on purpose."""
 
     loads: ClassVar[int] = 0
     calls: ClassVar[list[dict[str, Any]]] = []

@@ -103,7 +103,7 @@ class Rans:
 
 
 class Fixed:
-    """In the place of a coder: indices that are known, and a hash of the frequencies."""
+    """Replace the coder: return known indices, and hash the frequencies."""
 
     def __init__(self, indices):
         self.indices, self.hash = indices, hashlib.sha256()
@@ -224,7 +224,7 @@ def act(x):
 
 
 def decode_indices(data, weights):
-    """A stream and its weights file -> the indices (G, H, W) of every level."""
+    """Decode a stream with its weights file: indices (G, H, W) of every level."""
     config, arrays = read_weights(weights)
     width, height, quality, edge, payloads = read_container(data)
     levels = config["levels"]
@@ -248,7 +248,7 @@ def decode_indices(data, weights):
 
 
 def fingerprint(weights):
-    """The weights file's fingerprint, from its arrays."""
+    """Compute the fingerprint of a weights file from its arrays."""
     config, arrays = read_weights(weights)
     total, coarse, counter = hashlib.sha256(), [None] * 3, 0
     coarse_slices = None

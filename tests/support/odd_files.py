@@ -24,64 +24,64 @@ class Odd:
     size: tuple[int, int] = (40, 30)
     refused: str = ""
     loses: str = ""
-    """What a warning says is lost."""
+    """Loss that a warning names."""
     keeps: frozenset[str] = frozenset()
-    """Metadata that must come back."""
+    """Metadata that a round trip must preserve."""
 
 
 def picture(width: int = 40, height: int = 30) -> Image.Image:
-    """Smooth, coloured, and different everywhere."""
+    """Return a smooth coloured picture that is different everywhere."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x * 5 % 256, y * 7 % 256, (x + y) * 3 % 256], -1).astype(np.uint8))
 
 
 def clear() -> Image.Image:
-    """The same with every opacity."""
+    """Return the same picture with every opacity."""
     image = picture()
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     return image
 
 
 def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    """As a file of that format."""
+    """Return the picture as a file of that format."""
     file = BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
 
 
 def animation(format: str) -> bytes:
-    """Two frames."""
+    """Return a file of two frames."""
     return saved(picture(), format, save_all=True, append_images=[Image.new("RGB", (40, 30), "red")])
 
 
 def turned() -> bytes:
-    """A JPEG that EXIF wants turned by 90 degrees."""
+    """Return a JPEG with an EXIF rotation of 90 degrees."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     return saved(picture(), "JPEG", exif=exif)
 
 
 def with_header(data: bytes, at: int, value: int) -> bytes:
-    """A PNG with one byte of its header changed, and the checksum right."""
+    """Return a PNG with one byte of its header changed and a right checksum."""
     header = bytearray(data[12:29])
     header[at] = value
     return data[:12] + bytes(header) + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
 def deep_rgb() -> bytes:
-    """A PNG of 16 bits per sample, which Pillow reads but does not write: one pixel."""
+    """Return a PNG of one pixel with 16 bits per sample, which Pillow reads but does not write."""
     data = with_header(saved(Image.new("RGB", (1, 1)), "PNG"), 12, 16)
     chunk = b"IDAT" + zlib.compress(bytes([0, 255, 255, 128, 0, 0, 0]))
     return data[:33] + (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[-12:]
 
 
 def profile() -> bytes:
-    """An ICC profile."""
+    """Return an ICC profile."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """In 16 bits."""
+    """Return the picture with 16 bits per sample."""
     return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
 
 
@@ -129,7 +129,7 @@ ODD_FILES = (
 
 
 def make_folder(folder: Path) -> None:
-    """Write all of them."""
+    """Write all odd files into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for odd in ODD_FILES:
         (folder / odd.name).write_bytes(odd.make())

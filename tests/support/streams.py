@@ -1,4 +1,4 @@
-"""Streams taken apart and put together without any check, so that tests can say whatever a hostile file might."""
+"""Split and join streams without any check, so that tests can build hostile files."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ LAST = 0x40
 CHECKSUM_BYTES = 4
 
 Piece = tuple[int, bytes]
-"""A section as it stands in a file: its kind without the flag of the last, and its payload."""
+"""A section of a file: its kind without the flag of the last section, and its payload."""
 
 
 def golden(*names: str) -> list[bytes]:
-    """Golden streams of the default model by name."""
+    """Return golden streams of the default model by name."""
     return [(GOLDEN / "vqc-1" / f"{name}.vqc").read_bytes() for name in names]
 
 
 def split_raw(data: bytes) -> tuple[bytes, list[bytes]]:
-    """Header and sections as they stand there, as far as they go, checksums unread; a header must be there."""
+    """Return header and sections as far as they go, ignoring checksums; a header must be present."""
     at = container.read_header(data)[1]
     head, pieces, last = data[:at], [], False
     while at < len(data) and not last:
@@ -36,18 +36,18 @@ def split_raw(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def split(data: bytes) -> tuple[bytes, list[Piece]]:
-    """Header and sections, taken apart."""
+    """Return header and sections."""
     head, pieces = split_raw(data)
     return head, [(raw[0] & ~LAST, raw[_body(raw) :]) for raw in pieces]
 
 
 def _body(raw: bytes) -> int:
-    """Where a section's payload begins."""
+    """Return the offset of a section's payload."""
     return container._read_varint(raw, 1, container.MAX_PAYLOAD, "")[1] + CHECKSUM_BYTES
 
 
 def join(head: bytes, pieces: Sequence[Piece], ended: bool = True) -> bytes:
-    """Inverse of :func:`split`: lengths and checksums right, the flag of the last section, and nothing else checked."""
+    """Invert :func:`split`: set lengths, checksums and the flag of the last section; check nothing else."""
     seen: Counter[int] = Counter()
     parts = [head]
     for number, (kind, payload) in enumerate(pieces, 1):
@@ -59,7 +59,7 @@ def join(head: bytes, pieces: Sequence[Piece], ended: bool = True) -> bytes:
 
 
 def repair(data: bytes) -> bytes:
-    """The same bytes, with every checksum right that a reader would come to; noise stays as it is."""
+    """Correct every checksum that a reader reaches; leave other bytes unchanged."""
     try:
         head, pieces = split_raw(data)
     except VqcError:

@@ -31,7 +31,7 @@ TINY = ModelConfig(
 
 
 def tiny_network(seed: int = 0) -> Network:
-    """A network with random weights that say something: no layer is left at its zero start."""
+    """Return a network with random weights; no layer keeps its zero initialisation."""
     torch.manual_seed(seed)
     network = Network(TINY)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def tiny_network(seed: int = 0) -> Network:
 
 
 def random_grids(shapes: list[tuple[int, int]], seed: int = 0) -> list[NDArray[np.int32]]:
-    """Random indices (G, H, W) for the levels of :data:`TINY`."""
+    """Return random indices (G, H, W) for the levels of :data:`TINY`."""
     rng = np.random.default_rng(seed)
     grids = []
     for level, shape in zip(TINY.levels, shapes, strict=True):
