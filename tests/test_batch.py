@@ -68,6 +68,7 @@ def test_invalid_weights_are_reported_once(pictures, tmp_path, weights, error):
         next(encode_folder(pictures, tmp_path / "streams", folder_options=folder_options))
 
 
+@pytest.mark.slow
 def test_script_without_main_guard(pictures, tiny_weights, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -122,6 +123,7 @@ def test_remarks_are_in_the_results(folder_options, tmp_path):
     assert [r.text for r in result.remarks] == ["16 bits per sample are reduced to 8"]
 
 
+@pytest.mark.slow
 def test_missing_device(pictures, tiny_weights, tmp_path):
     folder_options = FolderOptions(weights=Weights(model_path=str(tiny_weights), device="cuda:99"), workers=2)
     results = list(encode_folder(pictures, tmp_path / "streams", folder_options=folder_options))

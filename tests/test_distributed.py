@@ -120,6 +120,7 @@ def stream_of(key: str) -> str:
     return str(Path(key).with_suffix(".vqc"))
 
 
+@pytest.mark.slow
 def test_command_starts_and_stops_ray(ray_folder, tiny_weights, tiny_codec, tmp_path):
     photo = tmp_path / "photos" / "sub" / "a.png"
     photo.parent.mkdir(parents=True)
@@ -151,6 +152,7 @@ def test_unknown_cluster(ray_folder, pictures, tiny_weights, tmp_path):
     assert len(result.stderr.splitlines()) == 1 and "cannot connect to a Ray cluster at nonsense: " in result.stderr
 
 
+@pytest.mark.slow
 def test_killed_worker_loses_nothing_and_second_run_completes(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
     marker = tmp_path / "killed"
     weights = FatalWeights(model_path=str(tiny_weights), device="cpu", columns=30 + 9, marker=str(marker))
@@ -185,6 +187,7 @@ def read_table(folder: Path) -> dict[str, dict[str, object]]:
     return {row.pop("key"): row for row in rows}
 
 
+@pytest.mark.slow
 def test_table_and_picture_that_kills_every_worker(cluster, pictures, tiny_weights, tiny_codec, tmp_path):
     weights = FatalWeights(model_path=str(tiny_weights), device="cpu", columns=30 + 6)
     cluster_options = ClusterOptions(weights, as_table=True, turn=5, part=7)
