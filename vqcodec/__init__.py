@@ -2,11 +2,11 @@
 
 ::
 
-    picture         pixels           latents            indices             words         file
-    images/ ------> model/transform  model/quantizer -> coding/traversal -> coding/rans -> stream/container
-    read as 8-bit   analysis;        the codeword that  the integer prior   rANS          header and
-    planes          on the way back  costs the least    gives every index                 checked
-                    synthesis        error and bits     its frequencies                   sections
+    picture        pixels -> latents    latents -> indices     indices -> words     file
+    images/ -----> model/ ------------> coding/traversal ----> coding/rans -------> stream/container
+    read as 8-bit  analysis; synthesis  the integer prior      rANS                 header and
+    planes         when decoding        gives every index                           checked
+                                        its frequencies                             sections
 
 ``codec/`` composes the arrows, ``weights/`` finds and checks the models, ``batch/`` and ``distributed/`` take many
 files, ``cli/`` is the command.  docs/ARCHITECTURE.md has the whole picture.

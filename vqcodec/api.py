@@ -51,7 +51,7 @@ def decode_file(source: AnyPath, target: AnyPath) -> None:
 
 
 def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo:
-    """What a stream says of itself.  Its checksums are verified, nothing is decoded.
+    """Describe a stream without decoding it.  Its checksums are verified.
 
     ``model_path`` names a weights file that is to be known beside the shipped ones.  Raises what :meth:`Codec.decode`
     raises for a file that cannot be read or is damaged.

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 FORMAT = "VQC"
 MIME = "image/x-vqc"
 _DRAFT_SCALES = (16, 8, 4)
-"""A preview holds about as much detail as a quarter of the size can show."""
+"""Factors that a draft is reduced by.  A preview holds about the detail of a quarter of the size."""
 
 _codec: "Codec | None" = None
-"""What :func:`register_pillow` was given; without it, the default model encodes and each stream's own decodes."""
+"""The codec given to :func:`register_pillow`.  By default the default model encodes, each stream's own decodes."""
 
 
 def register_pillow(codec: "Codec | None" = None) -> None:
-    """Teach Pillow to read and write ``.vqc`` files; more than once does no harm.
+    """Register ``.vqc`` files with Pillow, for reading and writing.  Repeated calls are allowed.
 
     Args:
-        codec: used for everything from now on; without it the shipped models are.
+        codec: reads and writes all ``.vqc`` files from now on; by default the shipped models do.
     """
     global _codec
     _codec = codec
@@ -44,12 +44,12 @@ def register_pillow(codec: "Codec | None" = None) -> None:
 
 
 class VqcImageFile(ImageFile.ImageFile):
-    """A ``.vqc`` file, opened; its pixels are decoded by :meth:`load`."""
+    """An open ``.vqc`` file; :meth:`load` decodes its pixels."""
 
     format = FORMAT
     format_description = "vqcodec image"
     _pending = False
-    """Whether the pixels are still to be decoded.  Those of an unpickled image are not."""
+    """True until the pixels are decoded; False for an unpickled image."""
 
     def _open(self) -> None:
         fp = self._file()
@@ -58,7 +58,7 @@ class VqcImageFile(ImageFile.ImageFile):
             sections = container.find_sections(fp, frozenset({SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP}))
             found = read_metadata(sections)
         except (NotAVqcFile, TruncatedStream) as error:
-            raise SyntaxError(str(error)) from error  # Pillow's word for "not mine"
+            raise SyntaxError(str(error)) from error  # tells Pillow to try another plugin
         except VqcError as error:
             raise OSError(str(error)) from error
         self._size = header.width, header.height
@@ -68,7 +68,7 @@ class VqcImageFile(ImageFile.ImageFile):
         metadata.attach(self, found)
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Settle for a preview, as many times smaller as the wanted ``size`` allows; ``mode`` stays what it is."""
+        """Choose a preview, reduced as far as the wanted ``size`` allows.  ``mode`` is ignored."""
         if size is None or not self._pending or self._scale != 1:
             return None
         width, height = self.size
@@ -89,7 +89,7 @@ class VqcImageFile(ImageFile.ImageFile):
                 decoded = self._decode(fp.read())
             except VqcError as error:
                 raise OSError(str(error)) from error
-            self.im, self._mode = decoded.im, decoded.mode  # without a damaged alpha plane, if that was allowed
+            self.im, self._mode = decoded.im, decoded.mode  # without alpha if a truncated file lacks it
             self._pending = False
             if self._exclusive_fp:
                 fp.close()
@@ -97,7 +97,7 @@ class VqcImageFile(ImageFile.ImageFile):
         return super().load()
 
     def verify(self) -> None:
-        """Check every checksum without decoding; raises :class:`OSError`.  To be opened again afterwards."""
+        """Verify every checksum without decoding.  Raises :class:`OSError`.  Reopen the image afterwards."""
         fp = self._file()
         fp.seek(0)
         try:
@@ -126,7 +126,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Takes ``quality``; ``exif``, ``icc_profile`` and ``xmp`` are the image's own unless given, and none if empty."""
+    """Write the image.  ``quality``, ``exif``, ``icc_profile`` and ``xmp`` may be given; the image has defaults."""
     from vqcodec.codec.codec import Codec
     from vqcodec.config import quality_step
     from vqcodec.images.reading import read_picture
@@ -146,7 +146,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 
 def _override(own: Metadata, given: dict[str, Any]) -> Metadata:
-    """The metadata of the image, replaced by what the call to ``save`` names."""
+    """Return the image's metadata, replaced by those that the call to ``save`` gives."""
     carrier = Image.new("1", (1, 1))
     metadata.attach(carrier, own)
     for name in ("exif", "icc_profile", "xmp"):

@@ -91,7 +91,7 @@ class FolderOptions:
     """Options of :func:`encode_folder` and :func:`decode_folder`."""
 
     existing: Existing = "refuse"
-    """What to do about outputs that already exist: "refuse" (an error each), "replace" or "skip"."""
+    """Treatment of outputs that already exist: "refuse" (an error each), "replace" or "skip"."""
     weights: Weights = field(default_factory=Weights)
     """Model and device."""
     workers: int = 1

@@ -15,7 +15,7 @@ STANDARD = "-"
 """Standard input as a source, standard output as an output."""
 
 Existing = Literal["refuse", "replace", "skip"]
-"""What to do about an output that already exists."""
+"""Treatment of an output that already exists."""
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ class FileOptions:
 
     @property
     def existing(self) -> Existing:
-        """What to do about outputs that already exist."""
+        """Treatment of outputs that already exist."""
         return "replace" if self.force else "skip" if self.skip_existing else "refuse"
 
 

@@ -53,7 +53,7 @@ class PictureAnalysis:
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._corrections: list[NDArray[np.int8]] = []
-        """What refinement adds to the latents of each level, (D, H, W), in ``_UNIT``; empty without refinement."""
+        """Corrections of the latents of each level, (D, H, W), in ``_UNIT``; empty without refinement."""
         self._unrefined: set[Box] = set()
         """Windows whose first correction is not computed yet."""
         if refine and vqvae.config.entropy_constrained:

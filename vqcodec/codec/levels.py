@@ -40,7 +40,7 @@ class CodedLevel(Generic[Result]):
     tiles: dict[int, Indices]
     """The tiles that were coded, as views of the grids, by their numbers in the tiling."""
     results: list[Result]
-    """What coding returned for each of these tiles, in the same order."""
+    """The result of ``code`` for each of these tiles, in the same order."""
 
 
 def code_level(

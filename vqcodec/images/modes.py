@@ -24,7 +24,7 @@ class Remark:
 
     text: str
     loses: bool = True
-    """Whether something visible or usable is lost; otherwise only the representation changes."""
+    """True if something visible or usable is lost; False if only the representation changes."""
 
 
 Say = Callable[[Remark], None]
@@ -37,7 +37,7 @@ class Planes:
     colour: Image.Image
     alpha: Image.Image | None
     profile_applies: bool = True
-    """Whether the image's ICC profile still describes the colours."""
+    """True if the image's ICC profile still describes the colours."""
 
 
 def split(image: Image.Image, icc: bytes, say: Say) -> Planes:

@@ -36,7 +36,7 @@ _changing_pillows_limit = threading.Lock()
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What to keep of a picture; by default everything.  Raises :class:`InvalidImage` for unknown values."""
+    """Which parts of a picture to keep; by default all.  Raises :class:`InvalidImage` for unknown values."""
 
     alpha: Literal["keep", "drop", "blend"] = "keep"
     """``drop`` keeps the colours under transparent pixels, ``blend`` composites them over ``background``."""
@@ -78,7 +78,7 @@ class Picture:
     alpha: Pixels | None = None
     metadata: Metadata = NO_METADATA
     remarks: tuple[Remark, ...] = ()
-    """What could not be kept unchanged."""
+    """Notes on each thing that could not be kept unchanged."""
 
 
 def read_picture(source: Source, max_pixels: int = defaults.MAX_PIXELS, options: ReadOptions = AS_IS) -> Picture:

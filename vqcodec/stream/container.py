@@ -57,12 +57,12 @@ class Layout(enum.Enum):
 
     @property
     def is_grey(self) -> bool:
-        """Whether the colours are a single plane."""
+        """True if the colours are a single plane."""
         return self in (Layout.GREY, Layout.GREY_ALPHA)
 
     @property
     def has_alpha(self) -> bool:
-        """Whether there is an alpha plane, and with it a section."""
+        """True if there is an alpha plane, and with it a section."""
         return self in (Layout.GREY_ALPHA, Layout.RGBA)
 
     @property
@@ -103,7 +103,7 @@ class SectionKind(enum.Enum):
 
     @property
     def is_level(self) -> bool:
-        """Whether the section holds a grid of indices; there is one per tile."""
+        """True if the section holds a grid of indices; there is one per tile."""
         return self.value < SectionKind.ALPHA.value
 
     @property
