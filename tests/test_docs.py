@@ -1,4 +1,4 @@
-"""The guide is run, top to bottom; what the pages point to exists; the API reference has every public name."""
+"""The guide runs from top to bottom; what the pages name exists; the API reference has every public name."""
 
 import ast
 import importlib

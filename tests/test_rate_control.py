@@ -38,7 +38,7 @@ def test_out_of_reach(value, said):
 
 
 @pytest.mark.parametrize("kind, value", [("psnr", math.nan), ("bpp", math.inf), ("bytes", 1000)])
-def test_goals_that_make_no_sense(kind, value):
+def test_invalid_goals(kind, value):
     with pytest.raises(InvalidQuality, match="goal must be"):
         Goal(kind, value)
 

@@ -275,7 +275,7 @@ def test_damaged_profile():
         RGB[None],
     ],
 )
-def test_arrays_that_are_no_pictures(array):
+def test_invalid_arrays(array):
     with pytest.raises(InvalidImage, match="^array must "):
         read_picture(array)
 
