@@ -134,7 +134,7 @@ class PictureAnalysis:
                 self._view = self._last = None  # freed first, so that memory holds one window
                 trim_heap()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
-            with half(self._device):
+            with half(self._device, min(x.shape[2:]) // self._vqvae.config.stride):
                 self._view = _View(around, x, self._vqvae.analyse(x, self._quality))
         return self._view
 
@@ -142,7 +142,7 @@ class PictureAnalysis:
     def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> Tensor:
         """Return the latents of a level in a view, with the corrections found so far: (1, D, H, W)."""
         conditioning: Conditioning | None = None
-        with half(self._device):
+        with half(self._device, min(view.x.shape[2:]) // self._vqvae.config.stride):
             for i, grid in enumerate(coarser):
                 conditioning = self._vqvae.advance(i, self._codewords(view, i, grid), conditioning, self._quality)
             latents = self._vqvae.latents(level, view.pyramid, conditioning, self._quality)

@@ -38,7 +38,7 @@ def first_choice(model: VQVAE, pyramid: FeaturePyramid, quality: Tensor) -> tupl
     conditioning: Conditioning | None = None
     latents, codewords = [], []
     for level, quantizers in enumerate(model.quantizers):
-        with half(quality.device):
+        with half(quality.device, min(pyramid.linear[0].shape[2:])):
             z = model.latents(level, pyramid, conditioning, quality)
         parts = []
         for quantizer, part in zip(quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True):
@@ -47,7 +47,7 @@ def first_choice(model: VQVAE, pyramid: FeaturePyramid, quality: Tensor) -> tupl
         latents.append(z)
         codewords.append(torch.cat(parts, 1))
         if level + 1 < len(model.quantizers):
-            with half(quality.device):
+            with half(quality.device, min(pyramid.linear[0].shape[2:])):
                 conditioning = model.advance(level, codewords[-1], conditioning, quality)
     return latents, codewords
 
@@ -73,7 +73,7 @@ def corrections(
     """
     leaves = [chosen.detach().requires_grad_() for chosen in codewords]
     conditioning: Conditioning | None = None
-    with half(x.device):
+    with half(x.device, min(x.shape[2:]) // model.config.stride):
         for level, chosen in enumerate(leaves[:-1]):
             conditioning = model.advance(level, chosen, conditioning, quality)
         pixels = model.pixels(leaves[-1], conditioning, quality)

@@ -27,7 +27,11 @@ _CPU_KNOWS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 """Emulated bfloat16 would be slower than float32."""
 
 
-def half(device: torch.device) -> torch.autocast:
-    """Return a context that runs networks in bfloat16 if the device is faster with it."""
-    enabled = device.type == "cuda" or _CPU_KNOWS_BFLOAT16
+def half(device: torch.device, narrowest: int) -> torch.autocast:
+    """Return a context that runs networks in bfloat16 if the device is faster with it.
+
+    ``narrowest`` is the shorter edge of the smallest feature map.  On maps that are one position wide, oneDNN's
+    bfloat16 convolutions sometimes return NaN, so these are computed in float32.
+    """
+    enabled = narrowest > 1 and (device.type == "cuda" or _CPU_KNOWS_BFLOAT16)
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
