@@ -40,7 +40,7 @@ class CodedLevel(Generic[Result]):
     tiles: dict[int, Indices]
     """The tiles that were coded, as views of the grids, by their numbers in the tiling."""
     results: list[Result]
-    """The result of ``code`` for each of these tiles, in the same order."""
+    """The payloads that ``code`` returned for these tiles, in the same order; empty when decoding."""
 
 
 def code_level(
