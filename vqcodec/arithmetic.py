@@ -20,6 +20,8 @@ FINE_WEIGHT_LIMIT = 511
 
 LOGIT_UNIT = 16
 """Logits are integers over this, to base 2."""
+MAX_LOGIT = 2**15 - 1
+"""Largest magnitude of the part of a logit that depends on the quality alone."""
 
 EXACT = 2**24
 """float32 holds every integer up to this magnitude."""

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from vqcodec.errors import InvalidQuality
 
@@ -16,7 +17,18 @@ MAX_STRIDE = 1024
 MAX_WIDTH = 4096
 """Bound of the numbers of channels, codebooks and codewords."""
 MAX_DEPTH = 64
-"""Bound of the numbers of slices, blocks and attention heads."""
+"""Bound of the numbers of blocks and attention heads."""
+
+MAX_SLICES = 16
+"""Bound of the number of slices of a level."""
+MAX_SHELL = 64
+"""Codewords of a shell, where the lattice allows."""
+MAX_OUTER_BITS = 10
+"""Outer points have coordinates up to 1023 cells: more than pixels can excite."""
+MAX_SHELL_DIM = 8
+"""Most dimensions of a codebook with shells."""
+_NEAREST = {1: 2, 2: 6, 4: 24, 8: 240}
+"""Points nearest to the origin in Z, A2, D4 and E8 (Conway & Sloane, table 1.2)."""
 
 QUALITY_STEPS = 256
 """Quality steps of the format: the header stores one byte."""
@@ -46,6 +58,47 @@ class SliceConfig:
     def channels(self) -> int:
         """Latent channels of this slice."""
         return self.groups * self.dim
+
+    @cached_property
+    def shells(self) -> tuple[int, ...]:
+        """Number of codewords in each shell: codewords are ordered by norm, and shell 0 is the zero codeword alone.
+
+        Each shell holds about as many codewords as all nearer ones but zero, and at most :data:`MAX_SHELL` or as many
+        as the lattice has at its least norm.
+        """
+        nearest = _NEAREST.get(self.dim, 2 * self.dim)
+        sizes, left = [1], self.size - 1
+        while left:
+            count = nearest if len(sizes) == 1 else min(sum(sizes) - 1, max(MAX_SHELL, nearest))
+            sizes.append(left if left < count * 3 // 2 else count)
+            left -= sizes[-1]
+        return tuple(sizes)
+
+    @cached_property
+    def widest_shell(self) -> int:
+        """Number of codewords in the largest shell."""
+        return max(self.shells)
+
+    @property
+    def precision(self) -> int:
+        """Bits of the largest coordinate of an outer point, so that a point fits into 24 bits."""
+        return min(MAX_OUTER_BITS, 24 // self.dim - 1)
+
+    @cached_property
+    def outer_bits(self) -> tuple[int, ...]:
+        """Bit length of the largest coordinate in each outer shell: the points of Z^d that codewords do not reach.
+
+        The ball of ``size`` unit cells holds the codewords; outer shells start where a cube leaves it.
+        """
+        unit_ball = math.pi ** (self.dim / 2) / math.gamma(self.dim / 2 + 1)
+        reach = (self.size / unit_ball) ** (1 / self.dim)
+        least = max(1, int(reach / math.sqrt(self.dim)).bit_length())
+        return tuple(range(least, MAX_OUTER_BITS + 1))
+
+    @property
+    def shell_count(self) -> int:
+        """Number of shells, outer ones included."""
+        return len(self.shells) + len(self.outer_bits)
 
 
 @dataclass(frozen=True)
@@ -87,8 +140,8 @@ class LevelConfig:
             raise ValueError(f"stride must be a power of two, not {self.stride}")
         _check_bounds(self, MAX_WIDTH, "channels")
         _check_bounds(self, MAX_DEPTH, "analysis_blocks", "synthesis_blocks", least=0)
-        if not 1 <= len(self.slices) <= MAX_DEPTH:
-            raise ValueError(f"a level must have 1 to {MAX_DEPTH} slices, not {len(self.slices)}")
+        if not 1 <= len(self.slices) <= MAX_SLICES:
+            raise ValueError(f"a level must have 1 to {MAX_SLICES} slices, not {len(self.slices)}")
         _check_bounds(self, self.latents, "predicted", least=0)
 
     @property
@@ -118,10 +171,11 @@ class ModelConfig:
     pixel_blocks: int = 2
     """Residual blocks there."""
     lambda_min: float = 0.0006
-    lambda_max: float = 0.18
-    knots: int = 8
+    lambda_max: float = 2.07
+    knots: int = 11
     entropy_constrained: bool = True
-    """Choose codewords by distance and bits; if false, the nearest one, as in the VQ-VAE papers."""
+    """Choose codewords by distance and bits, and code them by shells; if false, choose the nearest one and code it with
+    one symbol, as in the VQ-VAE papers."""
 
     def __post_init__(self) -> None:
         strides = [level.stride for level in self.levels]
@@ -132,6 +186,9 @@ class ModelConfig:
         _check_bounds(self, MAX_WIDTH, "pixel_channels")
         _check_bounds(self, MAX_DEPTH, "pixel_blocks", least=0)
         _check_bounds(self, QUALITY_STEPS, "knots", least=2)
+        dims = [s.dim for level in self.levels for s in level.slices]
+        if self.entropy_constrained and max(dims) > MAX_SHELL_DIM:
+            raise ValueError(f"codebooks with shells have at most {MAX_SHELL_DIM} dimensions, not {max(dims)}")
         if not 0 < self.lambda_min < self.lambda_max < math.inf:
             raise ValueError(
                 f"lambda_min {self.lambda_min} must be positive and less than lambda_max {self.lambda_max}"
@@ -207,8 +264,8 @@ def _paper(name: str, strides: tuple[int, ...]) -> ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        # Dimensions and sizes follow the standard deviation of latents in unit cells at lambda_max, to avoid overload:
-        # one dimension above 3 cells, two from 0.8 to 3, four below; 96 latents, as further ones would be zero.
+        # Dimensions and sizes follow the standard deviation of latents in unit cells at lambda 0.18 in photographs: one
+        # dimension above 3 cells, two from 0.8 to 3, four below.  The finest level codes all 192 dimensions of a block.
         ModelConfig(
             "vqc-1",
             (
@@ -221,7 +278,13 @@ PRESETS: dict[str, ModelConfig] = {
                 LevelConfig(
                     8,
                     128,
-                    (SliceConfig(8, 2, 256), SliceConfig(8, 2, 192), SliceConfig(16, 2, 112), SliceConfig(8, 4, 96)),
+                    (
+                        SliceConfig(8, 2, 256),
+                        SliceConfig(8, 2, 192),
+                        SliceConfig(16, 2, 112),
+                        SliceConfig(8, 4, 96),
+                        SliceConfig(24, 4, 49),
+                    ),
                     predicted=16,
                     analysis_blocks=2,
                     synthesis_blocks=4,

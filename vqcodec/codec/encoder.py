@@ -16,7 +16,8 @@ from vqcodec.codec.analysis import PictureAnalysis
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.symbols import IndexEncoder, RateDistortionSelector
-from vqcodec.coding.traversal import Indices, WavefrontLayout, walk
+from vqcodec.coding.slice_symbols import Indices
+from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.images.reading import Picture
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE

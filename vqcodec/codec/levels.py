@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vqcodec.codec.tiles import Tiling
-from vqcodec.coding.traversal import Indices
+from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.grouping import GROUP_PIXELS
 from vqcodec.concurrency.threads import default_threads, map_in_threads
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqcodec.codec.tiles import Box
-from vqcodec.coding.traversal import Indices
+from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
 from vqcodec.model.grids import Grids

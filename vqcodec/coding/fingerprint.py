@@ -5,15 +5,17 @@ for speed every section would decode to garbage; the hash, stored in the weights
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.coding.frequencies import frequencies, logit_gaps
-from vqcodec.coding.integer_prior import IntegerLevelPrior
+from vqcodec.coding.integer_prior import Head, IntegerLevelPrior, SlicePrediction
+from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice
 from vqcodec.coding.symbols import FixedIndices, Selector
-from vqcodec.coding.traversal import Indices, Wavefront, WavefrontLayout, walk
+from vqcodec.coding.traversal import Wavefront, WavefrontLayout, walk
+from vqcodec.outer_points import largest_digit_bits, pack
 
 SHAPES = ((1, 1), (2, 7), (7, 1))
 """Rows and columns of the tiles' coarsest grids: large enough for the farthest taps, small enough for every load."""
@@ -30,24 +32,43 @@ class FrequencyHasher:
         self._known = known
         self._hashes = [hashlib.sha256() for _ in range(items)]
 
-    def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
+    def exchange(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
-        rows = frequencies(logit_gaps(logits)).astype("<u4")
-        for item, part in wavefront.parts:
-            self._hashes[item].update(rows[:, part].tobytes())
-        return self._known(number, wavefront, logits)
+        return code_slice(self, wavefront.items, prediction, self._known(number, wavefront, prediction))
+
+    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
+        """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
+        assert symbols is not None
+        for item, part in parts:
+            self._hashes[item].update(rows[part].astype("<u4").tobytes())
+        return symbols
+
+    def uniform(self, parts: Parts, sizes: Symbols, symbols: Symbols | None) -> Symbols:
+        """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
+        assert symbols is not None
+        return symbols
 
     def digests(self) -> list[bytes]:
         """Return the SHA-256 of each tile's frequencies, in the order of symbols."""
         return [item.digest() for item in self._hashes]
 
 
-def fixed_indices(sizes: Sequence[int], shape: tuple[int, int], start: int) -> Indices:
-    """Return fixed pseudo-random indices (G, H, W), each below its codebook's size in ``sizes`` (G,)."""
-    count = len(sizes) * shape[0] * shape[1]
-    spread = np.arange(start, start + count, dtype=np.uint64) * np.uint64(_RATIO) % np.uint64(2**32)
-    limits = np.asarray(sizes, np.uint64)[:, None, None]
-    return (spread.reshape(len(sizes), *shape) * limits >> np.uint64(32)).astype(np.int16)
+def fixed_indices(heads: Sequence[Head], shape: tuple[int, int], start: int) -> Indices:
+    """Return fixed pseudo-random indices (G, H, W) of a level: with shells, half of them zero, some outer points."""
+    slices = [(head.config, len(head.config.outer_bits) if head.shells else 0) for head in heads for _ in range(head.config.groups)]
+    spread = np.arange(start, start + len(slices) * math.prod(shape), dtype=np.uint64)
+    spread = spread * np.uint64(_RATIO) % np.uint64(2**32)
+    result = []
+    for numbers, (config, outer) in zip(spread.reshape(len(slices), -1), slices, strict=True):
+        drawn = (numbers * np.uint64(config.size * (2 if outer else 1) + outer) >> np.uint64(32)).astype(np.int32)
+        chosen = np.where(drawn < config.size, drawn, 0)
+        if outer:
+            shell = np.maximum(drawn - 2 * config.size, 0)
+            digits = np.zeros((len(drawn), config.dim), np.int32)
+            digits[:, 0] = -(1 << largest_digit_bits(config)[shell] - 1)
+            chosen = np.where(drawn < 2 * config.size, chosen, pack(config, shell, digits))
+        result.append(chosen.reshape(shape))
+    return np.stack(result)
 
 
 def fingerprint(priors: Sequence[IntegerLevelPrior]) -> str:
@@ -56,14 +77,13 @@ def fingerprint(priors: Sequence[IntegerLevelPrior]) -> str:
     coarse: list[Indices] | None = None
     start = 1
     for level, prior in enumerate(priors):
-        slices = [head.config for head in prior.heads]
-        sizes = [s.size for s in slices for _ in range(s.groups)]
         grids = []
         for height, width in SHAPES:
-            grids.append(fixed_indices(sizes, (height << level, width << level), start))
+            grids.append(fixed_indices(prior.heads, (height << level, width << level), start))
             start += grids[-1].size
         layout = WavefrontLayout(prior, [grid.shape[1:] for grid in grids])
-        hasher = FrequencyHasher(len(grids), FixedIndices(layout, grids, [s.groups for s in slices]))
+        known = FixedIndices(layout, grids, [head.config.groups for head in prior.heads])
+        hasher = FrequencyHasher(len(grids), known)
         walk(prior, layout, coarse, QUALITIES, hasher)
         for digest in hasher.digests():
             total.update(digest)

@@ -9,6 +9,8 @@ TABLE_SIZE = 256
 FREQUENCY_BITS = 16
 TABLE = np.array([round(2 ** (FREQUENCY_BITS - k / LOGIT_UNIT)) for k in range(TABLE_SIZE)], dtype=np.float64)
 """Frequency of a symbol whose logit is ``k`` units below the largest, from 65536 down to 1."""
+LEAST_LOGIT = -(2**24)
+"""Stands in for the logit of a symbol that is known not to occur."""
 
 
 def logit_gaps(logits: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ listed in ``docs/FORMAT.md``) and hold no state; ``traversal.py`` calls them and
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from vqcodec.arithmetic import (
     HEAD_DIM,
     LIMIT,
     MAX_EXPONENT,
+    MAX_LOGIT,
     PAST,
     PAST_AND_HERE,
     SCORE_SHIFT,
@@ -27,6 +29,7 @@ from vqcodec.arithmetic import (
 from vqcodec.coding.frequencies import TABLE, TABLE_SIZE
 from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, SliceConfig
 from vqcodec.errors import InvalidWeights
+from vqcodec.outer_points import outer_shell
 
 Array = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -97,18 +100,28 @@ def _activate(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Integer form of the embedding of indices; ``tables[i]`` (G, K, E) is that of slice ``i``."""
+    """Integer form of the embedding of indices."""
 
+    sizes: list[int]
+    """Codewords of each slice."""
     tables: list[Array]
+    """(G, K + outer shells, E) for each slice."""
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Embedding channels of each slice."""
+        return [t.shape[0] * t.shape[2] for t in self.tables]
 
     @property
     def channels(self) -> int:
         """Embedding channels of all slices together."""
-        return sum(t.shape[0] * t.shape[2] for t in self.tables)
+        return sum(self.widths)
 
     def slice(self, number: int, indices: NDArray[np.integer]) -> Array:
         """Map the indices (N, G) of slice ``number`` to (N, G * E)."""
         table = self.tables[number]
+        if indices.min(initial=0) < 0:
+            indices = np.where(indices < 0, self.sizes[number] + outer_shell(indices), indices)
         rows: Array = table[np.arange(len(table)), indices]
         return rows.reshape(len(indices), -1)
 
@@ -119,13 +132,16 @@ class Embedding:
         return np.concatenate([self.slice(i, part) for i, part in enumerate(parts)], 1)
 
     @classmethod
-    def read(cls, arrays: Arrays, name: str, level: LevelConfig) -> "Embedding":
-        """Read ``name.0``, ``name.1`` ..., one table per slice."""
+    def read(cls, arrays: Arrays, name: str, level: LevelConfig, *, by_shells: bool) -> "Embedding":
+        """Read ``name.0``, ``name.1`` ..., one table per slice: a row for each codeword, then for each outer shell."""
         tables = []
         for i, s in enumerate(level.slices):
             width = 3 if s.dim == 1 else s.dim + 1
-            tables.append(_take(arrays, f"{name}.{i}", (s.groups, s.size, width), LIMIT))
-        return cls(tables)
+            rows = s.size + (len(s.outer_bits) if by_shells else 0)
+            tables.append(_take(arrays, f"{name}.{i}", (s.groups, rows, width), LIMIT))
+            if tables[-1][:, 0].any():
+                raise InvalidWeights(f"'{name}.{i}' does not embed codeword 0 as zero")
+        return cls([s.size for s in level.slices], tables)
 
 
 @dataclass(frozen=True)
@@ -150,9 +166,11 @@ class Context:
         return y.reshape(2 * height, 2 * width, channels)
 
     @classmethod
-    def read(cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int) -> "Context":
+    def read(
+        cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int, *, by_shells: bool
+    ) -> "Context":
         """Read ``name.embedding``, ``name.first``, ``name.second`` and ``name.up``."""
-        embedding = Embedding.read(arrays, f"{name}.embedding", coarse)
+        embedding = Embedding.read(arrays, f"{name}.embedding", coarse, by_shells=by_shells)
         return cls(
             embedding,
             Linear.read(arrays, f"{name}.first", 9 * embedding.channels, channels),
@@ -216,10 +234,35 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Shells:
+    """Integer form of the logits of a slice's lengths and of its codebooks' shells."""
+
+    length: Linear
+    length_quality: Array
+    """(steps, G + 1)."""
+    shell: Linear
+    shell_quality: Array
+    """(steps, G * shells)."""
+
+    @classmethod
+    def read(cls, arrays: Arrays, name: str, config: SliceConfig, inputs: int, hidden: int) -> "Shells":
+        """Read ``name.length``, ``.length_quality``, ``.shell`` and ``.shell_quality``."""
+        lengths, shells = config.groups + 1, config.groups * config.shell_count
+        return cls(
+            Linear.read(arrays, f"{name}.length", inputs, lengths),
+            _take(arrays, f"{name}.length_quality", (QUALITY_STEPS, lengths), MAX_LOGIT),
+            Linear.read(arrays, f"{name}.shell", hidden, shells),
+            _take(arrays, f"{name}.shell_quality", (QUALITY_STEPS, shells), MAX_LOGIT),
+        )
+
+
+@dataclass(frozen=True)
 class Head:
     """Integer form of the map from trunk features and earlier slices to the logits of a slice."""
 
     config: SliceConfig
+    shells: Shells | None
+    """None where every index is coded with one symbol."""
     first: Linear
     second: Linear
     third: Linear
@@ -228,20 +271,14 @@ class Head:
     features: Array
     """(G, rank, K): integers times a power of two per group."""
 
-    def __call__(self, h: Array, quality: NDArray[np.integer]) -> Array:
-        """Map ``h`` (N, C) and quality steps (N,) to integer logits (G, N, K)."""
-        u = _activate(self.first(h))
-        u = _activate(u + self.third(_activate(self.second(u))))
-        p = self.coefficients(u)
-        p += self.quality.take(quality, 0)
-        _clip(p, -FINE_LIMIT, FINE_LIMIT)
-        rows = np.ascontiguousarray(p.reshape(len(p), self.config.groups, -1).transpose(1, 0, 2))
-        logits = rows @ self.features
-        np.floor(logits, out=logits)
-        return logits
+    def predict(self, h: Array, quality: NDArray[np.integer]) -> "SlicePrediction":
+        """Return the logits of a slice at positions with ``h`` (N, C) and quality steps (N,), computed on demand."""
+        return SlicePrediction(self, h, quality)
 
     @classmethod
-    def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int]) -> "Head":
+    def read(
+        cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int], *, by_shells: bool
+    ) -> "Head":
         """Read a head of ``shape = (inputs, hidden, rank)`` from the arrays under ``name``.
 
         ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank).
@@ -252,6 +289,7 @@ class Head:
             raise InvalidWeights(f"'{name}.features' can exceed the range in which float32 is exact")
         return cls(
             config,
+            Shells.read(arrays, f"{name}.shells", config, inputs, hidden) if by_shells else None,
             Linear.read(arrays, f"{name}.first", inputs, hidden),
             Linear.read(arrays, f"{name}.second", hidden, hidden),
             Linear.read(arrays, f"{name}.third", hidden, hidden),
@@ -259,6 +297,80 @@ class Head:
             _take(arrays, f"{name}.quality", (QUALITY_STEPS, config.groups * rank)),
             features * _take_scale(arrays, f"{name}.exponent", config.groups)[:, None, None],
         )
+
+
+class SlicePrediction:
+    """The logits of a slice at the positions of a wavefront, all integers.  Computes what is asked for."""
+
+    def __init__(self, head: Head, h: Array, quality: NDArray[np.integer]):
+        self.head, self._h, self._quality = head, h, quality
+        self._lengths: Array | None = None
+        self._found: tuple[NDArray[np.intp], IndexPrediction] | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of positions."""
+        return len(self._h)
+
+    def lengths(self) -> Array:
+        """Return the logits of the slice's length at each position, (N, G + 1)."""
+        if self._lengths is None:
+            assert self.head.shells is not None
+            self._lengths = self.head.shells.length(self._h)
+            self._lengths += self.head.shells.length_quality.take(self._quality, 0)
+        return self._lengths
+
+    def at(self, rows: NDArray[np.intp]) -> "IndexPrediction":
+        """Return the logits of indices at some of the positions, in ascending order."""
+        if self._found is not None:  # an encoder chooses at some positions, then codes those among them in use
+            known, prediction = self._found
+            places = np.searchsorted(known, rows)
+            if places.max(initial=0) < len(known) and (known[places] == rows).all():
+                return prediction.at(places)
+        h, quality = (self._h, self._quality) if len(rows) == self.count else (self._h[rows], self._quality[rows])
+        u = _activate(self.head.first(h))
+        u = _activate(u + self.head.third(_activate(self.head.second(u))))
+        self._found = rows, IndexPrediction(self.head, u, quality)
+        return self._found[1]
+
+
+class IndexPrediction:
+    """The logits of a slice's indices at ``n`` positions, all integers."""
+
+    def __init__(self, head: Head, u: Array, quality: NDArray[np.integer]):
+        self._head, self._u, self._quality = head, u, quality
+        self.config = head.config
+        self._shells: Array | None = None
+        self._words: Array | None = None
+
+    def shells(self) -> Array:
+        """Return the logits of each codebook's shells, (n, G, shells)."""
+        if self._shells is None:
+            assert self._head.shells is not None
+            logits = self._head.shells.shell(self._u)
+            logits += self._head.shells.shell_quality.take(self._quality, 0)
+            self._shells = logits.reshape(len(logits), self._head.config.groups, -1)
+        return self._shells
+
+    def words(self) -> Array:
+        """Return the logits of all codewords, (G, n, K)."""
+        if self._words is None:
+            p = self._head.coefficients(self._u)
+            p += self._head.quality.take(self._quality, 0)
+            _clip(p, -FINE_LIMIT, FINE_LIMIT)
+            rows = np.ascontiguousarray(p.reshape(len(p), self._head.config.groups, -1).transpose(1, 0, 2))
+            self._words = rows @ self._head.features
+            np.floor(self._words, out=self._words)
+        return self._words
+
+    def at(self, rows: NDArray[np.intp]) -> "IndexPrediction":
+        """Return the logits at some of these positions."""
+        if len(rows) == len(self._u):
+            return self
+        part = IndexPrediction(self._head, self._u[rows], self._quality[rows])
+        part._shells = None if self._shells is None else self._shells[rows]
+        part._words = None if self._words is None else self._words[:, rows]
+        return part
 
 
 @dataclass(frozen=True)
@@ -280,33 +392,47 @@ class IntegerLevelPrior:
         channels: int = self.quality.shape[1]
         return channels
 
-    def trunk_start(self, past: Array, context: Array | None, quality: NDArray[np.integer]) -> Array:
-        """Map past embeddings (N, taps, E), context (N, C) and quality steps (N,) to trunk features (N, C)."""
-        h = self.past(past.reshape(len(past), -1))
+    def trunk_start(
+        self, busy: NDArray[np.intp], past: Array, context: Array | None, quality: NDArray[np.integer]
+    ) -> Array:
+        """Return trunk features (N, C) of positions with context (N, C) and quality steps (N,).
+
+        ``past`` holds the embeddings (n, taps, E) at the positions ``busy`` (n,); elsewhere they are zero.
+        """
+        h = np.repeat(self._idle, len(quality), 0)
+        if len(busy):
+            h[busy] = self.past(past.reshape(len(past), -1))
         h += self.quality.take(quality, 0)
         if context is not None:
             h += context
         return _activate(h)
+
+    @cached_property
+    def _idle(self) -> Array:
+        """The output of ``past`` where all embeddings are zero, (1, C)."""
+        return np.floor(self.past.bias)[None]
 
     def trunk_end(self, near: Array, h: Array) -> Array:
         """Map the trunk features at the taps (N, taps, C) and at the positions (N, C) to (N, C)."""
         return _activate(h + self.mix(_activate(self.near(near.reshape(len(near), -1)))))
 
     @classmethod
-    def read(cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None) -> "IntegerLevelPrior":
+    def read(
+        cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None, *, by_shells: bool
+    ) -> "IntegerLevelPrior":
         """Read all arrays under ``name``.  Raises :class:`InvalidWeights`."""
         shape = level.prior
         channels, attention = shape.channels, f"{name}.attention"
-        embedding = Embedding.read(arrays, f"{name}.embedding", level)
+        embedding = Embedding.read(arrays, f"{name}.embedding", level, by_shells=by_shells)
         heads, seen = [], channels
         for i, s in enumerate(level.slices):
-            heads.append(Head.read(arrays, f"{name}.heads.{i}", s, (seen, shape.hidden, shape.rank)))
+            heads.append(Head.read(arrays, f"{name}.heads.{i}", s, (seen, shape.hidden, shape.rank), by_shells=by_shells))
             seen += embedding.tables[i].shape[0] * embedding.tables[i].shape[2]
         return cls(
             embedding,
             Linear.read(arrays, f"{name}.past", len(PAST) * embedding.channels, channels),
             _take(arrays, f"{name}.quality", (QUALITY_STEPS, channels)),
-            Context.read(arrays, f"{name}.context", coarse, channels) if coarse else None,
+            Context.read(arrays, f"{name}.context", coarse, channels, by_shells=by_shells) if coarse else None,
             Attention.read(arrays, attention, channels, shape.attention_heads) if shape.attention_heads else None,
             Linear.read(arrays, f"{name}.near", len(PAST_AND_HERE) * channels, channels),
             Linear.read(arrays, f"{name}.mix", channels, channels),
@@ -319,7 +445,7 @@ def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -
     left = dict(arrays)
     coarser = [None, *config.levels]
     priors = tuple(
-        IntegerLevelPrior.read(left, str(i), level, coarse)
+        IntegerLevelPrior.read(left, str(i), level, coarse, by_shells=config.entropy_constrained)
         for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
     )
     if left:

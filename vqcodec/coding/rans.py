@@ -16,6 +16,7 @@ from vqcodec.errors import CorruptStream, MalformedStream
 
 # Not perfect=True: 200 times slower, and its optimisation is not a fixed function of the input.
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
+_UNIFORM = constriction.stream.model.Uniform()
 
 WORD_BYTES = 4
 
@@ -30,6 +31,12 @@ class AnsEncoder:
         """Push ``symbols`` (N,) with frequencies (N, K), so that they are popped in order."""
         rows = np.ascontiguousarray(frequencies)
         self._coder.encode_reverse(np.ascontiguousarray(symbols, dtype=np.int32), _FAMILY, rows)
+
+    def push_uniform(self, symbols: NDArray[np.integer], sizes: NDArray[np.integer]) -> None:
+        """Push ``symbols`` (N,), uniform below ``sizes`` (N,), so that they are popped in order."""
+        self._coder.encode_reverse(
+            np.ascontiguousarray(symbols, np.int32), _UNIFORM, np.ascontiguousarray(sizes, np.int32)
+        )
 
     def to_bytes(self, least: int = 0) -> bytes:
         """Return all pushed symbols as little-endian 32-bit words, padded with zeros to ``least`` words."""
@@ -60,6 +67,11 @@ class AnsDecoder:
     def pop(self, frequencies: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the next symbols (N,), given their frequencies (N, K)."""
         symbols: NDArray[np.int32] = self._coder.decode(_FAMILY, np.ascontiguousarray(frequencies))
+        return symbols
+
+    def pop_uniform(self, sizes: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the next symbols (N,), uniform below ``sizes`` (N,)."""
+        symbols: NDArray[np.int32] = self._coder.decode(_UNIFORM, np.ascontiguousarray(sizes, np.int32))
         return symbols
 
     def finish(self) -> None:

@@ -6,20 +6,18 @@ them (decoding), or returns known ones.  All else is the same code in both direc
 "Item" is one grid of the batch: a picture, or a tile of one.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arithmetic import ATTENTION_TAPS, COLUMNS_PER_ROW, LIMIT, PAST, PAST_AND_HERE
-from vqcodec.coding.integer_prior import IntegerLevelPrior
+from vqcodec.coding.integer_prior import IntegerLevelPrior, SlicePrediction
+from vqcodec.coding.slice_symbols import Indices
 
-Indices = NDArray[np.int16]
-"""16 bits suffice: ``config.py`` bounds codebooks to 4096 codewords."""
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,6 @@ class Wavefront:
     items: NDArray[np.intp]
     """(N,) item of each position."""
 
-    @cached_property
-    def parts(self) -> list[tuple[int, slice]]:
-        """Each item in the wavefront, with its range of positions."""
-        bounds = [0, *(np.flatnonzero(np.diff(self.items)) + 1).tolist(), len(self.items)]
-        return [(int(self.items[start]), slice(start, end)) for start, end in itertools.pairwise(bounds)]
 
 
 class WavefrontLayout:
@@ -68,13 +61,13 @@ class WavefrontLayout:
         """Return what to add to a cell to get the cell of each tap."""
         return np.array([dy * self.stride + dx for dy, dx in taps])
 
-    def buffer(self, *shape: int) -> NDArray[np.float32]:
-        """Return zeros (cells, *shape)."""
-        return np.zeros((self.size, *shape), np.float32)
+    def buffer(self, channels: int) -> NDArray[np.float32]:
+        """Return zeros (cells, channels)."""
+        return np.zeros((self.size, channels), np.float32)
 
-    def spread(self, grids: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
+    def spread(self, grids: Sequence[NDArray[Number]], dtype: type[Number] = np.float32) -> NDArray[Number]:
         """Place grids (H, W, C) in an array (cells, C)."""
-        result = self.buffer(grids[0].shape[2])
+        result = np.zeros((self.size, grids[0].shape[2]), dtype)
         for cells, grid in zip(self.cells_of, grids, strict=True):
             result[cells] = grid.reshape(len(cells), -1)
         return result
@@ -90,8 +83,8 @@ class WavefrontLayout:
 class IndexPort(Protocol):
     """Supplies the indices during the traversal."""
 
-    def exchange(self, number: int, wavefront: Wavefront, logits: NDArray[np.float32]) -> Indices:
-        """Return the indices (N, G) of slice ``number`` at ``wavefront``, given integer logits (G, N, K)."""
+    def exchange(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
+        """Return the indices (N, G) of slice ``number`` at ``wavefront``, given the prior's prediction of them."""
         ...
 
 
@@ -113,8 +106,10 @@ def walk(
     """
     steps = np.asarray(quality)
     embedded = layout.buffer(prior.embedding.channels)
+    occupied = np.zeros(layout.size, bool)
+    """Cells whose embedding is not zero."""
     trunk = layout.buffer(prior.channels)
-    indices = np.zeros((layout.size, sum(h.config.groups for h in prior.heads)), np.int16)
+    indices = np.zeros((layout.size, sum(h.config.groups for h in prior.heads)), np.int32)
     context = None
     if prior.context is not None:
         assert coarse is not None
@@ -128,8 +123,10 @@ def walk(
         inside[np.concatenate(layout.cells_of)] = True
     for wavefront in layout.wavefronts:
         cells, step = wavefront.cells, steps[wavefront.items]
+        around = cells[:, None] + past
+        busy = np.flatnonzero(occupied.take(around).any(1))
         h = prior.trunk_start(
-            embedded.take(cells[:, None] + past, 0), None if context is None else context.take(cells, 0), step
+            busy, embedded.take(around[busy], 0), None if context is None else context.take(cells, 0), step
         )
         if prior.attention is not None:
             seen = cells[:, None] + window
@@ -138,12 +135,16 @@ def walk(
                 h + prior.attention(query, keys.take(seen, 0), values.take(seen, 0), inside.take(seen)), 0, LIMIT
             )
         trunk[cells] = h
-        known = prior.trunk_end(trunk.take(cells[:, None] + near, 0), h)
-        found = []
+        known = np.zeros((len(cells), prior.channels + prior.embedding.channels), np.float32)
+        known[:, : prior.channels] = prior.trunk_end(trunk.take(cells[:, None] + near, 0), h)
+        width, group = prior.channels, 0
         for number, head in enumerate(prior.heads):
-            chosen = port.exchange(number, wavefront, head(known, step))
-            known = np.concatenate([known, prior.embedding.slice(number, chosen)], 1)
-            found.append(chosen)
-        indices[cells] = np.concatenate(found, 1)
+            chosen = port.exchange(number, wavefront, head.predict(known[:, :width], step))
+            end = width + prior.embedding.widths[number]
+            if chosen.any():
+                known[:, width:end] = prior.embedding.slice(number, chosen)
+                indices[cells, group : group + chosen.shape[1]] = chosen
+            width, group = end, group + chosen.shape[1]
         embedded[cells] = known[:, prior.channels :]
+        occupied[cells] = known[:, prior.channels :].any(1)
     return layout.collect(indices)

@@ -14,6 +14,7 @@ Input: indices from ``quantizer.py``.  ``coding/integer_prior.py`` is the same p
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,16 +40,25 @@ from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
 from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
 from vqcodec.model.grids import Grids
 from vqcodec.model.layers import ModuleSequence, QualityVector
-from vqcodec.model.quantizer import lattice
+from vqcodec.model.quantizer import lattice, lengths_of, pairs, shells_of
+from vqcodec.outer_points import digit_bits, outer_shell
 
 
-def embedding_start(config: SliceConfig) -> Tensor:
-    """Return initial embeddings (K, E) of a slice's codewords: coordinates (in 1-D at two scales) and log magnitude."""
+def embedding_start(config: SliceConfig, outer: bool) -> Tensor:
+    """Return initial embeddings (K + outer shells, E) of a slice's codewords, and with ``outer`` of its outer shells.
+
+    Coordinates (in 1-D at two scales), then log magnitude; of an outer shell only the magnitude.
+    """
     words = lattice(config.dim, config.size)
     parts = [words, words.norm(dim=1, keepdim=True).add(1).log2()]
     if config.dim == 1:
         parts.append(words * (7 / words.abs().max()))
-    return clip(torch.cat(parts, 1), LIMIT, UNIT)
+    rows = torch.cat(parts, 1)
+    if outer:
+        shells = torch.zeros(len(config.outer_bits), rows.shape[1])
+        shells[:, config.dim] = torch.tensor(config.outer_bits)
+        rows = torch.cat([rows, shells])
+    return clip(rows, LIMIT, UNIT)
 
 
 def feature_start(config: SliceConfig, rank: int) -> Tensor:
@@ -80,11 +90,16 @@ def feature_start(config: SliceConfig, rank: int) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """Embed indices as integer vectors, with one table per codebook."""
+    """Embed indices as integer vectors, with one table per codebook.
 
-    def __init__(self, level: LevelConfig):
+    A table has a row for each codeword, then one for each outer shell.  Row 0 stays zero, so that a position with
+    all indices zero looks like one outside the grid.
+    """
+
+    def __init__(self, level: LevelConfig, by_shells: bool):
         super().__init__()
-        self.tables = nn.ParameterList(embedding_start(s).repeat(s.groups, 1, 1) for s in level.slices)
+        self.slices = level.slices
+        self.tables = nn.ParameterList(embedding_start(s, by_shells).repeat(s.groups, 1, 1) for s in level.slices)
         self.groups = [s.groups for s in level.slices]
 
     @property
@@ -98,14 +113,16 @@ class Embedding(nn.Module):
         return sum(self.widths)
 
     def quantized(self) -> list[Tensor]:
-        """Return each slice's tables (G, K, E), rounded to multiples of ``1 / UNIT``."""
-        return [round_to(clip(t, LIMIT, UNIT), UNIT) for t in self.tables]
+        """Return each slice's tables (G, rows, E), rounded to multiples of ``1 / UNIT``, row 0 zero."""
+        return [F.pad(round_to(clip(t[:, 1:], LIMIT, UNIT), UNIT), (0, 0, 1, 0)) for t in self.tables]
 
     def forward(self, indices: Tensor) -> Tensor:
         """Map indices (B, G, H, W) to embeddings (B, channels, H, W)."""
         parts = []
-        for table, chosen in zip(self.quantized(), torch.split(indices, self.groups, 1), strict=True):
+        parted = torch.split(indices, self.groups, 1)
+        for config, table, chosen in zip(self.slices, self.quantized(), parted, strict=True):
             groups, size, width = table.shape
+            chosen = torch.where(chosen < 0, config.size + outer_shell(chosen), chosen)
             offset = torch.arange(groups, device=indices.device)[:, None, None] * size
             rows = F.embedding(chosen + offset, table.reshape(-1, width))  # (B, G, H, W, E)
             parts.append(rows.permute(0, 1, 4, 2, 3).flatten(1, 2))
@@ -115,9 +132,9 @@ class Embedding(nn.Module):
 class Context(nn.Module):
     """Map the indices of the next coarser level to features at this level's positions; not causal."""
 
-    def __init__(self, coarse: LevelConfig, channels: int):
+    def __init__(self, coarse: LevelConfig, channels: int, by_shells: bool):
         super().__init__()
-        self.embedding = Embedding(coarse)
+        self.embedding = Embedding(coarse, by_shells)
         self.first = ExactLinear(self.embedding.channels, channels, SQUARE)
         self.second = ExactLinear(channels, channels, SQUARE)
         self.up = ExactLinear(channels, 4 * channels)
@@ -173,15 +190,55 @@ class Attention(nn.Module):
         return update
 
 
-class SliceHead(nn.Module):
-    """Predict one slice's logits from the trunk features and the embeddings of the slices before it.
+@dataclass(frozen=True)
+class SlicePrediction:
+    """The logits (natural, not normalised) of a slice's symbols at N positions; coding/slice_symbols.py says which."""
 
-    Logits are a product of ``rank`` predicted coefficients and learned features of the codewords.
+    config: SliceConfig
+    lengths: Tensor | None
+    """(N, G + 1): lengths; None where every index is coded with one symbol."""
+    shells: Tensor | None
+    """(G, N, shells)."""
+    coefficients: Tensor
+    """(G, N, rank)."""
+    features: Tensor
+    """(G, K, rank)."""
+    exact: bool
+    """Floor the logits of codewords, as the codec does; without it they take half the time."""
+
+    def words(self, coefficients: Tensor | None = None) -> Tensor:
+        """Return the logits of all codewords, (G, n, K), for ``coefficients`` (G, n, rank) of some of the positions."""
+        p = self.coefficients if coefficients is None else coefficients
+        octave = math.log(2)
+        if not self.exact:
+            return torch.bmm(p, self.features.transpose(1, 2) * octave).float()
+        return floor_to(torch.bmm(p, self.features.transpose(1, 2)).float(), LOGIT_UNIT) * octave
+
+
+class ShellHead(nn.Module):
+    """Predict the length of a slice, and the shells of its indices."""
+
+    def __init__(self, config: SliceConfig, inputs: int, hidden: int, knots: int):
+        super().__init__()
+        self.length = ExactLinear(inputs, config.groups + 1, unit_out=LOGIT_UNIT)
+        self.length_quality = QualityVector(knots, config.groups + 1)
+        self.shell = ExactLinear(hidden, config.groups * config.shell_count, unit_out=LOGIT_UNIT)
+        self.shell_quality = QualityVector(knots, config.groups * config.shell_count)
+        with torch.no_grad():
+            self.length.weight.mul_(0.02)
+            self.shell.weight.mul_(0.02)
+
+
+class SliceHead(nn.Module):
+    """Predict one slice's symbols from the trunk features and the embeddings of the slices before it.
+
+    Logits of codewords are a product of ``rank`` predicted coefficients and learned features of the codewords.
     """
 
-    def __init__(self, config: SliceConfig, inputs: int, hidden: int, rank: int, knots: int):
+    def __init__(self, config: SliceConfig, inputs: int, hidden: int, rank: int, knots: int, by_shells: bool):
         super().__init__()
         self.config, self.rank = config, rank
+        self.shells = ShellHead(config, inputs, hidden, knots) if by_shells else None
         self.first = ExactLinear(inputs, hidden)
         self.second = ExactLinear(hidden, hidden)
         self.third = ExactLinear(hidden, hidden)
@@ -202,52 +259,58 @@ class SliceHead(nn.Module):
         scaled = scaled * torch.exp2(exponent)[:, None, None]
         return round_to(scaled, 1), exponent
 
-    def forward(self, h: Tensor, quality: Tensor) -> Tensor:
-        """Map ``h`` (B, C, H, W) and ``quality`` (B,) to natural logits (G, B * H * W, K)."""
+    def forward(self, h: Tensor, quality: Tensor) -> SlicePrediction:
+        """Map ``h`` (B, C, H, W) and ``quality`` (B,) to a prediction at N = B * H * W positions."""
         u = activate(self.first(h))
         u = activate(u + self.third(activate(self.second(u))))
         p = self.coefficients(u).float() + round_to(self.quality.image(quality), FINE_UNIT)
-        p = torch.unflatten(clip(p, FINE_LIMIT, FINE_UNIT), 1, (self.config.groups, self.rank))
-        p = p.permute(1, 0, 3, 4, 2).flatten(1, 3)  # (G, N, rank)
+        p = self._by_group(clip(p, FINE_LIMIT, FINE_UNIT))
         features, exponent = self.quantized_features()
-        octave = math.log(2)
         features = features * (torch.exp2(-exponent) * (FINE_UNIT / LOGIT_UNIT))[:, None, None]
-        if self.training:  # skip rounding to 1/16 octave: five passes over the largest tensor
-            return torch.bmm(p, features.transpose(1, 2) * octave).float()
-        return floor_to(torch.bmm(p, features.transpose(1, 2)).float(), LOGIT_UNIT) * octave
+        lengths = shells = None
+        if self.shells is not None:
+            octave = math.log(2)
+            lengths = self.shells.length(h).float()
+            lengths = (lengths + round_to(self.shells.length_quality.image(quality), LOGIT_UNIT)) * octave
+            lengths = lengths.permute(0, 2, 3, 1).flatten(0, 2)
+            shells = self.shells.shell(u).float()
+            shells = (shells + round_to(self.shells.shell_quality.image(quality), LOGIT_UNIT)) * octave
+            shells = self._by_group(shells)
+        return SlicePrediction(self.config, lengths, shells, p, features, not self.training)
+
+    def _by_group(self, x: Tensor) -> Tensor:
+        """Reshape (B, G * n, H, W) to (G, B * H * W, n)."""
+        return torch.unflatten(x, 1, (self.config.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
 
 
 class LevelPrior(nn.Module):
     """The PixelCNN of one level; ``coding/integer_prior.py`` has its integer form."""
 
-    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int):
+    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int, by_shells: bool):
         super().__init__()
         shape = level.prior
-        self.embedding = Embedding(level)
+        self.embedding = Embedding(level, by_shells)
         self.past = ExactLinear(self.embedding.channels, shape.channels, PAST)
         self.quality = QualityVector(knots, shape.channels)
-        self.context = Context(coarse, shape.channels) if coarse else None
+        self.context = Context(coarse, shape.channels, by_shells) if coarse else None
         self.attention = Attention(shape.channels, shape.attention_heads) if shape.attention_heads else None
         self.near = ExactLinear(shape.channels, shape.channels, PAST_AND_HERE)
         self.mix = ExactLinear(shape.channels, shape.channels)
         heads, seen = [], shape.channels
         for config, width in zip(level.slices, self.embedding.widths, strict=True):
-            heads.append(SliceHead(config, seen, shape.hidden, shape.rank, knots))
+            heads.append(SliceHead(config, seen, shape.hidden, shape.rank, knots, by_shells))
             seen += width
         self.heads = ModuleSequence(heads)
         with torch.no_grad():
             self.mix.weight.mul_(0.3)
 
-    def forward(self, indices: Tensor, coarse: Tensor | None, quality: Tensor) -> list[Tensor]:
-        """Return the logits (natural, not normalised) of every index given the indices before it.
+    def forward(self, indices: Tensor, coarse: Tensor | None, quality: Tensor) -> list[SlicePrediction]:
+        """Return the prediction of every slice given the indices before it.
 
         Args:
             indices: (B, G, H, W) of this level.
             coarse: indices (B, G', H / 2, W / 2) of the next coarser level, None for the coarsest.
             quality: (B,) in ``[0, knots - 1]``.
-
-        Returns:
-            One tensor per slice, (G of the slice, B * H * W, K).
         """
         own = self.embedding(indices)
         h = self.past(own) + round_to(self.quality.image(quality), UNIT)
@@ -258,11 +321,11 @@ class LevelPrior(nn.Module):
         if self.attention is not None:
             h = activate(h + self.attention(h))
         h = activate(h + self.mix(activate(self.near(h))))
-        seen, logits = h, []
+        seen, predictions = h, []
         for head, embedded in zip(self.heads, torch.split(own, self.embedding.widths, 1), strict=True):
-            logits.append(head(seen, quality))
+            predictions.append(head(seen, quality))
             seen = torch.cat([seen, embedded.to(seen.dtype)], 1)
-        return logits
+        return predictions
 
 
 class Prior(ModuleSequence[LevelPrior]):
@@ -271,15 +334,14 @@ class Prior(ModuleSequence[LevelPrior]):
     def __init__(self, config: ModelConfig):
         coarser = [None, *config.levels]
         super().__init__(
-            LevelPrior(level, coarse, config.knots) for level, coarse in zip(config.levels, coarser, strict=False)
+            LevelPrior(level, coarse, config.knots, config.entropy_constrained) for level, coarse in zip(config.levels, coarser, strict=False)
         )
 
     def bits(self, grids: Grids, quality: Tensor) -> list[Tensor]:
         """Return the code length in bits per picture, (B,), of every slice of every level, coarse to fine."""
         result, coarse = [], None
         for level, indices in zip(self, grids.levels, strict=True):
-            logits = level(indices, coarse, quality)
-            result += slice_bits(logits, indices)
+            result += slice_bits(level(indices, coarse, quality), indices)
             coarse = indices
         return result
 
@@ -306,12 +368,47 @@ class _CodeLength(torch.autograd.Function):
 _code_length: Callable[[Tensor, Tensor], Tensor] = _CodeLength.apply
 
 
-def slice_bits(logits: Sequence[Tensor], indices: Tensor) -> list[Tensor]:
-    """Return each slice's cross-entropy in bits per picture, (B,); logits as from :class:`LevelPrior`."""
-    groups = [t.shape[0] for t in logits]
+def slice_bits(predictions: Sequence[SlicePrediction], indices: Tensor) -> list[Tensor]:
+    """Return each slice's code length in bits per picture, (B,), for ``indices`` (B, G, H, W)."""
+    groups = [prediction.config.groups for prediction in predictions]
     result = []
-    for values, chosen in zip(logits, torch.split(indices, groups, 1), strict=True):
-        target = chosen.transpose(0, 1).flatten()
-        nats = _code_length(values.flatten(0, 1), target)
-        result.append(nats.reshape(values.shape[0], indices.shape[0], -1).sum((0, 2)) / math.log(2))
+    for prediction, part in zip(predictions, torch.split(indices, groups, 1), strict=True):
+        chosen = part.transpose(0, 1).flatten(1)  # (G, N)
+        if prediction.shells is None:
+            logits = prediction.words()
+            nats = _code_length(logits.flatten(0, 1), chosen.flatten()).reshape(chosen.shape)
+        else:
+            nats = _shell_code_length(prediction, chosen)
+        result.append(nats.reshape(len(nats), len(part), -1).sum((0, 2)) / math.log(2))
     return result
+
+
+def _shell_code_length(prediction: SlicePrediction, chosen: Tensor) -> Tensor:
+    """Return the code length in nats, (G + 1, N), of indices ``chosen`` (G, N) of a slice: the lengths come last."""
+    assert prediction.lengths is not None and prediction.shells is not None
+    config = prediction.config
+    length = lengths_of(chosen)
+    number = torch.arange(1, config.groups + 1, device=chosen.device)[:, None]
+    shells = shells_of(config, chosen)
+    logits = torch.where(  # the last codebook in use is known not to be zero
+        (number == length)[:, :, None] & (torch.arange(config.shell_count, device=chosen.device) == 0),
+        -math.inf,
+        prediction.shells,
+    )
+    places = (number <= length).nonzero(as_tuple=True)
+    nats = torch.zeros_like(logits[:, :, 0])
+    nats = nats.index_put(places, _code_length(logits[places], shells[places]))
+    some = pairs((shells > 0) & (shells < len(config.shells)))
+    words = prediction.words(some.gather(prediction.coefficients))  # (G, M, K)
+    of_word = shells_of(config, torch.arange(config.size, device=chosen.device))
+    words = words.masked_fill(some.gather(shells)[:, :, None] != of_word, -math.inf)
+    target = torch.where(some.valid, some.gather(chosen), 0)
+    inner = _code_length(words[some.valid], target[some.valid])
+    nats = nats.index_put((some.groups[some.valid], some.places[some.valid]), inner, accumulate=True)
+    outer = chosen < 0
+    if outer.any():
+        digits = digit_bits(config, chosen[outer].int().cpu().numpy())
+        nats = nats.index_put(
+            outer.nonzero(as_tuple=True), torch.from_numpy(digits).to(nats) * math.log(2), accumulate=True
+        )
+    return torch.cat([nats, _code_length(prediction.lengths, length)[None]])

@@ -13,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from vqcodec.config import BIT_PRICE, SliceConfig
+from vqcodec.outer_points import digit_bits, nearest, outer_digits, outer_scale, outer_shell
+
+
+_OUTER_BITS = 10.0
+"""Price of an outer shell where the prior does not say."""
 
 
 def lattice(dim: int, size: int) -> Tensor:
@@ -40,6 +45,55 @@ def lattice(dim: int, size: int) -> Tensor:
         raise ValueError(f"no lattice for a codebook of {size} codewords in {dim} dimensions")
     # Rounded norms and a stable sort: ties keep the order of construction on every machine.
     return points[torch.argsort(points.norm(dim=1).mul(1e4).round(), stable=True)[:size]]
+
+
+def shells_of(config: SliceConfig, indices: Tensor) -> Tensor:
+    """Return the shell of each index; outer shells come last."""
+    of_word = torch.repeat_interleave(torch.tensor(config.shells)).to(indices.device)
+    return torch.where(indices < 0, len(config.shells) + outer_shell(indices), of_word[indices.clamp_min(0)])
+
+
+def lengths_of(indices: Tensor) -> Tensor:
+    """Return the length (N,) of indices (G, N): the number of codebooks up to the last one whose index is not zero."""
+    numbers = torch.arange(1, len(indices) + 1, device=indices.device)[:, None]
+    return torch.where(indices != 0, numbers, 0).amax(0)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Some positions of each codebook, padded to the same number M."""
+
+    places: Tensor
+    """(G, M) position."""
+    valid: Tensor
+    """(G, M), False for padding."""
+
+    @property
+    def groups(self) -> Tensor:
+        """(G, M) codebook."""
+        return torch.arange(len(self.places), device=self.places.device)[:, None].expand_as(self.places)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return (G, M, ...) of ``values`` (G, N, ...)."""
+        return values[self.groups, self.places]
+
+    def scatter(self, values: Tensor, count: int) -> Tensor:
+        """Return (G, ``count``, ...), zero where ``values`` (G, M, ...) say nothing."""
+        result = values.new_zeros(len(values), count, *values.shape[2:])
+        result[self.groups[self.valid], self.places[self.valid]] = values[self.valid]
+        return result
+
+
+def pairs(mask: Tensor) -> Pairs:
+    """Return the positions in a mask (G, N)."""
+    groups, places = mask.nonzero(as_tuple=True)
+    rank = (mask.cumsum(1) - 1)[groups, places]
+    most = max(1, int(mask.sum(1).amax()))
+    padded = places.new_zeros(len(mask), most)
+    padded[groups, rank] = places
+    valid = torch.zeros_like(padded, dtype=torch.bool)
+    valid[groups, rank] = True
+    return Pairs(padded, valid)
 
 
 @dataclass(frozen=True)
@@ -93,24 +147,69 @@ class ProductQuantizer(nn.Module):
         distance = torch.baddbmm(norms, z, self.codebook.transpose(1, 2), alpha=-2)
         return distance if logits is None else distance.sub_(logits, alpha=BIT_PRICE / math.log(2))
 
-    def static_logits(self, quality: Tensor, positions: int) -> Tensor:
-        """Return logits (G, B * positions, K) from the codewords' frequencies near ``quality`` (B,)."""
-        logits = self.frequencies.clamp_min(1e-6).log()[quality.round().long()].transpose(0, 1)
-        return logits.repeat_interleave(positions, 1)
+    def static_bits(self, quality: Tensor) -> Tensor:
+        """Return the bits of each codeword near ``quality`` (B,) by its frequency, (G, B, K)."""
+        return -self.frequencies.clamp_min(1e-6).log2()[quality.round().long()].transpose(0, 1)
 
     def static_choice(self, z: Tensor, quality: Tensor) -> Tensor:
-        """Choose indices (G, N) for one picture's ``z`` (G, N, d) with static logits near ``quality`` (1,).
+        """Choose indices (G, N) for ``z`` (G, N, d) of pictures of ``quality`` (B,), by average bits if any.
 
-        Works group by group, so that the (N, K) costs stay in the cache.
+        Works group by group, so that the costs stay in the cache.
         """
-        prices = self.static_logits(quality, 1)[:, 0] * (BIT_PRICE / math.log(2))
-        offsets = self.codebook.square().sum(2) - prices
-        groups = zip(offsets, z, self.codebook, strict=True)
-        return torch.stack([torch.addmm(o, rows, words.T, alpha=-2).argmin(1) for o, rows, words in groups])
+        offsets = self.codebook.square().sum(2)[:, None]
+        if self.pin_zero:
+            offsets = offsets + BIT_PRICE * self.static_bits(quality)
+            apart = self.apart(z)
+        else:
+            apart = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
+        chosen = torch.zeros(z.shape[:2], dtype=torch.long, device=z.device)
+        count = z.shape[1] // len(quality)
+        for group, (mask, offset, latents, words) in enumerate(zip(apart, offsets, z, self.codebook, strict=True)):
+            rows = mask.nonzero()[:, 0]
+            own = offset[rows // count] if len(offset) > 1 else offset
+            costs = torch.addmm(own, latents[rows], words.T, alpha=-2)
+            least, best = costs.min(1)
+            if self.pin_zero:
+                best = self.reach_out(latents[rows], group, best, least, _OUTER_BITS)
+            chosen[group, rows] = best
+        return chosen
+
+    def apart(self, z: Tensor, share: float = 1.0) -> Tensor:
+        """Return where ``z`` (G, N, d) is not plainly zero, (G, N): farther than ``share`` of zero's cell's inradius."""
+        inradius = self.codebook[:, 1:].square().sum(2).amin(1, keepdim=True) / 4
+        return z.square().sum(2) > inradius * share**2
+
+    def reach_out(self, z: Tensor, group: int, best: Tensor, least: Tensor, bits: float | Tensor) -> Tensor:
+        """Replace codewords ``best`` (n,) by outer points where latents ``z`` (n, d) are nearer to these.
+
+        ``least`` (n,) are the codewords' costs, less the squared norm of ``z``; ``bits`` is the price of the outer
+        shells, the same for all or (n, outer shells).
+        """
+        reach = self.codebook[group].square().sum(1).amax().sqrt().sub(1).clamp_min(0.5)
+        far = (z.square().sum(1) > reach**2).nonzero()[:, 0]
+        if not len(far):
+            return best
+        indices, points = nearest(self.config, z[far].float().cpu().numpy())
+        outer, known = torch.from_numpy(indices).long().to(z.device), torch.from_numpy(indices < 0).to(z.device)
+        far, outer, latents = far[known], outer[known], z[far[known]]
+        price = torch.from_numpy(digit_bits(self.config, indices[indices < 0])).to(z)
+        price = price + (bits[far, outer_shell(outer)] if isinstance(bits, Tensor) else bits)
+        distance = (latents - torch.from_numpy(points).to(z)[known]).square().sum(1) - latents.square().sum(1)
+        better = distance + BIT_PRICE * price < least[far]
+        best = best.clone()
+        best[far[better]] = outer[better]
+        return best
 
     def lookup(self, indices: Tensor) -> Tensor:
-        """Return the codewords (G, N, d) of indices (G, N)."""
-        return torch.gather(self.codebook, 1, indices[:, :, None].expand(-1, -1, self.config.dim))
+        """Return the codewords or outer points (G, N, d) of indices (G, N)."""
+        inside = indices.clamp_min(0)[:, :, None].expand(-1, -1, self.config.dim)
+        words = torch.gather(self.codebook, 1, inside)
+        if not self.pin_zero or int(indices.min()) >= 0:
+            return words
+        scale = torch.from_numpy(outer_scale(self.config)).to(indices.device)
+        shell = outer_shell(indices).clamp_max(len(scale) - 1)
+        points = torch.stack(outer_digits(self.config, indices), 2) * scale[shell][:, :, None]
+        return torch.where((indices < 0)[:, :, None], points.to(words), words)
 
     def join(self, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Invert :meth:`split`: reshape (G, N, d) to (B, G * d, H, W), with ``shape = (B, H, W)``."""
@@ -127,8 +226,10 @@ class ProductQuantizer(nn.Module):
         """
         groups, _, dim = z.shape
         counts, sums = torch.zeros_like(self.counts), torch.zeros_like(self.sums)
-        counts.scatter_add_(1, indices, torch.ones_like(indices, dtype=counts.dtype))
-        sums.scatter_add_(1, indices[:, :, None].expand(-1, -1, dim), z.to(sums.dtype))
+        inside = (indices >= 0).to(counts.dtype)  # outer points do not move
+        indices = indices.clamp_min(0)
+        counts.scatter_add_(1, indices, inside)
+        sums.scatter_add_(1, indices[:, :, None].expand(-1, -1, dim), z.to(sums.dtype) * inside[:, :, None])
         self.counts.lerp_(counts, 1 - decay)
         self.sums.lerp_(sums, 1 - decay)
         smoothing = 0.05
@@ -137,10 +238,10 @@ class ProductQuantizer(nn.Module):
         )
         if self.pin_zero:
             self.codebook[:, 0] = 0
-        by_picture = indices.reshape(groups, len(quality), -1)
-        for knot, chosen in zip(quality.round().long().tolist(), by_picture.unbind(1), strict=True):
+        by_picture = (v.reshape(groups, len(quality), -1).unbind(1) for v in (indices, inside))
+        for knot, chosen, known in zip(quality.round().long().tolist(), *by_picture, strict=True):
             share = torch.zeros_like(self.counts)
-            share.scatter_add_(1, chosen, torch.full(chosen.shape, 1 / chosen.shape[1]).to(share))
+            share.scatter_add_(1, chosen, known / chosen.shape[1])
             self.frequencies[knot].lerp_(share, 0.01)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from vqcodec.model.vqvae import pad
 from vqcodec.training.network import Network
 from vqcodec.training.objective import encode
 
-QUALITIES = (0.12, 0.3, 0.48, 0.66, 0.84)
+QUALITIES = (0.084, 0.21, 0.336, 0.462, 0.588)
 """Positions of the validation points in the quality range, from about 0.1 to 1.3 bpp."""
 MS_SSIM_SIDE = 161
 """Least picture edge for MS-SSIM: four halvings, then a window of 11 pixels."""

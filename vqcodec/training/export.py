@@ -18,7 +18,7 @@ from vqcodec.arithmetic import FINE_UNIT, LOGIT_UNIT, UNIT
 from vqcodec.config import QUALITY_STEPS
 from vqcodec.model.exact import ExactLinear
 from vqcodec.model.layers import QualityVector
-from vqcodec.model.prior import Attention, Embedding, LevelPrior, Prior, SliceHead
+from vqcodec.model.prior import Attention, Embedding, LevelPrior, Prior, ShellHead, SliceHead
 from vqcodec.training.network import Network
 from vqcodec.weights.registry import load_weights, write_weights
 
@@ -90,6 +90,20 @@ def _(part: SliceHead, arrays: dict[str, Tensor]) -> None:
     scale = torch.exp2(-arrays["exponent"]) * (FINE_UNIT / LOGIT_UNIT)
     part.features.copy_(arrays["features"].transpose(1, 2) * scale[:, None, None])
     _set_quality(part.quality, arrays["quality"] / FINE_UNIT)
+
+
+@_pack.register
+def _(part: ShellHead) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
+    return {
+        "length_quality": (_quality_table(part.length_quality) * LOGIT_UNIT, np.int16),
+        "shell_quality": (_quality_table(part.shell_quality) * LOGIT_UNIT, np.int16),
+    }
+
+
+@_unpack.register
+def _(part: ShellHead, arrays: dict[str, Tensor]) -> None:
+    _set_quality(part.length_quality, arrays["length_quality"] / LOGIT_UNIT)
+    _set_quality(part.shell_quality, arrays["shell_quality"] / LOGIT_UNIT)
 
 
 @_pack.register

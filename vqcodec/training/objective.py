@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from pytorch_msssim import ms_ssim
 from torch import Tensor
+from torch.nn import functional as F
 
 from vqcodec.config import BIT_PRICE
 from vqcodec.model.grids import Grids
-from vqcodec.model.prior import LevelPrior, Prior, slice_bits
-from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, straight_through
+from vqcodec.model.prior import LevelPrior, Prior, SlicePrediction, slice_bits
+from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, pairs, shells_of, straight_through
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE
 
@@ -56,22 +57,78 @@ def assign_codewords(
     def as_grid(assignment: list[Tensor]) -> Tensor:
         return torch.cat([c.reshape(-1, b, height, width).transpose(0, 1) for c in assignment], 1)
 
-    positions = height * width
     with torch.autocast(z.device.type, enabled=False):
-        static = [q.static_logits(quality, positions) if entropy_constrained else None for q in quantizers]
-        first = [q.costs(r, s).argmin(-1) for q, r, s in zip(quantizers, rows, static, strict=True)]
+        first = [q.static_choice(r, quality) for q, r in zip(quantizers, rows, strict=True)]
     if not entropy_constrained and not want_gradient:
         return Assignment(as_grid(first), None)
-    logits = prior(as_grid(first), coarse, quality)
+    predictions = prior(as_grid(first), coarse, quality)
     chosen, gradients = [], []
+    assign = _assign_by_shells if entropy_constrained else _assign_nearest
     with torch.autocast(z.device.type, enabled=False):
-        for quantizer, row, values in zip(quantizers, rows, logits, strict=True):
-            costs = quantizer.costs(row, values if entropy_constrained else None)
-            chosen.append(costs.argmin(-1))
-            if want_gradient:
-                gradient = expected_bits_gradient(costs, values, quantizer.codebook)
-                gradients.append(quantizer.join(gradient, (b, height, width)))
+        for quantizer, row, known, prediction in zip(quantizers, rows, first, predictions, strict=True):
+            indices, gradient = assign(quantizer, row, known, prediction)
+            chosen.append(indices)
+            gradients.append(quantizer.join(gradient, (b, height, width)))
     return Assignment(as_grid(chosen), torch.cat(gradients, 1) if want_gradient else None)
+
+
+def _assign_nearest(
+    quantizer: ProductQuantizer, z: Tensor, first: Tensor, prediction: SlicePrediction
+) -> tuple[Tensor, Tensor]:
+    """Return the nearest codewords ``first`` (G, N) of ``z`` (G, N, d), and the gradient (G, N, d) of their bits."""
+    return first, expected_bits_gradient(quantizer.costs(z), prediction.words(), quantizer.codebook)
+
+
+_SOFT_SHARE = 0.5
+"""Where a latent is nearer to zero than this share of the zero cell's inradius, its expected bits are taken as flat."""
+
+
+def _assign_by_shells(
+    quantizer: ProductQuantizer, z: Tensor, first: Tensor, prediction: SlicePrediction
+) -> tuple[Tensor, Tensor]:
+    """Return the cheapest indices (G, N) for ``z`` (G, N, d), and the gradient (G, N, d) of their expected bits.
+
+    The price of an index being zero depends on the slice's other indices, which are taken from ``first`` (G, N).
+    """
+    assert prediction.shells is not None and prediction.lengths is not None
+    config, octave = quantizer.config, math.log(2)
+    shell_bits = torch.log_softmax(prediction.shells, 2) / -octave
+    extra = _price_of_use(shell_bits[:, :, 0], torch.log_softmax(prediction.lengths, 1) / -octave, first)
+    some = pairs(quantizer.apart(z, _SOFT_SHARE))
+    latents, own_bits = some.gather(z), some.gather(shell_bits) + some.gather(extra)[:, :, None]
+    words = prediction.words(some.gather(prediction.coefficients))
+    shells = torch.stack([torch.logsumexp(part, 2) for part in words.split(config.shells, 2)], 2) / octave
+    shells = shells + own_bits[:, :, : len(config.shells)]
+    of_word = shells_of(config, torch.arange(config.size, device=z.device))
+    bits = shells[:, :, of_word].sub_(words, alpha=1 / octave)
+    bits[:, :, 0] = 0
+    costs = quantizer.costs(latents).add_(bits, alpha=BIT_PRICE)
+    least, best = costs.min(2)
+    outer_bits = own_bits[:, :, len(config.shells) :]
+    best = torch.stack(
+        [quantizer.reach_out(latents[i], i, best[i], least[i], outer_bits[i]) for i in range(config.groups)]
+    )
+    gradient = expected_bits_gradient(costs, bits.mul_(-octave), quantizer.codebook)
+    gradient[best < 0] = 0
+    return some.scatter(best, z.shape[1]), some.scatter(gradient, z.shape[1])
+
+
+def _price_of_use(zero_bits: Tensor, length_bits: Tensor, indices: Tensor) -> Tensor:
+    """Return by how many bits an index not zero costs more than zero, without its own shell and codeword: (G, N).
+
+    ``zero_bits`` (G, N) are the prices of shell 0, ``length_bits`` (N, G + 1) those of the slice's length; the other
+    indices of the slice are those in ``indices`` (G, N).
+    """
+    groups = len(indices)
+    number = torch.arange(1, groups + 1, device=indices.device)[:, None]
+    used = torch.where(indices != 0, number, 0)
+    before = F.pad(used.cummax(0).values[:-1], (0, 0, 1, 0))  # the length without this and the later ones
+    zeros = F.pad(torch.where(indices == 0, zero_bits, 0).cumsum(0), (0, 0, 1, 0))  # by length
+    known = F.pad(torch.log2(1 - torch.exp2(-zero_bits).clamp_max(1 - 1e-6)), (0, 0, 1, 0))  # the last one is not zero
+    by_length = length_bits.T + zeros + known
+    with_this = length_bits.T[1:] + zeros[:-1] + known[1:]
+    later = number < used.amax(0)
+    return torch.where(later, -zero_bits, with_this - by_length.gather(0, before))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ def _output_layers(network: Network) -> list[nn.Module]:
 def _hidden_kernels(network: Network) -> set[Tensor]:
     """Return the weights between hidden features.  Muon's uniform steps suit neither pixels nor logits."""
     ends = [*network.vqvae.analysis.stem, *_output_layers(network)]
-    ends += [head.coefficients for level in network.prior for head in level.heads]
+    heads = [head for level in network.prior for head in level.heads]
+    ends += [head.coefficients for head in heads]
+    ends += [layer for head in heads if head.shells is not None for layer in (head.shells.length, head.shells.shell)]
     return {m.weight for m in network.modules() if isinstance(m, nn.Conv2d | ExactLinear) and m not in ends}
 
 

@@ -1,0 +1,102 @@
+"""Outer points: integer vectors beyond the codebooks, so that no latent is out of reach.
+
+A codebook is finite, latents are not: what lies beyond it is coded as a point of ``Z^d``, in cells.  Its shell is known
+from the prior: the bit length ``m`` of the largest coordinate.  At most ``precision`` bits of each coordinate are kept;
+the rest, ``max(0, m - precision)`` bits, is zero.  The digits left are coded as in Exp-Golomb codes: each coordinate's
+bit length with fixed frequencies, then sign and lower bits, which are uniform.
+
+An index below zero is the complement of a packed outer point: four bits for the shell, then ``precision + 1`` bits for
+each coordinate's digits plus ``2^precision``.
+"""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.config import SliceConfig
+
+if TYPE_CHECKING:  # the coding of indices works without torch
+    from torch import Tensor
+
+Integers = TypeVar("Integers", NDArray[np.int32], "Tensor")
+
+_SHELL_BITS = 4
+
+
+def outer_shell(indices: Integers) -> Integers:
+    """Return the number of the outer shell, counted from 0, of each index below zero."""
+    return ~indices & (1 << _SHELL_BITS) - 1
+
+
+def outer_digits(config: SliceConfig, indices: Integers) -> list[Integers]:
+    """Return the digits of each coordinate of indices below zero: one array for each of the ``d`` dimensions."""
+    width, offset = config.precision + 1, 1 << config.precision
+    packed = ~indices >> _SHELL_BITS
+    return [(packed >> width * i & (1 << width) - 1) - offset for i in range(config.dim)]
+
+
+def outer_scale(config: SliceConfig) -> NDArray[np.int32]:
+    """Return the cells per unit of the digits in each outer shell."""
+    return np.array([1 << max(0, m - config.precision) for m in config.outer_bits], np.int32)
+
+
+def pack(config: SliceConfig, shell: NDArray[np.integer], digits: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return the indices (N,) of outer points with ``digits`` (N, d) in outer shells ``shell`` (N,)."""
+    width, offset = config.precision + 1, 1 << config.precision
+    packed = np.zeros(len(shell), np.int32)
+    for i in range(config.dim):
+        packed |= (digits[:, i].astype(np.int32) + offset) << width * i
+    result: NDArray[np.int32] = ~(packed << _SHELL_BITS | shell.astype(np.int32))
+    return result
+
+
+def nearest(config: SliceConfig, z: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the index (N,) of the outer point nearest to each latent ``z`` (N, d), and the points (N, d) in cells.
+
+    Where the nearest integer vector is nearer than all outer shells, both are zero.
+    """
+    largest = float((1 << config.outer_bits[-1]) - 1)
+    inside = np.clip(z, -largest, largest)
+    bits = bit_length(np.rint(np.abs(inside).max(1)))
+    shell = bits - config.outer_bits[0]
+    scale = np.ldexp(np.float32(1), np.maximum(0, bits - config.precision))[:, None]
+    most = np.minimum(largest, (1 << config.precision) - 1)
+    digits = np.clip(np.rint(inside / scale), -most, most)
+    known = shell >= 0
+    indices = np.where(known, pack(config, np.maximum(shell, 0), digits), 0).astype(np.int32)
+    return indices, np.where(known[:, None], digits * scale, 0).astype(np.float32)
+
+
+def bit_length(values: NDArray[np.generic]) -> NDArray[np.int32]:
+    """Return the bit length of integers of at least zero."""
+    lengths: NDArray[np.int32] = np.where(values > 0, np.frexp(values)[1], 0).astype(np.int32)
+    return lengths
+
+
+def length_frequencies(config: SliceConfig) -> NDArray[np.float64]:
+    """Return the frequencies (precision + 1, precision + 1) of a coordinate's bit length ``l``.
+
+    Rows are the bit length ``m`` of the largest coordinate's digits; the frequency is ``3 (d - 1) (l + 1)`` for
+    ``l < m`` and ``2 m (m + 1)`` for ``l = m``, close to what latents of photographs and graphics have.
+    """
+    l, m = np.arange(config.precision + 1.0), np.arange(config.precision + 1.0)[:, None]
+    below = np.where(l < m, 3 * (config.dim - 1) * (l + 1), 0)
+    result: NDArray[np.float64] = np.where(l == m, 2 * m * (m + 1), below)
+    return result
+
+
+def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the code length in bits of the digits of outer points (N,), without their shell."""
+    table = length_frequencies(config)[1:]
+    with np.errstate(divide="ignore"):
+        prices = np.log2(table.sum(1, keepdims=True)) - np.log2(table)
+    lengths = np.stack([bit_length(np.abs(digits)) for digits in outer_digits(config, indices)], 1)
+    rows = largest_digit_bits(config)[outer_shell(indices)] - 1
+    bits: NDArray[np.float32] = (prices[rows[:, None], lengths] + lengths).sum(1).astype(np.float32)
+    return bits
+
+
+def largest_digit_bits(config: SliceConfig) -> NDArray[np.int32]:
+    """Return the bit length of the largest coordinate's digits in each outer shell."""
+    return np.minimum(config.outer_bits, config.precision).astype(np.int32)
