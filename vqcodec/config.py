@@ -49,15 +49,27 @@ class SliceConfig:
     groups: int
     dim: int
     size: int
+    rank: int = 24
+    """Coefficients per codebook from which the logits of its codewords are computed."""
 
     def __post_init__(self) -> None:
-        _check_bounds(self, MAX_WIDTH, "groups", "dim")
+        _check_bounds(self, MAX_WIDTH, "groups", "dim", "rank")
         _check_bounds(self, MAX_WIDTH, "size", least=2)
 
     @property
     def channels(self) -> int:
         """Latent channels of this slice."""
         return self.groups * self.dim
+
+    def embedding_width(self, by_shells: bool) -> int:
+        """Return the channels of an embedded index: coordinates (in 1-D at two scales) and magnitude.
+
+        With shells, indices in more than two dimensions are mostly zero, and only the magnitude tells their neighbours
+        something.
+        """
+        if by_shells and self.dim > 2:
+            return 1
+        return 3 if self.dim == 1 else self.dim + 1
 
     @cached_property
     def shells(self) -> tuple[int, ...]:
@@ -109,13 +121,11 @@ class PriorConfig:
     """Trunk channels."""
     hidden: int = 128
     """Hidden channels of each slice's head."""
-    rank: int = 24
-    """Coefficients per codebook from which logits are computed."""
     attention_heads: int = 0
     """0: no attention."""
 
     def __post_init__(self) -> None:
-        _check_bounds(self, MAX_WIDTH, "channels", "hidden", "rank")
+        _check_bounds(self, MAX_WIDTH, "channels", "hidden")
         _check_bounds(self, MAX_DEPTH, "attention_heads", least=0)
 
 
@@ -283,7 +293,7 @@ PRESETS: dict[str, ModelConfig] = {
                         SliceConfig(8, 2, 192),
                         SliceConfig(16, 2, 112),
                         SliceConfig(8, 4, 96),
-                        SliceConfig(24, 4, 49),
+                        SliceConfig(24, 4, 49, rank=8),
                     ),
                     predicted=16,
                     analysis_blocks=2,

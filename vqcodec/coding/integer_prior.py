@@ -136,9 +136,8 @@ class Embedding:
         """Read ``name.0``, ``name.1`` ..., one table per slice: a row for each codeword, then for each outer shell."""
         tables = []
         for i, s in enumerate(level.slices):
-            width = 3 if s.dim == 1 else s.dim + 1
             rows = s.size + (len(s.outer_bits) if by_shells else 0)
-            tables.append(_take(arrays, f"{name}.{i}", (s.groups, rows, width), LIMIT))
+            tables.append(_take(arrays, f"{name}.{i}", (s.groups, rows, s.embedding_width(by_shells)), LIMIT))
             if tables[-1][:, 0].any():
                 raise InvalidWeights(f"'{name}.{i}' does not embed codeword 0 as zero")
         return cls([s.size for s in level.slices], tables)
@@ -277,13 +276,14 @@ class Head:
 
     @classmethod
     def read(
-        cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int, int], *, by_shells: bool
+        cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int], *, by_shells: bool
     ) -> "Head":
-        """Read a head of ``shape = (inputs, hidden, rank)`` from the arrays under ``name``.
+        """Read a head of ``shape = (inputs, hidden)`` from the arrays under ``name``.
 
         ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank).
         """
-        inputs, hidden, rank = shape
+        inputs, hidden = shape
+        rank = config.rank
         features = _take(arrays, f"{name}.features", (config.groups, rank, config.size))
         if np.abs(features).sum(1, dtype=np.float64).max(initial=0) * FINE_LIMIT >= EXACT:
             raise InvalidWeights(f"'{name}.features' can exceed the range in which float32 is exact")
@@ -426,7 +426,7 @@ class IntegerLevelPrior:
         embedding = Embedding.read(arrays, f"{name}.embedding", level, by_shells=by_shells)
         heads, seen = [], channels
         for i, s in enumerate(level.slices):
-            heads.append(Head.read(arrays, f"{name}.heads.{i}", s, (seen, shape.hidden, shape.rank), by_shells=by_shells))
+            heads.append(Head.read(arrays, f"{name}.heads.{i}", s, (seen, shape.hidden), by_shells=by_shells))
             seen += embedding.tables[i].shape[0] * embedding.tables[i].shape[2]
         return cls(
             embedding,

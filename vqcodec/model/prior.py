@@ -47,18 +47,17 @@ from vqcodec.outer_points import digit_bits, outer_shell
 def embedding_start(config: SliceConfig, outer: bool) -> Tensor:
     """Return initial embeddings (K + outer shells, E) of a slice's codewords, and with ``outer`` of its outer shells.
 
-    Coordinates (in 1-D at two scales), then log magnitude; of an outer shell only the magnitude.
+    Log magnitude, then coordinates (in 1-D at two scales) if they count; of an outer shell only the magnitude.
     """
     words = lattice(config.dim, config.size)
-    parts = [words, words.norm(dim=1, keepdim=True).add(1).log2()]
+    rows = torch.cat([words.norm(dim=1, keepdim=True).add(1).log2(), words], 1)
     if config.dim == 1:
-        parts.append(words * (7 / words.abs().max()))
-    rows = torch.cat(parts, 1)
+        rows = torch.cat([rows, words * (7 / words.abs().max())], 1)
     if outer:
         shells = torch.zeros(len(config.outer_bits), rows.shape[1])
-        shells[:, config.dim] = torch.tensor(config.outer_bits)
+        shells[:, 0] = torch.tensor(config.outer_bits)
         rows = torch.cat([rows, shells])
-    return clip(rows, LIMIT, UNIT)
+    return clip(rows[:, : config.embedding_width(outer)], LIMIT, UNIT)
 
 
 def feature_start(config: SliceConfig, rank: int) -> Tensor:
@@ -235,9 +234,10 @@ class SliceHead(nn.Module):
     Logits of codewords are a product of ``rank`` predicted coefficients and learned features of the codewords.
     """
 
-    def __init__(self, config: SliceConfig, inputs: int, hidden: int, rank: int, knots: int, by_shells: bool):
+    def __init__(self, config: SliceConfig, inputs: int, hidden: int, knots: int, by_shells: bool):
         super().__init__()
-        self.config, self.rank = config, rank
+        self.config = config
+        rank = config.rank
         self.shells = ShellHead(config, inputs, hidden, knots) if by_shells else None
         self.first = ExactLinear(inputs, hidden)
         self.second = ExactLinear(hidden, hidden)
@@ -298,7 +298,7 @@ class LevelPrior(nn.Module):
         self.mix = ExactLinear(shape.channels, shape.channels)
         heads, seen = [], shape.channels
         for config, width in zip(level.slices, self.embedding.widths, strict=True):
-            heads.append(SliceHead(config, seen, shape.hidden, shape.rank, knots, by_shells))
+            heads.append(SliceHead(config, seen, shape.hidden, knots, by_shells))
             seen += width
         self.heads = ModuleSequence(heads)
         with torch.no_grad():
