@@ -239,6 +239,8 @@ class ModelConfig:
 
 BIT_PRICE = 2 * math.log(2) / 12
 """Squared error, in unit cells, equivalent to one bit at high rate."""
+LEAST_OUTER_COST = 6 * BIT_PRICE
+"""Where a codeword costs less, error and bits together, outer points are not tried."""
 
 
 def to_json(config: ModelConfig) -> str:

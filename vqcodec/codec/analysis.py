@@ -16,7 +16,7 @@ from vqcodec.codec.tiles import Box
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
-from vqcodec.model.refinement import corrections, first_choice
+from vqcodec.model.refinement import close_loop, corrections, first_choice
 from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE, FeaturePyramid, pad
@@ -31,6 +31,7 @@ WHOLE_PIXELS = 1 << 21
 _FURTHEST = 0.13
 """Codebook cells that refinement may move a latent in total.  Longer moves cost bits where codebooks are overloaded or
 rounds add up: docs/PERFORMANCE.md."""
+_LOOPS = 0
 _UNIT = _FURTHEST / 127
 """Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
@@ -149,6 +150,8 @@ class PictureAnalysis:
         if self._corrections:
             known = self._corrections[level][:, *self._positions(view.around, level)]
             latents += torch.from_numpy(known).to(self._device) * _UNIT
+            if level + 1 == len(self._vqvae.config.levels):
+                latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality, _LOOPS)
         return latents
 
     def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:

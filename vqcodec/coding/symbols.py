@@ -12,7 +12,7 @@ from vqcodec.coding.integer_prior import IndexPrediction, SlicePrediction
 from vqcodec.coding.rans import AnsDecoder, AnsEncoder
 from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice, shell_table
 from vqcodec.coding.traversal import Wavefront, WavefrontLayout
-from vqcodec.config import BIT_PRICE
+from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST
 from vqcodec.outer_points import digit_bits, nearest, outer_shell
 
 POSITIONS_PER_WORD = 256
@@ -99,10 +99,8 @@ class RateDistortionSelector:
         self._latents = np.split(spread, ends, axis=1)
         self._codebooks = [-2 * c.transpose(0, 2, 1) for c in codebooks]
         self._norms = [np.square(c).sum(2) for c in codebooks]
-        # Latents nearer to zero than this are nearest to the zero codeword; beyond the other radius, an outer point
-        # may be nearer than all codewords.
+        # Latents nearer to zero than this are nearest to the zero codeword.
         self._least = [norms[:, 1:].min(1, initial=np.inf) / 4 for norms in self._norms]
-        self._reach = [np.square(np.maximum(np.sqrt(norms.max(1)) - 1, 0.5)) for norms in self._norms]
 
     def __call__(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
         """See :class:`Selector`."""
@@ -158,7 +156,7 @@ class RateDistortionSelector:
         costs[:, 0] = np.inf
         best = costs.argmin(1).astype(np.int32)
         least = costs[np.arange(len(best)), best]
-        far = np.flatnonzero(power[places, groups] > self._reach[number][groups])
+        far = np.flatnonzero(least + power[places, groups] > LEAST_OUTER_COST)
         if len(far):
             latents = z[places[far], groups[far]]
             outer, points = nearest(config, latents)

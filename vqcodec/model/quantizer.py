@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vqcodec.config import BIT_PRICE, SliceConfig
+from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, SliceConfig
 from vqcodec.outer_points import digit_bits, nearest, outer_digits, outer_scale, outer_shell
 
 
@@ -170,7 +170,7 @@ class ProductQuantizer(nn.Module):
             costs = torch.addmm(own, latents[rows], words.T, alpha=-2)
             least, best = costs.min(1)
             if self.pin_zero:
-                best = self.reach_out(latents[rows], group, best, least, _OUTER_BITS)
+                best = self.reach_out(latents[rows], best, least, _OUTER_BITS)
             chosen[group, rows] = best
         return chosen
 
@@ -179,14 +179,13 @@ class ProductQuantizer(nn.Module):
         inradius = self.codebook[:, 1:].square().sum(2).amin(1, keepdim=True) / 4
         return z.square().sum(2) > inradius * share**2
 
-    def reach_out(self, z: Tensor, group: int, best: Tensor, least: Tensor, bits: float | Tensor) -> Tensor:
-        """Replace codewords ``best`` (n,) by outer points where latents ``z`` (n, d) are nearer to these.
+    def reach_out(self, z: Tensor, best: Tensor, least: Tensor, bits: float | Tensor) -> Tensor:
+        """Replace codewords ``best`` (n,) by outer points where these cost less for latents ``z`` (n, d).
 
         ``least`` (n,) are the codewords' costs, less the squared norm of ``z``; ``bits`` is the price of the outer
         shells, the same for all or (n, outer shells).
         """
-        reach = self.codebook[group].square().sum(1).amax().sqrt().sub(1).clamp_min(0.5)
-        far = (z.square().sum(1) > reach**2).nonzero()[:, 0]
+        far = (least + z.square().sum(1) > LEAST_OUTER_COST).nonzero()[:, 0]
         if not len(far):
             return best
         indices, points = nearest(self.config, z[far].float().cpu().numpy())

@@ -37,19 +37,43 @@ def first_choice(model: VQVAE, pyramid: FeaturePyramid, quality: Tensor) -> tupl
     """
     conditioning: Conditioning | None = None
     latents, codewords = [], []
-    for level, quantizers in enumerate(model.quantizers):
+    for level in range(len(model.quantizers)):
         with half(quality.device, min(pyramid.linear[0].shape[2:])):
             z = model.latents(level, pyramid, conditioning, quality)
-        parts = []
-        for quantizer, part in zip(quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True):
-            chosen = quantizer.static_choice(quantizer.split(part), quality)
-            parts.append(quantizer.join(quantizer.lookup(chosen), (1, *z.shape[2:])))
         latents.append(z)
-        codewords.append(torch.cat(parts, 1))
+        codewords.append(_static_codewords(model, level, z, quality))
         if level + 1 < len(model.quantizers):
             with half(quality.device, min(pyramid.linear[0].shape[2:])):
                 conditioning = model.advance(level, codewords[-1], conditioning, quality)
     return latents, codewords
+
+
+def _static_codewords(model: VQVAE, level: int, z: Tensor, quality: Tensor) -> Tensor:
+    """Return the codewords (1, D, H, W) of scaled latents ``z`` (1, D, H, W), chosen by distance and average bits."""
+    quantizers = model.quantizers[level]
+    parts = []
+    for quantizer, part in zip(quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True):
+        chosen = quantizer.static_choice(quantizer.split(part), quality)
+        parts.append(quantizer.join(quantizer.lookup(chosen), (1, *z.shape[2:])))
+    return torch.cat(parts, 1)
+
+
+@torch.no_grad()
+def close_loop(
+    model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | None, quality: Tensor, rounds: int
+) -> Tensor:
+    """Return scaled latents (1, D, H, W) of the finest level that take up what the synthesis leaves of ``x``.
+
+    Each round decodes a first choice of codewords for ``z`` (1, D, H, W) and adds the linear latents of the error in
+    the padded picture ``x`` (1, 3, H, W): a Newton step where the synthesis is its block transform.
+    """
+    gain = model.log_gain[-1].image(quality).exp()
+    for _ in range(rounds):
+        chosen = _static_codewords(model, len(model.quantizers) - 1, z, quality)
+        with half(x.device, min(z.shape[2:])):
+            error = x - model.pixels(chosen, conditioning, quality)
+        z = chosen + gain * model.pixel_synthesis.transform(error)
+    return z
 
 
 @torch.enable_grad()

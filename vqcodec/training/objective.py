@@ -106,7 +106,7 @@ def _assign_by_shells(
     least, best = costs.min(2)
     outer_bits = own_bits[:, :, len(config.shells) :]
     best = torch.stack(
-        [quantizer.reach_out(latents[i], i, best[i], least[i], outer_bits[i]) for i in range(config.groups)]
+        [quantizer.reach_out(*row) for row in zip(latents, best, least, outer_bits, strict=True)]
     )
     gradient = expected_bits_gradient(costs, bits.mul_(-octave), quantizer.codebook)
     gradient[best < 0] = 0
