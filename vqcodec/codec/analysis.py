@@ -31,7 +31,6 @@ WHOLE_PIXELS = 1 << 21
 _FURTHEST = 0.13
 """Codebook cells that refinement may move a latent in total.  Longer moves cost bits where codebooks are overloaded or
 rounds add up: docs/PERFORMANCE.md."""
-_LOOPS = 0
 _UNIT = _FURTHEST / 127
 """Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
@@ -151,7 +150,7 @@ class PictureAnalysis:
             known = self._corrections[level][:, *self._positions(view.around, level)]
             latents += torch.from_numpy(known).to(self._device) * _UNIT
             if level + 1 == len(self._vqvae.config.levels):
-                latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality, _LOOPS)
+                latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
         return latents
 
     def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:

@@ -21,6 +21,12 @@ from vqcodec.model.vqvae import VQVAE, FeaturePyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.05, 0.3
 """Fractions of a Newton step; smaller for coarse levels, whose errors finer levels correct."""
+_LOOP_FROM = 0.6
+"""Position in the quality range from which the loop is closed."""
+_LOOPS = 4
+"""Most rounds of it."""
+_LEAST_GAIN = 0.9
+"""A round is kept if it leaves less than this share of the squared error."""
 _SIMILARITY = 0.5
 """Share of the error that is weighted by local variance, as in SSIM."""
 _BLOCK = 8
@@ -59,21 +65,28 @@ def _static_codewords(model: VQVAE, level: int, z: Tensor, quality: Tensor) -> T
 
 
 @torch.no_grad()
-def close_loop(
-    model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | None, quality: Tensor, rounds: int
-) -> Tensor:
+def close_loop(model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
     """Return scaled latents (1, D, H, W) of the finest level that take up what the synthesis leaves of ``x``.
 
-    Each round decodes a first choice of codewords for ``z`` (1, D, H, W) and adds the linear latents of the error in
-    the padded picture ``x`` (1, 3, H, W): a Newton step where the synthesis is its block transform.
+    At high quality the analysis is not exact enough, least of all for pictures unlike those of the training.  Each
+    round decodes a first choice of codewords for ``z`` (1, D, H, W), and adds the linear latents of the error in the
+    padded picture ``x`` (1, 3, H, W): a Newton step where the synthesis is its block transform.  The rounds end when
+    the squared error no longer falls.
     """
+    if float(quality) < _LOOP_FROM * (model.config.knots - 1):
+        return z
     gain = model.log_gain[-1].image(quality).exp()
-    for _ in range(rounds):
+    kept, least = z, float("inf")
+    for _ in range(_LOOPS):
         chosen = _static_codewords(model, len(model.quantizers) - 1, z, quality)
         with half(x.device, min(z.shape[2:])):
             error = x - model.pixels(chosen, conditioning, quality)
+        squared = float(error.square().sum())
+        if squared > least * _LEAST_GAIN:
+            break
+        kept, least = z, squared
         z = chosen + gain * model.pixel_synthesis.transform(error)
-    return z
+    return kept
 
 
 @torch.enable_grad()

@@ -63,12 +63,15 @@ def assign_codewords(
         return Assignment(as_grid(first), None)
     predictions = prior(as_grid(first), coarse, quality)
     chosen, gradients = [], []
-    assign = _assign_by_shells if entropy_constrained else _assign_nearest
     with torch.autocast(z.device.type, enabled=False):
         for quantizer, row, known, prediction in zip(quantizers, rows, first, predictions, strict=True):
-            indices, gradient = assign(quantizer, row, known, prediction)
+            if entropy_constrained:
+                indices, gradient = _assign_by_shells(quantizer, row, known, prediction, want_gradient)
+            else:
+                indices, gradient = _assign_nearest(quantizer, row, known, prediction)
             chosen.append(indices)
-            gradients.append(quantizer.join(gradient, (b, height, width)))
+            if gradient is not None:
+                gradients.append(quantizer.join(gradient, (b, height, width)))
     return Assignment(as_grid(chosen), torch.cat(gradients, 1) if want_gradient else None)
 
 
@@ -84,8 +87,8 @@ _SOFT_SHARE = 0.5
 
 
 def _assign_by_shells(
-    quantizer: ProductQuantizer, z: Tensor, first: Tensor, prediction: SlicePrediction
-) -> tuple[Tensor, Tensor]:
+    quantizer: ProductQuantizer, z: Tensor, first: Tensor, prediction: SlicePrediction, want_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
     """Return the cheapest indices (G, N) for ``z`` (G, N, d), and the gradient (G, N, d) of their expected bits.
 
     The price of an index being zero depends on the slice's other indices, which are taken from ``first`` (G, N).
@@ -94,7 +97,7 @@ def _assign_by_shells(
     config, octave = quantizer.config, math.log(2)
     shell_bits = torch.log_softmax(prediction.shells, 2) / -octave
     extra = _price_of_use(shell_bits[:, :, 0], torch.log_softmax(prediction.lengths, 1) / -octave, first)
-    some = pairs(quantizer.apart(z, _SOFT_SHARE))
+    some = pairs(quantizer.apart(z, _SOFT_SHARE if want_gradient else 1.0))
     latents, own_bits = some.gather(z), some.gather(shell_bits) + some.gather(extra)[:, :, None]
     words = prediction.words(some.gather(prediction.coefficients))
     shells = torch.stack([torch.logsumexp(part, 2) for part in words.split(config.shells, 2)], 2) / octave
@@ -108,9 +111,12 @@ def _assign_by_shells(
     best = torch.stack(
         [quantizer.reach_out(*row) for row in zip(latents, best, least, outer_bits, strict=True)]
     )
+    indices = some.scatter(best, z.shape[1])
+    if not want_gradient:
+        return indices, None
     gradient = expected_bits_gradient(costs, bits.mul_(-octave), quantizer.codebook)
     gradient[best < 0] = 0
-    return some.scatter(best, z.shape[1]), some.scatter(gradient, z.shape[1])
+    return indices, some.scatter(gradient, z.shape[1])
 
 
 def _price_of_use(zero_bits: Tensor, length_bits: Tensor, indices: Tensor) -> Tensor:
