@@ -93,8 +93,8 @@ class SliceConfig:
 
     @property
     def precision(self) -> int:
-        """Bits of the largest coordinate of an outer point, so that a point fits into 24 bits."""
-        return min(MAX_OUTER_BITS, 24 // self.dim - 1)
+        """Bits of the largest coordinate of an outer point, so that a point fits into 31 bits."""
+        return min(MAX_OUTER_BITS, 28 // self.dim - 1)
 
     @cached_property
     def outer_bits(self) -> tuple[int, ...]:

@@ -5,10 +5,12 @@ from the prior: the bit length ``m`` of the largest coordinate.  At most ``preci
 the rest, ``max(0, m - precision)`` bits, is zero.  The digits left are coded as in Exp-Golomb codes: each coordinate's
 bit length with fixed frequencies, then sign and lower bits, which are uniform.
 
-An index below zero is the complement of a packed outer point: four bits for the shell, then ``precision + 1`` bits for
-each coordinate's digits plus ``2^precision``.
+An index below zero is the complement of a packed outer point: ``precision + 1`` bits for each coordinate's digits plus
+``2^precision``, then the number of bits that are zero in all coordinates.
 """
 
+import functools
+import operator
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,33 +23,42 @@ if TYPE_CHECKING:  # the coding of indices works without torch
 
 Integers = TypeVar("Integers", NDArray[np.int32], "Tensor")
 
-_SHELL_BITS = 4
+
+def outer_shell(config: SliceConfig, indices: Integers) -> Integers:
+    """Return the number of the outer shell, counted from 0, of each index below zero; others give any number."""
+    bits = _scale_bits(config, indices)
+    magnitudes = functools.reduce(operator.or_, map(abs, outer_digits(config, indices)))
+    for i in range(config.precision):  # the bit length of the largest
+        bits = bits + (magnitudes >> i > 0)
+    return bits - config.outer_bits[0]
 
 
-def outer_shell(indices: Integers) -> Integers:
-    """Return the number of the outer shell, counted from 0, of each index below zero."""
-    return ~indices & (1 << _SHELL_BITS) - 1
+def _scale_bits(config: SliceConfig, indices: Integers) -> Integers:
+    """Return the number of bits that are zero in all coordinates."""
+    return ~indices >> (config.precision + 1) * config.dim
 
 
 def outer_digits(config: SliceConfig, indices: Integers) -> list[Integers]:
     """Return the digits of each coordinate of indices below zero: one array for each of the ``d`` dimensions."""
     width, offset = config.precision + 1, 1 << config.precision
-    packed = ~indices >> _SHELL_BITS
+    packed = ~indices
     return [(packed >> width * i & (1 << width) - 1) - offset for i in range(config.dim)]
 
 
-def outer_scale(config: SliceConfig) -> NDArray[np.int32]:
-    """Return the cells per unit of the digits in each outer shell."""
-    return np.array([1 << max(0, m - config.precision) for m in config.outer_bits], np.int32)
+def outer_points(config: SliceConfig, indices: Integers) -> list[Integers]:
+    """Return each coordinate, in cells, of indices below zero: one array for each of the ``d`` dimensions."""
+    bits = _scale_bits(config, indices)
+    return [digits << bits for digits in outer_digits(config, indices)]
 
 
 def pack(config: SliceConfig, shell: NDArray[np.integer], digits: NDArray[np.integer]) -> NDArray[np.int32]:
     """Return the indices (N,) of outer points with ``digits`` (N, d) in outer shells ``shell`` (N,)."""
     width, offset = config.precision + 1, 1 << config.precision
-    packed = np.zeros(len(shell), np.int32)
+    scale_bits = np.maximum(np.take(config.outer_bits, shell) - config.precision, 0)
+    packed = scale_bits.astype(np.int32) << width * config.dim
     for i in range(config.dim):
         packed |= (digits[:, i].astype(np.int32) + offset) << width * i
-    result: NDArray[np.int32] = ~(packed << _SHELL_BITS | shell.astype(np.int32))
+    result: NDArray[np.int32] = ~packed
     return result
 
 
@@ -92,7 +103,7 @@ def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.fl
     with np.errstate(divide="ignore"):
         prices = np.log2(table.sum(1, keepdims=True)) - np.log2(table)
     lengths = np.stack([bit_length(np.abs(digits)) for digits in outer_digits(config, indices)], 1)
-    rows = largest_digit_bits(config)[outer_shell(indices)] - 1
+    rows = largest_digit_bits(config)[outer_shell(config, indices)] - 1
     bits: NDArray[np.float32] = (prices[rows[:, None], lengths] + lengths).sum(1).astype(np.float32)
     return bits
 

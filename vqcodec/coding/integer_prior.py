@@ -102,8 +102,7 @@ def _activate(x: Array) -> Array:
 class Embedding:
     """Integer form of the embedding of indices."""
 
-    sizes: list[int]
-    """Codewords of each slice."""
+    slices: tuple[SliceConfig, ...]
     tables: list[Array]
     """(G, K + outer shells, E) for each slice."""
 
@@ -120,8 +119,9 @@ class Embedding:
     def slice(self, number: int, indices: NDArray[np.integer]) -> Array:
         """Map the indices (N, G) of slice ``number`` to (N, G * E)."""
         table = self.tables[number]
+        config = self.slices[number]
         if indices.min(initial=0) < 0:
-            indices = np.where(indices < 0, self.sizes[number] + outer_shell(indices), indices)
+            indices = np.where(indices < 0, config.size + outer_shell(config, indices), indices)
         rows: Array = table[np.arange(len(table)), indices]
         return rows.reshape(len(indices), -1)
 
@@ -140,7 +140,7 @@ class Embedding:
             tables.append(_take(arrays, f"{name}.{i}", (s.groups, rows, s.embedding_width(by_shells)), LIMIT))
             if tables[-1][:, 0].any():
                 raise InvalidWeights(f"'{name}.{i}' does not embed codeword 0 as zero")
-        return cls([s.size for s in level.slices], tables)
+        return cls(level.slices, tables)
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,7 @@ class Context:
         return y.reshape(2 * height, 2 * width, channels)
 
     @classmethod
-    def read(
-        cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int, *, by_shells: bool
-    ) -> "Context":
+    def read(cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int, *, by_shells: bool) -> "Context":
         """Read ``name.embedding``, ``name.first``, ``name.second`` and ``name.up``."""
         embedding = Embedding.read(arrays, f"{name}.embedding", coarse, by_shells=by_shells)
         return cls(
@@ -275,9 +273,7 @@ class Head:
         return SlicePrediction(self, h, quality)
 
     @classmethod
-    def read(
-        cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int], *, by_shells: bool
-    ) -> "Head":
+    def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int], *, by_shells: bool) -> "Head":
         """Read a head of ``shape = (inputs, hidden)`` from the arrays under ``name``.
 
         ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank).

@@ -123,7 +123,9 @@ def shell_table(config: SliceConfig) -> ShellTable:
 def shells_of(config: SliceConfig, indices: Indices) -> Symbols:
     """Return the shell of each index."""
     table = shell_table(config)
-    shells: Symbols = np.where(indices < 0, table.count + outer_shell(indices), table.of_word[np.maximum(indices, 0)])
+    shells: Symbols = table.of_word[np.maximum(indices, 0)]
+    if indices.min(initial=0) < 0:
+        shells = np.where(indices < 0, table.count + outer_shell(config, indices), shells)
     return shells
 
 

@@ -161,7 +161,7 @@ class RateDistortionSelector:
             latents = z[places[far], groups[far]]
             outer, points = nearest(config, latents)
             far, latents, points, outer = (part[outer < 0] for part in (far, latents, points, outer))
-            bits = own_shells[far, table.count + outer_shell(outer)] + digit_bits(config, outer)
+            bits = own_shells[far, table.count + outer_shell(config, outer)] + digit_bits(config, outer)
             outer_costs = np.square(latents - points).sum(1) - np.square(latents).sum(1) + BIT_PRICE * bits
             better = outer_costs < least[far]
             best[far[better]], least[far[better]] = outer[better], outer_costs[better]

@@ -30,7 +30,6 @@ class Wavefront:
     """(N,) item of each position."""
 
 
-
 class WavefrontLayout:
     """Places all grids of a batch in one array of cells, with empty cells where taps fall outside a grid."""
 

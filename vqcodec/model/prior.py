@@ -121,7 +121,8 @@ class Embedding(nn.Module):
         parted = torch.split(indices, self.groups, 1)
         for config, table, chosen in zip(self.slices, self.quantized(), parted, strict=True):
             groups, size, width = table.shape
-            chosen = torch.where(chosen < 0, config.size + outer_shell(chosen), chosen)
+            if int(chosen.min()) < 0:
+                chosen = torch.where(chosen < 0, config.size + outer_shell(config, chosen), chosen)
             offset = torch.arange(groups, device=indices.device)[:, None, None] * size
             rows = F.embedding(chosen + offset, table.reshape(-1, width))  # (B, G, H, W, E)
             parts.append(rows.permute(0, 1, 4, 2, 3).flatten(1, 2))
@@ -334,7 +335,8 @@ class Prior(ModuleSequence[LevelPrior]):
     def __init__(self, config: ModelConfig):
         coarser = [None, *config.levels]
         super().__init__(
-            LevelPrior(level, coarse, config.knots, config.entropy_constrained) for level, coarse in zip(config.levels, coarser, strict=False)
+            LevelPrior(level, coarse, config.knots, config.entropy_constrained)
+            for level, coarse in zip(config.levels, coarser, strict=False)
         )
 
     def bits(self, grids: Grids, quality: Tensor) -> list[Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, SliceConfig
-from vqcodec.outer_points import digit_bits, nearest, outer_digits, outer_scale, outer_shell
+from vqcodec.outer_points import digit_bits, nearest, outer_points, outer_shell
 
 
 _OUTER_BITS = 10.0
@@ -50,7 +50,10 @@ def lattice(dim: int, size: int) -> Tensor:
 def shells_of(config: SliceConfig, indices: Tensor) -> Tensor:
     """Return the shell of each index; outer shells come last."""
     of_word = torch.repeat_interleave(torch.tensor(config.shells)).to(indices.device)
-    return torch.where(indices < 0, len(config.shells) + outer_shell(indices), of_word[indices.clamp_min(0)])
+    shells = of_word[indices.clamp_min(0)]
+    if int(indices.min()) < 0:
+        shells = torch.where(indices < 0, len(config.shells) + outer_shell(config, indices), shells)
+    return shells
 
 
 def lengths_of(indices: Tensor) -> Tensor:
@@ -192,7 +195,7 @@ class ProductQuantizer(nn.Module):
         outer, known = torch.from_numpy(indices).long().to(z.device), torch.from_numpy(indices < 0).to(z.device)
         far, outer, latents = far[known], outer[known], z[far[known]]
         price = torch.from_numpy(digit_bits(self.config, indices[indices < 0])).to(z)
-        price = price + (bits[far, outer_shell(outer)] if isinstance(bits, Tensor) else bits)
+        price = price + (bits[far, outer_shell(self.config, outer)] if isinstance(bits, Tensor) else bits)
         distance = (latents - torch.from_numpy(points).to(z)[known]).square().sum(1) - latents.square().sum(1)
         better = distance + BIT_PRICE * price < least[far]
         best = best.clone()
@@ -205,9 +208,7 @@ class ProductQuantizer(nn.Module):
         words = torch.gather(self.codebook, 1, inside)
         if not self.pin_zero or int(indices.min()) >= 0:
             return words
-        scale = torch.from_numpy(outer_scale(self.config)).to(indices.device)
-        shell = outer_shell(indices).clamp_max(len(scale) - 1)
-        points = torch.stack(outer_digits(self.config, indices), 2) * scale[shell][:, :, None]
+        points = torch.stack(outer_points(self.config, indices.clamp_max(-1)), 2)
         return torch.where((indices < 0)[:, :, None], points.to(words), words)
 
     def join(self, rows: Tensor, shape: tuple[int, int, int]) -> Tensor:

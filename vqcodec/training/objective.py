@@ -108,9 +108,7 @@ def _assign_by_shells(
     costs = quantizer.costs(latents).add_(bits, alpha=BIT_PRICE)
     least, best = costs.min(2)
     outer_bits = own_bits[:, :, len(config.shells) :]
-    best = torch.stack(
-        [quantizer.reach_out(*row) for row in zip(latents, best, least, outer_bits, strict=True)]
-    )
+    best = torch.stack([quantizer.reach_out(*row) for row in zip(latents, best, least, outer_bits, strict=True)])
     indices = some.scatter(best, z.shape[1])
     if not want_gradient:
         return indices, None
