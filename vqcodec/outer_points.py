@@ -79,7 +79,7 @@ def nearest(config: SliceConfig, z: NDArray[np.float32]) -> tuple[NDArray[np.int
     return indices, np.where(known[:, None], digits * scale, 0).astype(np.float32)
 
 
-def bit_length(values: NDArray[np.generic]) -> NDArray[np.int32]:
+def bit_length(values: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.int32]:
     """Return the bit length of integers of at least zero."""
     lengths: NDArray[np.int32] = np.where(values > 0, np.frexp(values)[1], 0).astype(np.int32)
     return lengths
@@ -91,9 +91,10 @@ def length_frequencies(config: SliceConfig) -> NDArray[np.float64]:
     Rows are the bit length ``m`` of the largest coordinate's digits; the frequency is ``3 (d - 1) (l + 1)`` for
     ``l < m`` and ``2 m (m + 1)`` for ``l = m``, close to what latents of photographs and graphics have.
     """
-    l, m = np.arange(config.precision + 1.0), np.arange(config.precision + 1.0)[:, None]
-    below = np.where(l < m, 3 * (config.dim - 1) * (l + 1), 0)
-    result: NDArray[np.float64] = np.where(l == m, 2 * m * (m + 1), below)
+    own = np.arange(config.precision + 1.0)
+    most = own[:, None]
+    below = np.where(own < most, 3 * (config.dim - 1) * (own + 1), 0)
+    result: NDArray[np.float64] = np.where(own == most, 2 * most * (most + 1), below)
     return result
 
 

@@ -13,8 +13,8 @@ from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
 from vqcodec.codec.tiles import Box, Tiling, cut
 from vqcodec.coding.rans import WORD_BYTES
-from vqcodec.coding.symbols import IndexDecoder, min_words
 from vqcodec.coding.slice_symbols import Indices
+from vqcodec.coding.symbols import IndexDecoder, min_words
 from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil

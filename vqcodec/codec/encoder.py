@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from vqcodec.codec.analysis import PictureAnalysis
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
-from vqcodec.coding.symbols import IndexEncoder, RateDistortionSelector
 from vqcodec.coding.slice_symbols import Indices
+from vqcodec.coding.symbols import IndexEncoder, RateDistortionSelector
 from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.images.reading import Picture
 from vqcodec.model.torch_state import isolated_torch_state

@@ -153,7 +153,7 @@ class Tiling:
         """Return indices (G, H, W) for every picture, all zero."""
         return [np.zeros((groups, *shape), np.int32) for shape in self._shapes]
 
-    def views(self, grids: Sequence[NDArray[np.int32]]) -> list[NDArray[np.int16]]:
+    def views(self, grids: Sequence[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
         """Return a view of every tile's part of its picture's grid (G, H, W)."""
         owners = self.repeat(grids)
         return [grid[:, rows, columns] for grid, (rows, columns) in zip(owners, self.windows, strict=True)]

@@ -116,7 +116,7 @@ class Embedding:
         """Embedding channels of all slices together."""
         return sum(self.widths)
 
-    def slice(self, number: int, indices: NDArray[np.integer]) -> Array:
+    def slice(self, number: int, indices: NDArray[np.int32]) -> Array:
         """Map the indices (N, G) of slice ``number`` to (N, G * E)."""
         table = self.tables[number]
         config = self.slices[number]
@@ -125,7 +125,7 @@ class Embedding:
         rows: Array = table[np.arange(len(table)), indices]
         return rows.reshape(len(indices), -1)
 
-    def __call__(self, indices: NDArray[np.integer]) -> Array:
+    def __call__(self, indices: NDArray[np.int32]) -> Array:
         """Map the indices (N, G) of all slices to (N, channels)."""
         ends = np.cumsum([len(t) for t in self.tables])[:-1]
         parts = np.split(indices, ends, axis=1)
@@ -152,7 +152,7 @@ class Context:
     second: Linear
     up: Linear
 
-    def __call__(self, indices: NDArray[np.integer]) -> Array:
+    def __call__(self, indices: NDArray[np.int32]) -> Array:
         """Map indices (G, H, W) to features (2H, 2W, channels)."""
         groups, height, width = indices.shape
         x = self.embedding(indices.reshape(groups, -1).T).reshape(height, width, -1)

@@ -75,7 +75,7 @@ class FixedIndices:
 
     def __init__(self, layout: WavefrontLayout, grids: Sequence[Indices], groups: Sequence[int]):
         """``grids`` (G, H, W) per item, ``groups`` codebooks of each slice."""
-        spread = layout.spread([grid.transpose(1, 2, 0) for grid in grids], np.int32)
+        spread = layout.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int32)
         self._slices = np.split(spread, np.cumsum(groups)[:-1], axis=1)
 
     def __call__(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
@@ -107,10 +107,10 @@ class RateDistortionSelector:
         words = self._codebooks[number]
         z = self._latents[number][wavefront.cells].reshape(-1, len(words), words.shape[1])
         if prediction.head.shells is None:
-            logits = prediction.at(np.arange(len(z))).words()
             costs = self._distances(number, z)
-            costs -= logits * np.float32(BIT_PRICE / LOGIT_UNIT)
-            return costs.argmin(2).T.astype(np.int32)
+            costs -= prediction.at(np.arange(len(z))).words() * np.float32(BIT_PRICE / LOGIT_UNIT)
+            nearest_words: Indices = costs.argmin(2).T.astype(np.int32)
+            return nearest_words
         chosen = np.zeros(z.shape[:2], np.int32)
         power = np.einsum("ngd,ngd->ng", z, z)
         apart = power > self._least[number]  # the others are plainly zero
@@ -160,7 +160,8 @@ class RateDistortionSelector:
         if len(far):
             latents = z[places[far], groups[far]]
             outer, points = nearest(config, latents)
-            far, latents, points, outer = (part[outer < 0] for part in (far, latents, points, outer))
+            known = outer < 0
+            far, latents, points, outer = far[known], latents[known], points[known], outer[known]
             bits = own_shells[far, table.count + outer_shell(config, outer)] + digit_bits(config, outer)
             outer_costs = np.square(latents - points).sum(1) - np.square(latents).sum(1) + BIT_PRICE * bits
             better = outer_costs < least[far]
@@ -206,7 +207,7 @@ class _Entry:
 
     item: int
     symbols: Symbols
-    model: NDArray[np.generic]
+    model: NDArray[np.float32] | Symbols
 
 
 class IndexEncoder:
@@ -229,7 +230,7 @@ class IndexEncoder:
         """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
         return self._keep(parts, sizes, symbols)
 
-    def _keep(self, parts: Parts, model: NDArray[np.generic], symbols: Symbols | None) -> Symbols:
+    def _keep(self, parts: Parts, model: NDArray[np.float32] | Symbols, symbols: Symbols | None) -> Symbols:
         assert symbols is not None
         self._entries += [_Entry(item, symbols[part], model[part]) for item, part in parts]
         return symbols
@@ -238,8 +239,8 @@ class IndexEncoder:
         """Return the payload of each grid."""
         encoders = [AnsEncoder() for _ in self._shapes]
         for entry in reversed(self._entries):
-            if entry.model.ndim == 1:
-                encoders[entry.item].push_uniform(entry.symbols, entry.model)
-            else:
+            if entry.model.ndim == 2:
                 encoders[entry.item].push(entry.symbols, entry.model.astype(np.float64))
+            else:
+                encoders[entry.item].push_uniform(entry.symbols, entry.model.astype(np.int32))
         return [encoder.to_bytes(min_words(shape)) for encoder, shape in zip(encoders, self._shapes, strict=True)]

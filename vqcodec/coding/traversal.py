@@ -64,9 +64,9 @@ class WavefrontLayout:
         """Return zeros (cells, channels)."""
         return np.zeros((self.size, channels), np.float32)
 
-    def spread(self, grids: Sequence[NDArray[Number]], dtype: type[Number] = np.float32) -> NDArray[Number]:
+    def spread(self, grids: Sequence[NDArray[Number]]) -> NDArray[Number]:
         """Place grids (H, W, C) in an array (cells, C)."""
-        result = np.zeros((self.size, grids[0].shape[2]), dtype)
+        result = np.zeros((self.size, grids[0].shape[2]), grids[0].dtype)
         for cells, grid in zip(self.cells_of, grids, strict=True):
             result[cells] = grid.reshape(len(cells), -1)
         return result

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, SliceConfig
 from vqcodec.outer_points import digit_bits, nearest, outer_points, outer_shell
 
-
 _OUTER_BITS = 10.0
 """Price of an outer shell where the prior does not say."""
 
@@ -178,7 +177,7 @@ class ProductQuantizer(nn.Module):
         return chosen
 
     def apart(self, z: Tensor, share: float = 1.0) -> Tensor:
-        """Return where ``z`` (G, N, d) is not plainly zero, (G, N): farther than ``share`` of zero's cell's inradius."""
+        """Return where ``z`` (G, N, d) is farther from zero than ``share`` of the inradius of zero's cell: (G, N)."""
         inradius = self.codebook[:, 1:].square().sum(2).amin(1, keepdim=True) / 4
         return z.square().sum(2) > inradius * share**2
 
