@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from vqcodec.errors import MalformedStream
-from vqcodec.stream.alpha import read_alpha, write_alpha
 from vqcodec.stream.container import Section, SectionKind
 from vqcodec.stream.metadata import MAX_BYTES, METADATA_KINDS, Metadata, read_metadata, write_metadata
+from vqcodec.stream.planes import read_planes, write_planes
 
 ALLOWED = (MalformedStream,)
 KINDS = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP)
@@ -28,13 +28,13 @@ def check(data: bytes) -> None:
 
 def _check_alpha(payload: bytes, width: int, height: int) -> None:
     plane = np.resize(np.frombuffer(payload + b"\0", np.uint8), (height, width))
-    np.testing.assert_array_equal(read_alpha(write_alpha(plane), width, height), plane)
+    np.testing.assert_array_equal(read_planes(write_planes(plane), (height, width), "alpha"), plane)
     try:
-        plane = read_alpha(payload, width, height)
+        plane = read_planes(payload, (height, width), "alpha")
     except ALLOWED:
         return
     assert plane.shape == (height, width) and plane.dtype == np.uint8
-    np.testing.assert_array_equal(read_alpha(write_alpha(plane), width, height), plane)
+    np.testing.assert_array_equal(read_planes(write_planes(plane), (height, width), "alpha"), plane)
 
 
 def _check_metadata(payload: bytes, kind: int) -> None:
@@ -54,7 +54,7 @@ def seeds() -> Iterator[bytes]:
     rng = np.random.default_rng(0)
     flat, noise = np.full((5, 7), 9, np.uint8), rng.integers(0, 256, (5, 7), np.uint8)
     for plane in (flat, noise, np.repeat(noise, 3, 1)):
-        yield bytes([3, plane.shape[1] - 1, plane.shape[0] - 1]) + write_alpha(plane)
+        yield bytes([3, plane.shape[1] - 1, plane.shape[0] - 1]) + write_planes(plane)
     yield bytes([3, 6, 4]) + b"\1" + _png(noise)
     for kind, name in enumerate(METADATA_KINDS):
         for content in (b"x", b"<x:xmpmeta>" * 30, bytes(100_000)):
