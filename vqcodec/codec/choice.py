@@ -25,7 +25,7 @@ _SAMPLE_EFFORT = Effort(25, 2)
 _GREY_BPP, _COLOUR_BPP = 2.0, 3.0
 """Bits per pixel of a sample that is worth a trial.  Screenshots, pages and plots have at most 1.8, photographs at
 least 3.9, and 2.2 if they are grey: docs/PERFORMANCE.md."""
-_SAMPLE_BYTES = 64
+_SAMPLE_BYTES = 128
 """A sample of so few bytes is always worth a trial: headers decide then."""
 _SAVING = 0.8
 """Size after more effort as a share of that after little, at the least; 0.87 is the least that was seen."""
