@@ -70,7 +70,7 @@ def test_a_region_needs_its_tiles_only(tiny_codec, monkeypatch):
     monkeypatch.setattr(exact, "TILE_LOG2", 6)
     data = tiny_codec.encode(drawing(130, 130), lossless=True)
     decoded = []
-    monkeypatch.setattr(exact, "read_planes", lambda payload, shape, name: decoded.append(shape) or np.zeros(shape))
+    monkeypatch.setattr(exact, "read_planes", lambda payload, shape, *_: decoded.append(shape) or np.zeros(shape))
     tiny_codec.decode_region(data, Box(70, 10, 58, 60))
     assert decoded == [(64, 64, 3), (64, 64, 3)]
 
@@ -237,9 +237,33 @@ def test_a_small_damaged_file_is_a_small_picture(tiny_codec):
         tiny_codec.decode(join(start, [(SectionKind.EXACT.value, b"\0\1\2\3")], ended=False), partial=True)
 
 
+def test_a_small_file_is_a_small_picture(tiny_codec):
+    """A payload has a byte for 2 ** 14 pixels at least; zeros fill it up."""
+    pixels = np.full((1024, 1600), 9, np.uint8)
+    data = tiny_codec.encode(pixels, lossless=True)
+    np.testing.assert_array_equal(np.asarray(tiny_codec.decode(data)), pixels)
+    head, ((kind, payload),) = split(data)
+    assert len(payload) == 100 and payload.endswith(b"\0")
+    with pytest.raises(errors.MalformedStream, match="too few bytes of pixels for a 1600x1024 picture: 99"):
+        tiny_codec.decode(join(head, [(kind, payload[:-1])]))
+    for forged in (payload[:-1] + b"\1", payload + b"\0"):
+        with pytest.raises(errors.MalformedStream, match="section 'exact' is flat"):
+            tiny_codec.decode(join(head, [(kind, forged)]))
+
+
+def test_every_tile_has_bytes_enough(tiny_codec):
+    header = container.write_header(Header(NO_MODEL, 1024, 1000, Layout.GREY, BEST_QUALITY, 9))
+    tiles = [b"\0\7" + bytes(14), b"\0\7" + bytes(30), *[b"\0\7" + bytes(14)] * 2]
+    with pytest.raises(errors.MalformedStream, match="is flat and has 32 bytes, not 16"):
+        tiny_codec.decode(join(header, [(SectionKind.EXACT.value, tile) for tile in tiles]))
+    tiles[0], tiles[1] = tiles[0][:15], tiles[0]
+    with pytest.raises(errors.MalformedStream, match="section 'exact' has 15 bytes, too few for 512x512 pixels"):
+        tiny_codec.decode_region(join(header, [(SectionKind.EXACT.value, tile) for tile in tiles]), Box(0, 0, 1, 1))
+
+
 def test_tiles_have_a_limit(tiny_codec):
     header = Header(NO_MODEL, 4096, 4096, Layout.RGB, BEST_QUALITY, 12)
-    data = container.write_stream(header, [Section(SectionKind.EXACT, 0, b"\0\1\2\3")])
+    data = container.write_stream(header, [Section(SectionKind.EXACT, 0, bytes(1024))])
     with pytest.raises(errors.ImageTooLarge, match="tiles of 4096x4096 pixels"):
         tiny_codec.decode_region(data, Box(0, 0, 1, 1), max_pixels=0)
     with pytest.raises(errors.ImageTooLarge, match="4096x4096 is 16777216 pixels"):
@@ -271,7 +295,7 @@ def test_sections_that_contradict_each_other_are_refused(sections, changes, said
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\0\7\7\7", b"\x09", write_planes(picture(8, 9)), write_planes(picture(9, 8))[:-9], b"\3" + bytes(40)],
+    [b"\0\7\7\7", b"\x09", write_planes(picture(8, 9)), write_planes(picture(9, 8))[:-9], b"\3" + bytes(40)],
 )
 def test_payloads_of_another_picture_are_refused(tiny_codec, payload):
     header = Header(NO_MODEL, 8, 9, Layout.GREY, BEST_QUALITY, 6)

@@ -43,6 +43,18 @@ def test_flat_planes_take_a_byte_each():
     assert (read_planes(b"\x00\x07", (2, 3), "alpha") == np.full((2, 3), 7)).all()
 
 
+@pytest.mark.parametrize("coder", [0, 1, 3])
+def test_zeros_fill_a_payload_up(monkeypatch, coder):
+    monkeypatch.setattr(planes.features, "check", lambda name: coder != 1)
+    array = COLOURS if coder else np.full_like(COLOURS, 7)
+    payload = write_planes(array, least=999)
+    assert payload[0] == coder and len(payload) == 999
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read_planes(payload, array.shape, "exact", least=999), array)
+    with pytest.raises(MalformedStream, match="section 'exact' has 998 bytes, too few for 13x9 pixels"):
+        read_planes(payload[:-1], array.shape, "exact", least=999)
+
+
 @pytest.mark.parametrize("shape", [(1, 20000), (20000, 1), (1, 20000, 3)])
 def test_edges_beyond_webp(shape):
     array = RNG.integers(0, 2, shape, np.uint8)

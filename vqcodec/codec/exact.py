@@ -14,7 +14,7 @@ from vqcodec.stream.planes import Effort, read_planes, write_planes
 TILE_LOG2 = 11
 """Tiles have edges of 2048 pixels: a smaller edge costs bytes, a larger one memory and time for a region."""
 _PIXELS_PER_BYTE = 1 << 14
-"""A damaged stream with more pixels per byte is refused: the streams of indices have about that bound."""
+"""A payload has a byte for so many pixels at least, so that a small file is a small picture: part of the format."""
 _LOST = 128
 """Value of the pixels of missing tiles."""
 
@@ -26,18 +26,22 @@ def encode_exact(picture: Picture, extras: Sequence[Section], effort: Effort) ->
     planes = picture.pixels[:, :, 0] if picture.layout.is_grey else picture.pixels
     boxes = tile_boxes(header)
     payloads = map_in_threads(
-        lambda box: write_planes(box.of(planes), effort), boxes, min(default_threads(), len(boxes))
+        lambda box: write_planes(box.of(planes), effort, _least_bytes(box)), boxes, min(default_threads(), len(boxes))
     )
     sections = [Section(SectionKind.EXACT, tile, payload) for tile, payload in enumerate(payloads)]
     return write_stream(header, [*sections, *extras])
 
 
 def check_exact(stream: Stream) -> None:
-    """Check the size of a damaged stream, whose missing tiles cost no bytes.  Raises :class:`MalformedStream`."""
+    """Check that a stream has bytes enough for its picture, also if it is damaged.  Raises :class:`MalformedStream`."""
     header = stream.header
     held = sum(len(section.payload) for section in stream.sections if section.kind is SectionKind.EXACT)
-    if stream.damage and header.width * header.height > held * _PIXELS_PER_BYTE:
+    if held < _least_bytes(Box(0, 0, header.width, header.height)):
         raise MalformedStream(f"too few bytes of pixels for a {header.width}x{header.height} picture: {held}")
+
+
+def _least_bytes(box: Box) -> int:
+    return -(-box.width * box.height // _PIXELS_PER_BYTE)
 
 
 def exact_pixels(stream: Stream, box: Box | None = None) -> Pixels:
@@ -50,7 +54,8 @@ def exact_pixels(stream: Stream, box: Box | None = None) -> Pixels:
         part = tile.intersection(box)
         if payload is None or part is None:
             continue
-        planes = read_planes(payload, (tile.height, tile.width, *channels), SectionKind.EXACT.label)
+        shape = (tile.height, tile.width, *channels)
+        planes = read_planes(payload, shape, SectionKind.EXACT.label, _least_bytes(tile))
         inside = part.moved(tile.left, tile.top).of(planes)
         part.moved(box.left, box.top).of(pixels)[:] = inside[:, :, None] if header.layout.is_grey else inside
     return pixels

@@ -46,8 +46,13 @@ SMALL = Effort(100, 6)
 """Tries every transform: 2 to 7 seconds per megapixel, and up to 12 % smaller than :data:`FAST`."""
 
 
-def write_planes(planes: Planes, effort: Effort = FAST) -> bytes:
-    """Return the payload of planes (H, W) or (H, W, 3)."""
+def write_planes(planes: Planes, effort: Effort = FAST, least: int = 0) -> bytes:
+    """Return the payload of planes (H, W) or (H, W, 3), filled up with zeros to at least so many bytes."""
+    payload = _write(planes, effort)
+    return payload + bytes(max(0, least - len(payload)))
+
+
+def _write(planes: Planes, effort: Effort) -> bytes:
     if (planes == planes[0, 0]).all():
         return bytes([_Coder.FLAT, *planes[0, 0].flat])
     image, buffer = Image.fromarray(planes), io.BytesIO()
@@ -63,13 +68,14 @@ def write_planes(planes: Planes, effort: Effort = FAST) -> bytes:
     return bytes([_Coder.PNG]) + buffer.getvalue()
 
 
-def read_planes(payload: bytes, shape: tuple[int, ...], name: str) -> Planes:
+def read_planes(payload: bytes, shape: tuple[int, ...], name: str, least: int = 0) -> Planes:
     """Return the planes of a payload, of shape (H, W) or (H, W, 3).  The inverse of :func:`write_planes`.
 
     Args:
         payload: the content of the section.
         shape: what the header of the stream says.
         name: of the section, for messages.
+        least: bytes that such a payload has at least.
 
     Raises:
         MalformedStream: the payload is not that of planes of this shape.
@@ -77,18 +83,26 @@ def read_planes(payload: bytes, shape: tuple[int, ...], name: str) -> Planes:
     """
     if not payload or payload[0] not in list(_Coder):
         raise MalformedStream(f"section '{name}' has an unknown coder")
+    if len(payload) < least:
+        raise MalformedStream(f"section '{name}' has {len(payload)} bytes, too few for {shape[1]}x{shape[0]} pixels")
     coder, data = _Coder(payload[0]), payload[1:]
-    channels = shape[2] if len(shape) == 3 else 1
     if coder is _Coder.FLAT:
-        if len(data) != channels:
-            raise MalformedStream(f"section '{name}' is flat and has {len(payload)} bytes, not {channels + 1}")
-        return np.broadcast_to(np.frombuffer(data, np.uint8).reshape(shape[2:]), shape).copy()
+        return _read_flat(data, shape, name, least)
     if coder is not _Coder.PNG:
         if not features.check("webp"):
             raise UnsupportedFeature(f"section '{name}' needs a Pillow that reads WebP")
         data = _whole_webp(data, coder, (shape[1], shape[0]), name)
     decoded = _decode(data, coder, shape, name)
     return decoded[:, :, 1] if decoded.ndim > len(shape) else decoded
+
+
+def _read_flat(data: bytes, shape: tuple[int, ...], name: str, least: int) -> Planes:
+    channels = shape[2] if len(shape) == 3 else 1
+    values, rest = data[:channels], data[channels:]
+    size = max(1 + channels, least)
+    if 1 + len(data) != size or any(rest):
+        raise MalformedStream(f"section '{name}' is flat and has {1 + len(data)} bytes, not {size}, or more than zeros")
+    return np.broadcast_to(np.frombuffer(values, np.uint8).reshape(shape[2:]), shape).copy()
 
 
 def _whole_webp(data: bytes, coder: _Coder, size: tuple[int, int], name: str) -> bytes:
