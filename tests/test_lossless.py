@@ -21,7 +21,7 @@ from vqcodec.codec.exact import encode_exact
 from vqcodec.images.reading import Picture, read_picture
 from vqcodec.stream import container
 from vqcodec.stream.container import BEST_QUALITY, NO_MODEL, Header, Layout, Section, SectionKind, read_stream
-from vqcodec.stream.planes import FAST, write_planes
+from vqcodec.stream.planes import FAST, SMALL, write_planes
 
 SIZES = [(1, 1), (1, 23), (19, 1), (7, 5), (64, 64), (65, 130)]
 MODES = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}
@@ -84,7 +84,7 @@ def test_photographs_are_stored_as_indices_and_drawings_exactly(tiny_codec, phot
     assert read_stream(tiny_codec.encode(photo.crop((0, 0, 80, 80)), lossless=True)).is_exact
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 3), (90, 130)])
+@pytest.mark.parametrize("size", [(5, 3), (90, 130)])
 def test_bytes_and_psnr_never_fall_with_quality(tiny_codec, size):
     pixels, last = drawing(*size), (0, 0.0)
     for quality in range(0, 101, 10):
@@ -141,7 +141,7 @@ def test_the_sign_is_cheap_for_pictures_of_any_size(monkeypatch, photo):
     monkeypatch.setattr(choice, "write_planes", lambda planes, effort: seen.append(planes) or b"")
     looks_drawn(Picture(np.zeros((3000, 5000, 3), np.uint8), Layout.RGB))
     looks_drawn(Picture(np.zeros((1, 5000, 3), np.uint8), Layout.GREY))
-    assert [planes.shape for planes in seen] == [(144, 144, 3), (1, 144)]
+    assert [planes.shape for planes in seen] == [(96, 96, 3), (1, 96)]
     assert seen[0].flags.c_contiguous
 
 
@@ -149,6 +149,17 @@ def test_the_sign(photo):
     assert not looks_drawn(read_picture(photo)) and not looks_drawn(read_picture(photo.convert("L")))
     for channels in ((), (3,)):
         assert all(looks_drawn(read_picture(drawing(*size, channels))) for size in [*SIZES, (500, 700)])
+
+
+@pytest.mark.parametrize(
+    ("effort", "drawn", "photographed"), [(0, FAST, FAST), (1, SMALL, FAST), (2, SMALL, FAST), (3, SMALL, SMALL)]
+)
+def test_effort_goes_where_it_pays(tiny_codec, monkeypatch, effort, drawn, photographed):
+    used = []
+    monkeypatch.setattr(choice, "encode_exact", lambda picture, extras, effort: used.append(effort) or b"")
+    for pixels in (drawing(64, 64), picture(64, 64)):
+        tiny_codec.encode(pixels, effort=effort, lossless=True)
+    assert used == [drawn, photographed]
 
 
 def test_the_decoder_is_asked_only_where_sizes_do_not_decide():

@@ -19,21 +19,30 @@ from vqcodec.images.reading import Picture, Pixels
 from vqcodec.stream.container import Section
 from vqcodec.stream.planes import FAST, SMALL, Effort, write_planes
 
-_SAMPLES, _SAMPLE_EDGE = 3, 48
-"""The sample is a square of so many blocks along each side, of so many pixels: 1 to 4 ms for a picture of any size."""
+_SAMPLES, _SAMPLE_EDGE = 4, 24
+"""The sample is a square of so many blocks along each side, of so many pixels: about 2 ms for a picture of any size."""
 _SAMPLE_EFFORT = Effort(25, 2)
-_GREY_BPP, _COLOUR_BPP = 2.0, 3.0
-"""Bits per pixel of a sample that is worth a trial.  Screenshots, pages and plots have at most 1.8, photographs at
-least 3.9, and 2.2 if they are grey: docs/PERFORMANCE.md."""
+_GREY_BPP, _COLOUR_BPP = 2.5, 3.0
+"""Bits per pixel of a sample that is worth a trial.  Drawings have at most 2.4, photographs at least 4.6, and 2.5 if
+they are grey: docs/PERFORMANCE.md."""
 _SAMPLE_BYTES = 128
 """A sample of so few bytes is always worth a trial: headers decide then."""
 _SAVING = 0.8
 """Size after more effort as a share of that after little, at the least; 0.87 is the least that was seen."""
 
 
-def exact_efforts(effort: int) -> tuple[Effort, ...]:
+_ALWAYS_SMALL = 3
+"""Encoder's effort from which photographs, too, are coded with :data:`SMALL`, which saves them less than 1 %."""
+
+
+def store_exactly(picture: Picture, extras: Sequence[Section], effort: int) -> bytes:
+    """Return the stream of exact pixels; ``extras`` are the sections of alpha and metadata."""
+    return encode_exact(picture, extras, _efforts(effort, looks_drawn(picture))[-1])
+
+
+def _efforts(effort: int, drawn: bool) -> tuple[Effort, ...]:
     """Return the efforts of lossless coding to try in turn, for an encoder's effort; the last one counts."""
-    return (FAST, SMALL) if effort else (FAST,)
+    return (FAST, SMALL) if effort >= (1 if drawn else _ALWAYS_SMALL) else (FAST,)
 
 
 def looks_drawn(picture: Picture) -> bool:
@@ -71,7 +80,7 @@ def better_buy(
     def cost() -> float:
         return len(indexed.data) + lambda_ * _squared_error(picture.pixels, decoded(indexed)) / 8
 
-    efforts = exact_efforts(effort)
+    efforts = _efforts(effort, drawn=True)
     exact = b""
     for which in efforts:
         exact = encode_exact(picture, extras, which)

@@ -16,10 +16,9 @@ import numpy as np
 from PIL import Image
 
 from vqcodec import defaults, metrics
-from vqcodec.codec.choice import better_buy, exact_efforts, looks_drawn
+from vqcodec.codec.choice import better_buy, looks_drawn, store_exactly
 from vqcodec.codec.decoder import Decoder
 from vqcodec.codec.encoder import Coded, Encoder, extra_sections
-from vqcodec.codec.exact import encode_exact
 from vqcodec.codec.rate_control import Goal, search
 from vqcodec.codec.results import Decoded, Encoded, Reached
 from vqcodec.codec.tiles import Box
@@ -253,7 +252,7 @@ class Codec:
 
         exact: Reached | None = None
         if lossless or (lossless is None and looks_drawn(picture)):
-            data = encode_exact(picture, extras, exact_efforts(effort)[-1])
+            data = store_exactly(picture, extras, effort)
             exact = Reached(data, quality_of(BEST_QUALITY), rate(data) if by_rate else math.inf, 1, picture.remarks)
             if goal.miss(exact.value) <= 1 if by_rate else lossless:
                 return exact
@@ -338,8 +337,7 @@ class Codec:
         """Encode pictures that are read already, at their quality steps."""
         extras = [extra_sections(picture) for picture in pictures]
         if lossless:
-            webp = exact_efforts(effort)[-1]
-            return [encode_exact(picture, others, webp) for picture, others in zip(pictures, extras, strict=True)]
+            return [store_exactly(picture, others, effort) for picture, others in zip(pictures, extras, strict=True)]
         every = self._encoder.encode(pictures, steps, extras, effort)
         if lossless is not None:
             return [coded.data for coded in every]
