@@ -206,6 +206,16 @@ def test_goals_without_exact_pictures(tiny_codec):
         goal_reached(tiny_codec, Goal("psnr", 90), lossless=False)
 
 
+def test_sizes_are_not_missed_where_the_exact_picture_is_too_large(tiny_codec):
+    """The picture of least quality is smaller than the exact one, so that a goal between them is met by indices."""
+    pixels = np.random.default_rng(0).integers(0, 2, (256, 256), np.uint8) * 255
+    exact_size = len(tiny_codec.encode(pixels, lossless=True))
+    least = len(tiny_codec.encode(pixels, 0, lossless=False))
+    assert looks_drawn(read_picture(pixels)) and least < exact_size
+    reached = tiny_codec.encode_to_goal(pixels, Goal("size", least))
+    assert not read_stream(reached.data).is_exact and abs(len(reached.data) / least - 1) <= 0.02
+
+
 # Damage and forgery
 
 
