@@ -42,8 +42,9 @@ def refused(tmp_path, content, match):
     assert "\n" not in str(caught.value)
 
 
-def test_the_fingerprint_is_what_the_specification_says(tiny_weights):
-    assert metadata_of(tiny_weights.read_bytes())["fingerprint"] == independent_fingerprint(tiny_weights)
+def test_the_fingerprint_is_what_the_specification_says(tiny_weights, plain_weights):
+    for path in (tiny_weights, plain_weights):
+        assert metadata_of(path.read_bytes())["fingerprint"] == independent_fingerprint(path)
 
 
 @pytest.mark.parametrize("model", registry.model_ids())

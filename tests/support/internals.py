@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from PIL import Image
 
 from vqcodec import Codec, defaults
-from vqcodec.coding.traversal import Indices
-from vqcodec.stream.container import Stream
+from vqcodec.codec.tiles import Tiling
+from vqcodec.coding.slice_symbols import Indices
+from vqcodec.coding.symbols import FixedIndices, IndexEncoder
+from vqcodec.coding.traversal import WavefrontLayout, walk
+from vqcodec.stream.container import Header, Section, SectionKind, Stream
+from vqcodec.weights.registry import Model
 
 
 def decode_streams(codec: Codec, streams: Sequence[Stream], max_pixels: int = defaults.MAX_PIXELS) -> list[Image.Image]:
@@ -21,3 +25,18 @@ def decode_grids(codec: Codec, streams: Sequence[Stream], max_pixels: int = defa
     for stream in streams:
         codec._decoder.check(stream, max_pixels)
     return codec._decoder.grids(streams)
+
+
+def encode_grids(model: Model, header: Header, grids: Sequence[Indices]) -> list[Section]:
+    """Return the sections of given indices (G, H, W) of all levels of one picture."""
+    sections: list[Section] = []
+    coarse = None
+    for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
+        tiling = Tiling.of_level([header], model.config, level)
+        tiles = [grid[:, rows, columns] for rows, columns in tiling.windows]
+        layout = WavefrontLayout(prior, tiling.tile_shapes)
+        writer = IndexEncoder(layout.shapes, FixedIndices(layout, tiles, [head.config.groups for head in prior.heads]))
+        walk(prior, layout, coarse, tiling.repeat([header.quality]), writer)
+        sections += [Section(SectionKind.level(level), i, payload) for i, payload in enumerate(writer.to_bytes())]
+        coarse = tiles
+    return sections
