@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.internals import CodeLength
 from tests.support.tiny import random_head, random_prediction
+from vqcodec.coding import symbols
 from vqcodec.coding.symbols import RateDistortionSelector
 from vqcodec.coding.traversal import Wavefront
 from vqcodec.config import BIT_PRICE, SliceConfig
@@ -50,18 +51,15 @@ def cost(prediction_of, indices, z, points):
     ],
     ids=str,
 )
-def test_the_encoder_chooses_the_least_cost(config, spread, strength):
-    """Against all combinations of codewords and near outer points.
-
-    Two rules save time: the smallest latents are zero, and those well within the codebook have no outer points.
-    """
+def test_the_encoder_chooses_the_least_cost(monkeypatch, config, spread, strength):
+    """Against all combinations of codewords and near outer points, but for latents that are zero by rule."""
+    monkeypatch.setattr(symbols, "LEAST_OUTER_COST", 0.0)  # otherwise outer points are not always tried
     head = random_head(config, strength=strength)
     codebooks = ProductQuantizer(config, 2, pin_zero=True).codebook.numpy()
     rng = np.random.default_rng(3)
     z = (rng.laplace(size=(COUNT, config.groups, config.dim)) * spread).astype(np.float32)
     radii, words_radii = np.linalg.norm(z, axis=2), np.linalg.norm(codebooks, axis=2)
     plainly_zero = radii <= words_radii[:, 1:].min(1) / 2
-    within = radii < np.maximum(words_radii.max(1) - 1, 0.5)
     prediction_of = partial(random_prediction, head, COUNT)
     selector = RateDistortionSelector(FlatLayout(), [z.reshape(COUNT, -1).T[:, None]], [codebooks])
     chosen = selector(0, Wavefront(np.arange(COUNT), np.zeros(COUNT, np.intp)), prediction_of())
@@ -75,7 +73,7 @@ def test_the_encoder_chooses_the_least_cost(config, spread, strength):
     least = np.full(COUNT, np.inf)
     for words in itertools.product(range(-1, config.size), repeat=config.groups):
         take = np.array(words)
-        indices = np.where(take < 0, np.where(within, 0, outer), take).astype(np.int32)
+        indices = np.where(take < 0, outer, take).astype(np.int32)
         indices[plainly_zero] = 0
         points = np.where((indices < 0)[:, :, None], places, codebooks[np.arange(config.groups), np.maximum(indices, 0)])
         least = np.minimum(least, cost(prediction_of, indices, z, points))
