@@ -75,7 +75,9 @@ def test_the_encoder_chooses_the_least_cost(monkeypatch, config, spread, strengt
         take = np.array(words)
         indices = np.where(take < 0, outer, take).astype(np.int32)
         indices[plainly_zero] = 0
-        points = np.where((indices < 0)[:, :, None], places, codebooks[np.arange(config.groups), np.maximum(indices, 0)])
+        points = np.where(
+            (indices < 0)[:, :, None], places, codebooks[np.arange(config.groups), np.maximum(indices, 0)]
+        )
         least = np.minimum(least, cost(prediction_of, indices, z, points))
     assert (found <= least + 2e-3).all()
     if strength == 0.02:

@@ -82,7 +82,7 @@ def test_bits_by_shells_are_the_cross_entropy():
             index = int(indices[g, n])
             shell = int(shells_of(config, indices[g, n]))
             expected = expected - torch.log_softmax(shells[g, n, first:], 0)[shell - first]
-            if 0 < index:
+            if index > 0:
                 start = sum(config.shells[:shell])
                 own = words[g, n, start : start + config.shells[shell]]
                 expected = expected - torch.log_softmax(own, 0)[index - start]

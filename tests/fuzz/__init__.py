@@ -14,7 +14,13 @@ from types import ModuleType
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "container": ("vqcodec.stream.container",),
-    "coder": ("vqcodec.coding.symbols", "vqcodec.coding.rans", "tests.support.independent_decoder"),
+    "coder": (
+        "vqcodec.coding.symbols",
+        "vqcodec.coding.slice_symbols",
+        "vqcodec.coding.rans",
+        "vqcodec.outer_points",
+        "tests.support.independent_decoder",
+    ),
     "frequencies": ("vqcodec.coding.frequencies", f"{__name__}.frequencies"),
     "sections": (
         "vqcodec.stream.alpha",
@@ -28,6 +34,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "vqcodec.codec.codec",
         "vqcodec.codec.decoder",
         "vqcodec.coding",
+        "vqcodec.outer_points",
         "vqcodec.stream.metadata",
         "vqcodec.stream.alpha",
         "vqcodec.codec.tiles",
