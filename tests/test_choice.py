@@ -71,8 +71,8 @@ def test_the_encoder_chooses_the_least_cost(monkeypatch, config, spread, strengt
     assert (chosen[chosen < 0] == outer[chosen < 0]).all()
     found = cost(prediction_of, chosen, z, own)
     least = np.full(COUNT, np.inf)
-    for words in itertools.product(range(-1, config.size), repeat=config.groups):
-        take = np.array(words)
+    for combination in itertools.product(range(-1, config.size), repeat=config.groups):
+        take = np.array(combination)
         indices = np.where(take < 0, outer, take).astype(np.int32)
         indices[plainly_zero] = 0
         points = np.where(
