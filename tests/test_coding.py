@@ -143,7 +143,7 @@ def test_file_size_is_the_cross_entropy(priors, config, zeros):
     grids = random_grids([(12, 16), (24, 32)], 0, config, zeros)
     (payload,) = encode(priors[1], [grids[1]], [grids[0]]).to_bytes()
     ideal = cross_entropy(priors[1], grids[1], grids[0])
-    assert ideal <= 8 * len(payload) <= ideal * 1.01 + 64
+    assert ideal - 64 <= 8 * len(payload) <= ideal * 1.01 + 64  # the coder starts from nothing, and ends with a word
 
 
 def test_batches_may_mix_qualities(priors, config):

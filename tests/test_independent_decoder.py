@@ -50,7 +50,7 @@ def spelled_out(level, grid):
     result, at = [], 0
     for part in level.slices:
         for indices in grid[at : at + part.groups]:
-            shells, digits = outer_shell(indices), outer_digits(part, indices)
+            shells, digits = outer_shell(part, indices), outer_digits(part, indices)
             points = np.stack([shells, *digits], -1).tolist()
             result.append(
                 [

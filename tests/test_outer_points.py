@@ -16,7 +16,7 @@ from vqcodec.outer_points import (
     length_frequencies,
     nearest,
     outer_digits,
-    outer_scale,
+    outer_points,
     outer_shell,
     pack,
 )
@@ -39,15 +39,20 @@ def points(draw):
     return config, shell, digits
 
 
+def step_of(config, shell):
+    """Return the cells per unit of the digits in an outer shell."""
+    return 2 ** max(0, config.outer_bits[shell] - config.precision)
+
+
 @given(points())
 def test_packing_is_lossless(point):
     config, shell, digits = point
     index = pack(config, np.array([shell]), np.array([digits]))
     assert index.dtype == np.int32 and index[0] < 0
-    assert outer_shell(index).tolist() == [shell]
+    assert outer_shell(config, index).tolist() == [shell]
     assert [int(part[0]) for part in outer_digits(config, index)] == digits
     as_tensor = torch.from_numpy(index).long()
-    assert outer_shell(as_tensor).tolist() == [shell]
+    assert outer_shell(config, as_tensor).tolist() == [shell]
     assert [int(part[0]) for part in outer_digits(config, as_tensor)] == digits
 
 
@@ -55,7 +60,8 @@ def test_packing_is_lossless(point):
 def test_an_outer_point_is_nearest_to_itself(point):
     config, shell, digits = point
     index = pack(config, np.array([shell]), np.array([digits]))
-    place = np.float32([digits]) * outer_scale(config)[shell]
+    place = np.float32([digits]) * step_of(config, shell)
+    np.testing.assert_array_equal(np.stack(outer_points(config, index), 1), place)
     found, where = nearest(config, place)
     assert found.tolist() == index.tolist()
     np.testing.assert_array_equal(where, place)
@@ -72,9 +78,9 @@ def test_every_latent_is_within_half_a_step_of_its_outer_point(config, data):
         assert not point.any() and np.rint(np.abs(z).max()) < 1 << config.outer_bits[0] - 1
         return
     assert index[0] < 0
-    shell = outer_shell(index)[0]
+    shell = outer_shell(config, index)[0]
     digits = np.stack(outer_digits(config, index), 1)
-    step = outer_scale(config)[shell]
+    step = step_of(config, shell)
     np.testing.assert_array_equal(point, digits * step)
     assert bit_length(np.abs(digits).max(1))[0] == largest_digit_bits(config)[shell]
     assert bit_length(np.abs(point).max(1))[0] == config.outer_bits[shell]
@@ -89,7 +95,7 @@ def test_what_is_too_far_gets_the_farthest_point(dim, value):
     z = np.zeros((2, dim), np.float32)
     z[0, 0], z[1, -1] = value, -value
     indices, place = nearest(config, z)
-    assert (outer_shell(indices) == len(config.outer_bits) - 1).all()
+    assert (outer_shell(config, indices) == len(config.outer_bits) - 1).all()
     assert np.abs(place).max() == most * 2 ** (10 - config.precision)
 
 
@@ -101,7 +107,7 @@ def test_the_code_length_of_digits(dim):
     table = length_frequencies(config)
     expected = []
     for index in indices:
-        m = largest_digit_bits(config)[outer_shell(index)]
+        m = largest_digit_bits(config)[outer_shell(config, index)]
         lengths = [int(abs(v)).bit_length() for v in outer_digits(config, index)]
         assert max(lengths) == m
         expected.append(sum(np.log2(table[m].sum() / table[m, n]) + n for n in lengths))
@@ -115,8 +121,7 @@ def test_the_quantizer_looks_up_outer_points(dim):
     outer = random_outer_points(config, 30, np.random.default_rng(1))
     indices = torch.from_numpy(np.concatenate([outer, np.arange(24, dtype=np.int32)])).long()[None]
     found = quantizer.lookup(indices)[0]
-    scale = outer_scale(config)[outer_shell(outer)][:, None]
-    np.testing.assert_array_equal(found[:30].numpy(), np.stack(outer_digits(config, outer), 1) * scale)
+    np.testing.assert_array_equal(found[:30].numpy(), np.stack(outer_points(config, outer), 1))
     np.testing.assert_array_equal(found[30:].numpy(), quantizer.codebook[0].numpy())
 
 

@@ -65,7 +65,7 @@ def check(data: bytes) -> None:
     assert chosen.shape == (count, config.groups) and chosen.max() < config.size
     outer = chosen[chosen < 0]
     assert prediction.head.shells is not None or not len(outer)
-    assert (outer_shell(outer) < len(config.outer_bits)).all()
+    assert (outer_shell(config, outer) < len(config.outer_bits)).all()
     assert _encode(prediction, wavefront, shapes, chosen) == payloads
 
 
@@ -112,7 +112,7 @@ class Rows:
 def _spelled_out(config: SliceConfig, index: Indices) -> int | tuple[int, ...]:
     if index[0] >= 0:
         return int(index[0])
-    return (int(outer_shell(index)[0]), *(int(digits[0]) for digits in outer_digits(config, index)))
+    return (int(outer_shell(config, index)[0]), *(int(digits[0]) for digits in outer_digits(config, index)))
 
 
 def _encode(

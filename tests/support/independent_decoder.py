@@ -139,7 +139,7 @@ class Slice:
         self.starts = [0, *accumulate(self.shells)]
         unit_ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
         reach = math.floor((self.size / unit_ball) ** (1 / dim) / math.sqrt(dim))
-        self.dim, self.precision = dim, min(10, 24 // dim - 1)
+        self.dim, self.precision = dim, min(10, 28 // dim - 1)
         self.outer = list(range(max(1, reach.bit_length()), 11))
 
     def significant(self, outer_shell):
