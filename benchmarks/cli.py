@@ -69,7 +69,7 @@ def _codec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             callback=lambda _context, _option, value: tuple(filter(None, value.split(","))),
             help="Codecs to measure; also jpeg444, vqc:ID for another model, "
-            f"and vqc@{EFFORTS[0]} to vqc@{EFFORTS[-1]} for other efforts.",
+            f"vqc@{EFFORTS[0]} to vqc@{EFFORTS[-1]} for other efforts, and vqc-lossy for no exact pictures.",
         ),
         _dataset_option,
     ):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import vqcodec
 from tests.cli.conftest import Terminal
 from vqcodec.batch.failures import FILE_NAME
 from vqcodec.cli import main
@@ -32,6 +33,12 @@ def test_a_target_that_cannot_be_written(run):
     for target, why in (("there", "Is a directory"), ("photos/a.png/x", "Not a directory")):
         result = run("photos", target)
         assert (result.exit_code, result.stderr) == (1, f"vqcodec: {target}: {why}\n")
+
+
+@pytest.mark.parametrize("option", ["--lossless", "--lossy"])
+def test_exact_or_not_by_hand(run, option):
+    assert run(option, "--quiet", "photos", "streams").exit_code == 1  # one picture is damaged
+    assert vqcodec.info("streams/a.vqc").exact == vqcodec.info("streams/sub/b.vqc").exact == (option == "--lossless")
 
 
 def test_failures_are_recorded_and_tried_again(run, tiny_codec, tmp_path):

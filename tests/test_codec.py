@@ -475,7 +475,7 @@ def test_partial_decoding_needs_a_top(tiny_codec):
 
 def test_a_small_damaged_file_is_a_small_picture_too(tiny_codec):
     """Missing sections cost nothing, so a short file must not give a large picture."""
-    stream = read_stream(tiny_codec.encode(np.zeros((64, 64, 3), np.uint8), 0))
+    stream = read_stream(tiny_codec.encode(np.zeros((64, 64, 3), np.uint8), 0, lossless=False))
     header = dataclasses.replace(stream.header, width=4096, height=4096, tile_log2=6)
     cut = dataclasses.replace(stream, header=header, damage=(errors.TruncatedStream("truncated"),))
     with pytest.raises(errors.MalformedStream, match="too few grid bytes for a 4096x4096 picture"):

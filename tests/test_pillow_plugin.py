@@ -68,7 +68,7 @@ def test_default_quality_and_others(pixels, tiny_codec):
 
 
 def test_opening_decodes_nothing_and_reads_little(pixels, monkeypatch, tiny_codec):
-    data = saved(Image.fromarray(pixels), quality=100, xmp=b"<x/>").getvalue()
+    data = saved(Image.fromarray(pixels), quality=100, lossless=False, xmp=b"<x/>").getvalue()
     monkeypatch.setattr(tiny_codec, "decode", None)
     read = []
 
@@ -166,7 +166,7 @@ def test_pillows_limit_on_pixels(pixels, monkeypatch):
 
 
 def test_unknown_model(pixels):
-    file = saved(Image.fromarray(pixels))
+    file = saved(Image.fromarray(pixels), lossless=False)
     vqcodec.register_pillow()
     with Image.open(file) as image, pytest.raises(OSError, match="weights are not installed"):
         image.load()

@@ -15,7 +15,7 @@ from vqcodec.errors import CorruptStream, MalformedStream, VqcError
 from vqcodec.stream import container
 from vqcodec.stream.container import SectionKind
 
-BESIDE = frozenset(kind for kind in SectionKind if not kind.is_level)
+BESIDE = frozenset(kind for kind in SectionKind if not kind.is_tiled)
 FAR = 1 << 22
 
 logits = arrays.arrays(

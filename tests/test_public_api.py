@@ -24,31 +24,32 @@ from vqcodec import batch, distributed
 array = np.zeros((8, 8, 3), np.uint8)
 data: bytes = vqcodec.encode("photo.png")
 data = vqcodec.encode(Path("photo.png"), 40, model="vqc-1")
-data = vqcodec.encode(array)
+data = vqcodec.encode(array, lossless=True)
 image: Image.Image = vqcodec.decode(data, partial=True)
 image = vqcodec.decode(BytesIO(data))
-vqcodec.encode_file("photo.png", Path("photo.vqc"), quality=40.5)
+vqcodec.encode_file("photo.png", Path("photo.vqc"), quality=40.5, lossless=False)
 vqcodec.decode_file("photo.vqc", "back.png")
 info: vqcodec.StreamInfo = vqcodec.info("photo.vqc", model_path="weights.safetensors")
 bpp: float = info.bpp
+exact: bool = info.exact
 models: list[vqcodec.ModelInfo] = vqcodec.models()
 names: list[str] = [model.id for model in models]
 
 codec = vqcodec.Codec("vqc-1", device="cpu")
 options = vqcodec.ReadOptions(alpha="drop", metadata=frozenset({"icc"}))
-data = codec.encode(image, 40, effort=2, max_pixels=0, options=options)
+data = codec.encode(image, 40, effort=2, max_pixels=0, options=options, lossless=None)
 image = codec.decode(data)
 image = codec.decode_preview(data)
 image = codec.decode_region(data, vqcodec.Box(0, 0, 4, 4))
 strips: list[Image.Image] = list(codec.decode_strips(data))
-reached: vqcodec.Reached = codec.encode_to_goal("photo.png", vqcodec.Goal("psnr", 36.0))
+reached: vqcodec.Reached = codec.encode_to_goal("photo.png", vqcodec.Goal("psnr", 36.0), lossless=False)
 decibels: float = reached.value
 vqcodec.register_pillow(codec)
 
 
 def streams(pictures: list[Path]) -> Iterator[bytes]:
     encoded: vqcodec.Encoded
-    for encoded in codec.encode_batch(pictures, 40):
+    for encoded in codec.encode_batch(pictures, 40, lossless=True):
         if encoded.data is not None:
             yield encoded.data
 
@@ -67,11 +68,12 @@ except vqcodec.VqcWarning as warning:
 
 folders = batch.FolderOptions(existing="skip", weights=batch.Weights(model="vqc-1"), workers=2)
 results: list[batch.FileResult] = list(batch.encode_folder("photos", "streams", 40, folder_options=folders))
+results += batch.encode_folder("drawings", "streams", lossless=True)
 sizes: list[int] = [result.bytes for result in results]
 results += batch.decode_folder("streams", "back", "png", folder_options=folders)
 
 cluster = distributed.ClusterOptions(workers=2, as_table=True)
-for result in distributed.encode_collection("s3://bucket/photos", "streams", cluster_options=cluster):
+for result in distributed.encode_collection("s3://bucket/photos", "streams", lossless=False, cluster_options=cluster):
     print(result.source, result.error)
 """
 
@@ -85,6 +87,7 @@ WRONG = {
     "vqcodec.encode(3)": "arg-type",
     'codec.encode("a.png", quality="high")': "arg-type",
     'codec.encode("a.png", speed=1)': "call-arg",
+    'codec.encode("a.png", lossless="yes")': "arg-type",
     'codec.encode_to_goal("a.png", vqcodec.Goal("colour", 1.0))': "arg-type",
     'batch.FolderOptions(existing="keep")': "arg-type",
     'distributed.encode_collection("photos", "streams", cluster_options=batch.FolderOptions())': "arg-type",

@@ -15,15 +15,18 @@ from vqcodec.stream.container import read_stream
 from vqcodec.weights import registry
 
 
-def encode(image: Source, quality: float = defaults.QUALITY, *, model: str | None = None) -> bytes:
+def encode(
+    image: Source, quality: float = defaults.QUALITY, *, model: str | None = None, lossless: bool | None = None
+) -> bytes:
     """Encode a picture on the CPU and return the bytes of its stream; see :meth:`Codec.encode`.
 
     Args:
         image: a path, a binary file, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4).
         quality: 0 to 100; higher is better and larger.
         model: id of a shipped model; by default the default one.
+        lossless: True stores the colours exactly, False never does; by default the stream holds what costs less.
     """
-    return Codec(model, device="cpu").encode(image, quality)
+    return Codec(model, device="cpu").encode(image, quality, lossless=lossless)
 
 
 def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
@@ -33,13 +36,20 @@ def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
 
 
 def encode_file(
-    source: AnyPath, target: AnyPath, quality: float = defaults.QUALITY, *, model: str | None = None
+    source: AnyPath,
+    target: AnyPath,
+    quality: float = defaults.QUALITY,
+    *,
+    model: str | None = None,
+    lossless: bool | None = None,
 ) -> None:
     """Encode a picture file and write the stream to ``target``, which is replaced completely or not at all.
 
+    ``model`` and ``lossless`` are those of :func:`encode`.
+
     Raises :class:`UnwritableFile`, and what :meth:`Codec.encode` raises.
     """
-    write_atomically(target, encode(source, quality, model=model))
+    write_atomically(target, encode(source, quality, model=model, lossless=lossless))
 
 
 def decode_file(source: AnyPath, target: AnyPath) -> None:
@@ -68,6 +78,7 @@ def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo
         width=header.width,
         height=header.height,
         layout=header.layout.label,
+        exact=stream.is_exact,
         quality=quality_of(header.quality),
         tile=1 << header.tile_log2,
         grids=[list(shape) for shape in grids],

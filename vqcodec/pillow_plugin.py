@@ -126,7 +126,10 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Write the image.  ``quality``, ``exif``, ``icc_profile`` and ``xmp`` may be given; the image has defaults."""
+    """Write the image.  ``quality`` and ``lossless`` are those of :meth:`vqcodec.Codec.encode`.
+
+    ``exif``, ``icc_profile`` and ``xmp`` replace those of the image.
+    """
     from vqcodec.codec.codec import Codec
     from vqcodec.config import quality_step
     from vqcodec.images.reading import read_picture
@@ -142,7 +145,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
             warnings.warn(remark.text, VqcWarning, stacklevel=4)
     picture = dataclasses.replace(picture, metadata=_override(picture.metadata, given))
     codec = _codec or Codec(device="cpu")
-    fp.write(codec._encode_pictures([picture], [step])[0])
+    fp.write(codec._encode_pictures([picture], [step], lossless=given.get("lossless"))[0])
 
 
 def _override(own: Metadata, given: dict[str, Any]) -> Metadata:

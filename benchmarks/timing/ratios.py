@@ -78,6 +78,11 @@ def _cases(photos: Sequence[Photo]) -> Iterator[Case]:
             lambda effort=effort: codec.encode(picture, effort=effort),  # type: ignore[misc]
             lambda: codec.encode(picture, effort=lowest),
         )
+    yield Case(
+        "encode / encode without a trial of exact pixels",
+        lambda: codec.encode(picture),
+        lambda: codec.encode(picture, lossless=False),
+    )
     yield Case("decode / preview", lambda: codec.decode(stream), lambda: codec.decode_preview(stream))
     for other in learned.models(picture):
         yield Case(f"encode {other.name} / vqc", other.encode, lambda: codec.encode(picture))

@@ -9,6 +9,7 @@ from PIL import Image
 
 pytest.importorskip("pytorch_msssim")
 
+import vqcodec
 from benchmarks.errors import CodecUnavailable, RoundTripFailed, UnknownCodec
 from benchmarks.rd.codecs import CODECS, Choice, JpegXl, codec_class, codec_label, open_codec
 from benchmarks.rd.datasets import open_dataset
@@ -89,6 +90,17 @@ def test_an_effort_by_its_name(tiny_weights, small):
     assert none.encode_batch([small], 50) == [none.encode(small, 50)]
     with pytest.raises(UnknownCodec):
         codec_class("vqc@4")
+
+
+def test_exact_pictures_or_none_by_name(tiny_weights):
+    drawn = Image.new("RGB", (80, 60), "teal")
+    drawn.paste("white", (10, 10, 30, 20))
+    default, lossy = (open_codec(Choice(f"vqc:tiny{suffix}", tiny_weights)).codec for suffix in ("", "-lossy"))
+    assert lossy.description.endswith("effort=1, lossy") and default.description.endswith("effort=1")
+    streams = default.encode(drawn, 50), lossy.encode(drawn, 50)
+    assert [vqcodec.info(data).exact for data in streams] == [True, False]
+    assert lossy.encode_batch([drawn], 50) == [streams[1]]
+    assert codec_class("vqc@2-lossy") is codec_class("vqc-lossy") is codec_class("vqc")
 
 
 def test_what_is_not_there_is_named(monkeypatch):

@@ -43,8 +43,9 @@ def test_options_reach_the_codec(run, photo):
         "b.vqc",
     )
     keep = ("--metadata", "icc,xmp", "--alpha", "blend", "--background", "#123", "--strict")
-    run("encode", *keep, photo, "c.vqc")
-    most = {"quality": 50.0, "effort": 1, "max_pixels": defaults.MAX_PIXELS, "device": "auto"}
+    run("encode", *keep, "--lossless", photo, "c.vqc")
+    run("encode", "--lossy", photo, "d.vqc")
+    most = {"quality": 50.0, "effort": 1, "max_pixels": defaults.MAX_PIXELS, "device": "auto", "lossless": None}
     assert FakeCodec.calls == [
         {**most, "options": ReadOptions()},
         {
@@ -52,9 +53,11 @@ def test_options_reach_the_codec(run, photo):
             "effort": 3,
             "max_pixels": 0,
             "device": "cuda:1",
+            "lossless": None,
             "options": ReadOptions(metadata=frozenset(), auto_orient=True),
         },
-        {**most, "options": ReadOptions("blend", "#123", frozenset({"icc", "xmp"}), strict=True)},
+        {**most, "options": ReadOptions("blend", "#123", frozenset({"icc", "xmp"}), strict=True), "lossless": True},
+        {**most, "options": ReadOptions(), "lossless": False},
     ]
 
 

@@ -19,6 +19,7 @@ class Info:
     width: int = 100
     height: int = 80
     layout: str = "rgb"
+    exact: bool = False
     quality: float = 50.2
     tile: int = 1024
     grids: tuple = ((5, 7), (10, 14))
@@ -45,6 +46,18 @@ def test_info(run, monkeypatch):
     first, second = run("info", "--json", "a.vqc", "b.vqc").stdout.splitlines()
     assert json.loads(first)["grids"] == [[5, 7], [10, 14]]
     assert json.loads(second)["source"] == "b.vqc"
+
+
+def test_info_of_an_exact_picture(run, monkeypatch):
+    found = Info(
+        model=None, grids=(), exact=True, quality=100.0, sections=({"name": "exact", "tile": 0, "bytes": 300},)
+    )
+    monkeypatch.setitem(vars(vqcodec), "info", lambda source: found)
+    lines = run("info", "a.vqc").stdout.splitlines()
+    assert [line.split() for line in lines[2:4]] == [["quality", "exact"], ["tiles", "1024x1024", "pixels"]]
+    assert not any(line.startswith(("  model", "  grids")) for line in lines)
+    told = json.loads(run("info", "--json", "a.vqc").stdout)
+    assert told["exact"] is True and told["model"] is None
 
 
 def test_info_of_an_unknown_model(run, monkeypatch):

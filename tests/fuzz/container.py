@@ -14,12 +14,12 @@ from vqcodec.errors import (
     UnsupportedVersion,
 )
 from vqcodec.stream import container
-from vqcodec.stream.container import Header, Layout, Section, SectionKind
+from vqcodec.stream.container import BEST_QUALITY, NO_MODEL, Header, Layout, Section, SectionKind
 
 __all__ = ["ALLOWED", "check", "mutate", "seeds"]
 
 ALLOWED = (CorruptStream, MalformedStream, NotAVqcFile, TruncatedStream, UnsupportedFeature, UnsupportedVersion)
-BESIDE = frozenset(kind for kind in SectionKind if not kind.is_level)
+BESIDE = frozenset(kind for kind in SectionKind if not kind.is_tiled)
 
 
 def check(data: bytes) -> None:
@@ -41,8 +41,11 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield small golden files, and one with sections of every kind."""
+    """Yield small golden files, one with sections of every kind of indices, and exact ones."""
     yield from golden("flat-20", "grey-25", "tiles-5")
     header = Header(bytes(8), 70, 1, Layout.RGBA, 7, 6)
     levels = [Section(kind, tile, b"") for kind in SectionKind if kind.is_level for tile in (0, 1)]
-    yield container.write_stream(header, [*levels, *(Section(kind, 0, b"?") for kind in SectionKind if kind in BESIDE)])
+    rest = [Section(kind, 0, b"?") for kind in SectionKind if kind in BESIDE]
+    yield container.write_stream(header, [*levels, *rest])
+    header = Header(NO_MODEL, 70, 1, Layout.RGBA, BEST_QUALITY, 6)
+    yield container.write_stream(header, [*(Section(SectionKind.EXACT, tile, b"") for tile in (0, 1)), *rest])

@@ -12,8 +12,8 @@ from tests.fuzz.mutation import Change
 from tests.support.odd_files import ODD_FILES
 from vqcodec.errors import ImageTooLarge, InvalidImage
 from vqcodec.images.reading import AS_IS, ReadOptions, read_picture, to_pil
-from vqcodec.stream.alpha import read_alpha, write_alpha
 from vqcodec.stream.metadata import NO_METADATA, read_metadata, write_metadata
+from vqcodec.stream.planes import read_planes, write_planes
 
 ALLOWED = (InvalidImage, ImageTooLarge)
 MAX_PIXELS = 1 << 14
@@ -47,7 +47,7 @@ def check(data: bytes) -> None:
             assert (pixels == pixels[:, :, :1]).all()
         if alpha is not None:
             assert alpha.shape == (height, width) and alpha.dtype == np.uint8
-            np.testing.assert_array_equal(read_alpha(write_alpha(alpha), width, height), alpha)
+            np.testing.assert_array_equal(read_planes(write_planes(alpha), (height, width), "alpha"), alpha)
         assert read_metadata(write_metadata(picture.metadata)) == picture.metadata
         again = read_picture(to_pil(picture))
         np.testing.assert_array_equal(again.pixels, pixels)

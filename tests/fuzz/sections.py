@@ -1,4 +1,4 @@
-"""Payloads of alpha and metadata sections: a plane of the right size, or metadata, or a refusal."""
+"""Payloads of lossless planes and metadata: planes of the right shape, or metadata, or a refusal."""
 
 import zlib
 from collections.abc import Iterator
@@ -6,35 +6,43 @@ from collections.abc import Iterator
 import numpy as np
 
 from vqcodec.errors import MalformedStream
-from vqcodec.stream.alpha import read_alpha, write_alpha
 from vqcodec.stream.container import Section, SectionKind
 from vqcodec.stream.metadata import MAX_BYTES, METADATA_KINDS, Metadata, read_metadata, write_metadata
+from vqcodec.stream.planes import read_planes, write_planes
 
 ALLOWED = (MalformedStream,)
 KINDS = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP)
 
 
 def check(data: bytes) -> None:
-    """Decode one section: the first byte selects its kind, two more the size of the plane."""
+    """Decode one section: the first byte selects its kind, two more the size of the planes."""
     if len(data) < 3:
         return
     which, width, height = data[0], 1 + data[1] % 32, 1 + data[2] % 32
     payload = data[3:]
     if which % 4 == 3:
-        _check_alpha(payload, width, height)
+        _check_planes(
+            payload, (height, width, 3)[: 3 if which & 4 else 2], least=payload[0] if which & 8 and payload else 0
+        )
     else:
         _check_metadata(payload, which % 4)
 
 
-def _check_alpha(payload: bytes, width: int, height: int) -> None:
-    plane = np.resize(np.frombuffer(payload + b"\0", np.uint8), (height, width))
-    np.testing.assert_array_equal(read_alpha(write_alpha(plane), width, height), plane)
+def _check_planes(payload: bytes, shape: tuple[int, ...], least: int) -> None:
+    planes = np.resize(np.frombuffer(payload + b"\0", np.uint8), shape)
+    _check_round_trip(planes, least)
     try:
-        plane = read_alpha(payload, width, height)
+        planes = read_planes(payload, shape, "alpha", least)
     except ALLOWED:
         return
-    assert plane.shape == (height, width) and plane.dtype == np.uint8
-    np.testing.assert_array_equal(read_alpha(write_alpha(plane), width, height), plane)
+    assert planes.shape == shape and planes.dtype == np.uint8 and len(payload) >= least
+    _check_round_trip(planes, least)
+
+
+def _check_round_trip(planes: np.ndarray, least: int) -> None:
+    payload = write_planes(planes, least=least)
+    assert len(payload) >= least
+    np.testing.assert_array_equal(read_planes(payload, planes.shape, "alpha", least), planes)
 
 
 def _check_metadata(payload: bytes, kind: int) -> None:
@@ -54,18 +62,21 @@ def seeds() -> Iterator[bytes]:
     rng = np.random.default_rng(0)
     flat, noise = np.full((5, 7), 9, np.uint8), rng.integers(0, 256, (5, 7), np.uint8)
     for plane in (flat, noise, np.repeat(noise, 3, 1)):
-        yield bytes([3, plane.shape[1] - 1, plane.shape[0] - 1]) + write_alpha(plane)
-    yield bytes([3, 6, 4]) + b"\1" + _png(noise)
+        yield bytes([3, plane.shape[1] - 1, plane.shape[0] - 1]) + write_planes(plane)
+        yield bytes([7, plane.shape[1] - 1, plane.shape[0] - 1]) + write_planes(np.dstack([plane, plane // 2, plane]))
+    yield bytes([11, 6, 4]) + write_planes(flat, least=9)
+    yield bytes([3, 6, 4]) + b"\1" + _file(noise, "PNG")
+    yield bytes([3, 6, 4]) + b"\2" + _file(np.dstack([noise] * 3), "WEBP", lossless=True)
     for kind, name in enumerate(METADATA_KINDS):
         for content in (b"x", b"<x:xmpmeta>" * 30, bytes(100_000)):
             yield bytes([kind, 0, 0]) + write_metadata(Metadata(**{name: content}))[0].payload
 
 
-def _png(plane) -> bytes:
+def _file(plane, format, **options) -> bytes:
     from io import BytesIO
 
     from PIL import Image
 
     file = BytesIO()
-    Image.fromarray(plane).save(file, "PNG")
+    Image.fromarray(plane).save(file, format, **options)
     return file.getvalue()

@@ -1,8 +1,10 @@
 """Make the golden corpus: small streams of every kind, frozen with the indices and pixels that they decode to.
 
     python -m tests.golden.make [MODEL]
+    python -m tests.golden.make exact
 
 Run it once for each model that is released, and never again for the same one: what it wrote must decode for ever.
+Exact pictures need no model and have a folder of their own.
 """
 
 import hashlib
@@ -12,24 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from tests.support.internals import decode_grids
+from tests.support.internals import decode_grids, spelled_out
 from vqcodec import Codec
-from vqcodec.codec import encoder
+from vqcodec.codec import encoder, exact
+from vqcodec.stream import planes
 from vqcodec.stream.container import read_stream
 
 FOLDER = Path(__file__).parent
+EXACT = FOLDER / "exact"
 SIZES = [(1, 1), (1, 23), (19, 1), (8, 8), (16, 16), (17, 31), (33, 64), (48, 40), (65, 47), (96, 80)]
 QUALITIES = [0, 10, 25, 40, 50, 60, 75, 90, 100]
 
 
 def indices_sha256(grids):
-    """Return the SHA-256 of all indices: each level's shape and its indices as little-endian 32-bit integers."""
-    digest = hashlib.sha256()
-    for grid in grids:
-        digest.update(np.array(grid.shape, "<i4").tobytes() + np.ascontiguousarray(grid, "<i4").tobytes())
-    return digest.hexdigest()
+    """Return the SHA-256 of the indices (G, H, W) of all levels, as JSON; of lists or of arrays."""
+    return hashlib.sha256(json.dumps(grids, default=np.ndarray.tolist, separators=(",", ":")).encode()).hexdigest()
 
 
 def cases():
@@ -60,18 +61,50 @@ def cases():
             yield f"{name}-{quality}", pixels, quality, 10
 
 
+def exact_cases():
+    """Yield name, image and tile size of every golden file of an exact picture."""
+    for mode in ("L", "LA", "RGB", "RGBA"):
+        image = Image.new(mode, (90, 70), (250, 240, 230, 255)[: len(Image.new(mode, (1, 1)).getbands())])
+        draw = ImageDraw.Draw(image)
+        draw.text((5, 5), f"Mode {mode}\nexact", fill=(20, 30, 90, 200)[: len(image.getbands())])
+        draw.ellipse((40, 30, 85, 65), fill=(200, 60, 20, 130)[: len(image.getbands())])
+        yield f"drawn-{mode}", image, 11
+        yield f"tiles-{mode}", image, 6
+        yield f"pixel-{mode}", image.crop((12, 9, 13, 10)), 11
+        yield f"flat-{mode}", image.crop((0, 0, 3, 2)).resize((70, 5)), 6
+    yield "photo", Image.fromarray(skimage.data.astronaut()[40:75, 200:251]), 11
+    yield "row", Image.fromarray(skimage.data.astronaut()[40:41, :300]), 11
+
+
+def write_exact():
+    """Write the corpus of exact pictures, some of them without WebP."""
+    codec, check = Codec(device="cpu"), planes.features.check
+    EXACT.mkdir()
+    for name, image, tile_log2 in exact_cases():
+        image.save(EXACT / f"{name}.png", optimize=True)
+        exact.TILE_LOG2 = tile_log2
+        (EXACT / f"{name}.vqc").write_bytes(codec.encode(image, lossless=True))
+        if name.startswith("drawn"):
+            planes.features.check = lambda feature: False
+            (EXACT / f"{name}-png.vqc").write_bytes(codec.encode(image, lossless=True))
+            planes.features.check = check
+            image.save(EXACT / f"{name}-png.png", optimize=True)
+
+
 def main(model=None):
     """Write the corpus of one model into a folder of its name."""
+    if model == EXACT.name:
+        return write_exact()
     codec = Codec(model, device="cpu")
     folder = FOLDER / codec.model.id
     folder.mkdir()
     expected = {}
     for name, pixels, quality, tile_log2 in cases():
         encoder.TILE_LOG2 = tile_log2
-        data = codec.encode(np.ascontiguousarray(pixels), quality)
+        data = codec.encode(np.ascontiguousarray(pixels), quality, lossless=False)
         (folder / f"{name}.vqc").write_bytes(data)
         codec.decode(data).save(folder / f"{name}.png", optimize=True)
-        expected[name] = indices_sha256(decode_grids(codec, [read_stream(data)])[0])
+        expected[name] = indices_sha256(spelled_out(codec.model.config, decode_grids(codec, [read_stream(data)])[0]))
     (folder / "indices.json").write_text(json.dumps(expected, indent=1) + "\n")
     for path in folder.glob("*.png"):
         assert Image.open(path).size

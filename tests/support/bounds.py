@@ -28,7 +28,7 @@ from vqcodec.coding.symbols import POSITIONS_PER_WORD
 from vqcodec.config import ModelConfig
 from vqcodec.errors import VqcError
 from vqcodec.stream import container
-from vqcodec.stream.container import MAX_EDGE, Header, Layout, Section, SectionKind
+from vqcodec.stream.container import BEST_QUALITY, MAX_EDGE, NO_MODEL, Header, Layout, Section, SectionKind
 
 LARGEST_FILE = 64
 ORDINARY = 320
@@ -53,6 +53,7 @@ def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
     for layout, tile_log2, filling in product((Layout.RGB, Layout.GREY_ALPHA), (6, 15), _FILLINGS):
         alpha = [Section(SectionKind.ALPHA, 0, b"\0\x07")] if layout.has_alpha else []
         for width, height in (*_ABSURD, *_plausible_sizes(config)):
+            yield from _exact_files(width, height, layout, tile_log2, filling, alpha)
             header = Header(model_hash, width, height, layout, 128, tile_log2)
             spare = LARGEST_FILE - len(container.write_header(header)) - 6 * len(kinds) - 8 * len(alpha)
             for shares in _shares(header, config, spare // 4):
@@ -63,9 +64,23 @@ def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:
                     yield join(head, pieces, ended=False)  # to partial decoding, the beginning of a file
 
 
+def _exact_files(
+    width: int, height: int, layout: Layout, tile_log2: int, filling: bytes, alpha: list[Section]
+) -> Iterator[bytes]:
+    """Yield exact pictures: flat, PNG or WebP, in one tile, or in the first of many."""
+    start = container.write_header(Header(NO_MODEL, width, height, layout, BEST_QUALITY, tile_log2))
+    spare = LARGEST_FILE - len(start) - 6 - 8 * len(alpha)
+    rest = [(section.kind.value, section.payload) for section in alpha]
+    flat = bytes([0, 1, 2, 3][: 2 if layout.is_grey else 4])
+    for payload in (flat + bytes(spare - len(flat)), flat, *(bytes([coder]) + filling * 6 for coder in (1, 2, 3))):
+        yield join(start, [(SectionKind.EXACT.value, payload), *rest])
+        yield join(start, [(SectionKind.EXACT.value, payload)], ended=False)
+
+
 def _plausible_sizes(config: ModelConfig) -> Iterator[tuple[int, int]]:
     """Yield shapes with as many positions as some words can hold: a row, a column and a square."""
     stride = config.levels[0].stride
+    yield 700, 700  # as many pixels as the bytes of an exact picture can hold
     for words in (1, 1.24, 1.74, 2):  # of 64 bytes seven words may be left, or five beside an alpha plane
         count = int(words * POSITIONS_PER_WORD)
         edge = int(count**0.5) * stride
@@ -101,7 +116,7 @@ def measure(codec: Codec, step: int = 1) -> dict[str, Any]:
     vqcodec.register_pillow(codec)
     warnings.simplefilter("ignore")
     noise = np.random.default_rng(0).integers(0, 256, (ORDINARY, ORDINARY, 3), np.uint8)
-    stream = codec.encode(noise[:16, :16])
+    stream = codec.encode(noise[:16, :16], lossless=False)
     for way in ways(codec).values():  # also loads libraries
         way(stream)
     files = list(dict.fromkeys(hostile_files(codec.model.config, codec.model.hash)))
@@ -118,7 +133,7 @@ def measure(codec: Codec, step: int = 1) -> dict[str, Any]:
             if seconds > worst:
                 worst, culprit = seconds, f"{name} of {data.hex()}"
     memory = _peak() - before
-    stream = codec.encode(noise)
+    stream = codec.encode(noise, lossless=False)
     ordinary = min(_seconds(codec.decode, stream) for _ in range(3))
     return {
         "files": len(files),

@@ -34,9 +34,17 @@ class FakeCodec:
         header = Header(bytes(8), width, height, picture.layout.opaque, quality=128, tile_log2=10)
         return container.write_stream(header, [Section(SectionKind.LEVEL_0, 0, picture.pixels.tobytes())])
 
-    def encode_batch(self, images, quality=50.0, *, effort=1, max_pixels=defaults.MAX_PIXELS, options=AS_IS):
+    def encode_batch(
+        self, images, quality=50.0, *, effort=1, max_pixels=defaults.MAX_PIXELS, options=AS_IS, lossless=None
+    ):
         for index, image in enumerate(images):
-            call = {"quality": quality, "effort": effort, "max_pixels": max_pixels, "options": options}
+            call = {
+                "quality": quality,
+                "effort": effort,
+                "max_pixels": max_pixels,
+                "options": options,
+                "lossless": lossless,
+            }
             FakeCodec.calls.append({**call, "device": self.device})
             try:
                 picture = read_picture(image, max_pixels, options)
@@ -44,7 +52,7 @@ class FakeCodec:
             except VqcError as error:
                 yield Encoded(index, error=error)
 
-    def encode_to_goal(self, image, goal, *, effort=1, max_pixels=defaults.MAX_PIXELS, options=AS_IS):
+    def encode_to_goal(self, image, goal, *, effort=1, max_pixels=defaults.MAX_PIXELS, options=AS_IS, lossless=None):
         if goal.value > 1e6:
             raise GoalOutOfReach(f"cannot reach {goal}")
         return Reached(self.encode(image, 50.0, max_pixels, options), 33.3, goal.value, 4)

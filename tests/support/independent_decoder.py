@@ -1,10 +1,12 @@
-"""A second decoder of the indices, written from docs/FORMAT.md alone: slow, plain, sharing no code with the package.
+"""A second decoder of indices and exact pixels, written from docs/FORMAT.md alone: slow, plain, sharing no code.
 
-Python integers, numpy int64 for the tables, zlib for the checksum; no torch, no constriction, nothing of ``vqcodec``.
+Python integers, numpy int64 for the tables, zlib for the checksum, Pillow for PNG and WebP; no torch, no constriction,
+nothing of ``vqcodec``.
 An index is the number of a codeword, or for an outer point a tuple: the outer shell, then each coordinate's digits.
 """
 
 import hashlib
+import io
 import json
 import math
 import struct
@@ -13,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 T = [round(2 ** (16 - k / 16)) for k in range(256)]
 PAST = [(-2, -2), (-2, -1), (-2, 0), (-2, 1), (-2, 2), (-1, -2), (-1, -1), (-1, 0), (-1, 1), (0, -2), (0, -1)]
@@ -368,6 +371,38 @@ def decode_indices(data, weights):
             part[...] = decoder.decode(source, part.shape[1:], coarse, coarse_slices)
             coarse, coarse_slices = part, level["slices"]
     return grids
+
+
+def decode_planes(payload, width, height, channels):
+    """Decode lossless planes: (height, width, channels)."""
+    coder, data = payload[0], payload[1:]
+    if coder == 0:
+        assert len(data) == channels
+        return np.tile(np.array(list(data), np.uint8), (height, width, 1))
+    if coder == 3:
+        sizes = struct.pack("<BI", 0x2F, width - 1 + (height - 1) * 2**14)
+        chunk = b"VP8L" + struct.pack("<I", 5 + len(data)) + sizes + data + b"\0" * ((5 + len(data)) % 2)
+        data = b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+    image = Image.open(io.BytesIO(data))
+    assert image.size == (width, height) and image.format == ("PNG" if coder == 1 else "WEBP")
+    planes = np.asarray(image).reshape(height, width, -1)
+    return planes if planes.shape[2] == channels else planes[:, :, 1:2]
+
+
+def decode_exact(data):
+    """Decode an exact picture: (height, width, colour planes and alpha)."""
+    width, height, quality, edge, payloads = read_container(data)
+    assert data[5:13] == bytes(8) and quality == 255
+    layout = data[13] >> 4
+    pixels = np.zeros((height, width, 3 if layout in (1, 3) else 1), np.uint8)
+    across = -(-width // edge)
+    for tile in range(-(-height // edge) * across):
+        top, left = (edge * n for n in divmod(tile, across))
+        part = pixels[top : top + edge, left : left + edge]
+        part[...] = decode_planes(payloads[4, tile], part.shape[1], part.shape[0], part.shape[2])
+    if layout < 2:
+        return pixels
+    return np.dstack([pixels, decode_planes(payloads[8, 0], width, height, 1)])
 
 
 def fixed_index(number, part, by_shells):

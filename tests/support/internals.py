@@ -12,6 +12,8 @@ from vqcodec.coding.integer_prior import SlicePrediction
 from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice
 from vqcodec.coding.symbols import FixedIndices, IndexEncoder, Selector
 from vqcodec.coding.traversal import Wavefront, WavefrontLayout, walk
+from vqcodec.config import ModelConfig
+from vqcodec.outer_points import outer_digits, outer_shell
 from vqcodec.stream.container import Header, Section, SectionKind, Stream
 from vqcodec.weights.registry import Model
 
@@ -28,6 +30,26 @@ def decode_grids(codec: Codec, streams: Sequence[Stream], max_pixels: int = defa
     for stream in streams:
         codec._decoder.check(stream, max_pixels)
     return codec._decoder.grids(streams)
+
+
+def spelled_out(config: ModelConfig, grids: Sequence[Indices]) -> list[list[list[list[int | tuple[int, ...]]]]]:
+    """Return the indices of all levels as lists [level][G][H][W], independent of how outer points are packed.
+
+    An outer point becomes a tuple: its outer shell, then each coordinate's digits.
+    """
+    result = []
+    for level, grid in zip(config.levels, grids, strict=True):
+        slices = np.split(grid, np.cumsum([part.groups for part in level.slices])[:-1])
+        spelled = []
+        for part, indices in zip(level.slices, slices, strict=True):
+            values = indices.astype(object)
+            outer = indices[indices < 0]
+            points = np.stack([outer_shell(part, outer), *outer_digits(part, outer)], 1).tolist()
+            for place, point in zip(zip(*np.nonzero(indices < 0), strict=True), points, strict=True):
+                values[place] = tuple(point)
+            spelled += values.tolist()
+        result.append(spelled)
+    return result
 
 
 def encode_grids(model: Model, header: Header, grids: Sequence[Indices]) -> list[Section]:

@@ -111,6 +111,7 @@ def encode_folder(
     effort: int = defaults.EFFORT,
     max_pixels: int = defaults.MAX_PIXELS,
     options: ReadOptions = AS_IS,
+    lossless: bool | None = None,
     folder_options: FolderOptions = DEFAULT,
 ) -> Iterator[FileResult]:
     """Encode every picture below a folder to a ``.vqc`` file in the same tree below another folder.
@@ -118,7 +119,7 @@ def encode_folder(
     Args:
         source: a folder; files without the suffix of a picture format are ignored.
         target: a folder, created if missing.
-        quality, effort, max_pixels, options: see :meth:`vqcodec.Codec.encode`.
+        quality, effort, max_pixels, options, lossless: see :meth:`vqcodec.Codec.encode`.
         folder_options: what to do about existing files, which weights, how many processes.
 
     Returns:
@@ -130,7 +131,8 @@ def encode_folder(
         InvalidJobs: ``target`` is a file.  With the first result: what loading the weights raises; with one process
             also InvalidQuality and InvalidEffort, which are otherwise the error of each picture.
     """
-    return encode_tree(source, target, EncodeOptions(quality, None, effort, max_pixels, options), folder_options)
+    encode_options = EncodeOptions(quality, None, effort, max_pixels, options, lossless)
+    return encode_tree(source, target, encode_options, folder_options)
 
 
 @renamed_keyword("how", "folder_options")

@@ -97,7 +97,12 @@ class EncodeTask:
             return
         sources = (job.open_source() for job in jobs)
         results = codec.encode_batch(
-            sources, options.quality, effort=options.effort, max_pixels=options.max_pixels, options=options.read
+            sources,
+            options.quality,
+            effort=options.effort,
+            max_pixels=options.max_pixels,
+            options=options.read,
+            lossless=options.lossless,
         )
         for job, result in zip(jobs, results, strict=True):
             done = FileResult(job.source, job.output, result.error, remarks=result.remarks, seconds=result.seconds)
@@ -112,7 +117,12 @@ class EncodeTask:
         done = FileResult(job.source, job.output)
         try:
             reached = codec.encode_to_goal(
-                job.open_source(), goal, effort=options.effort, max_pixels=options.max_pixels, options=options.read
+                job.open_source(),
+                goal,
+                effort=options.effort,
+                max_pixels=options.max_pixels,
+                options=options.read,
+                lossless=options.lossless,
             )
         except Exception as error:
             return replace(done, error=error)

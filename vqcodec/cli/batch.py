@@ -16,6 +16,7 @@ from vqcodec.cli.options import (
     ModelChoice,
     effort_option,
     image_options,
+    lossless_option,
     max_pixels_option,
     model_options,
     output_options,
@@ -88,6 +89,7 @@ class _Summary:
     help="Write a .vqc file per picture, or one Parquet table (needs --engine ray).",
 )
 @quality_option
+@lossless_option
 @effort_option
 @click.option(
     "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Number of workers.  [default: one per core]"
@@ -104,6 +106,7 @@ def batch(
     address: str | None,
     format_name: str,
     quality: float,
+    lossless: bool | None,
     effort: int,
     jobs: int | None,
     image_options: ImageOptions,
@@ -118,7 +121,7 @@ def batch(
         raise click.UsageError("--address, --format parquet and URIs need --engine ray.")
     from vqcodec.codec.options import EncodeOptions
 
-    encode_options = EncodeOptions(quality, None, effort, max_pixels, image_options.to_read_options())
+    encode_options = EncodeOptions(quality, None, effort, max_pixels, image_options.to_read_options(), lossless)
     if engine == "local":
         results = _encode_locally(source, target, encode_options, model_choice.to_weights(), jobs)
     else:

@@ -27,6 +27,7 @@ from vqcodec.cli.options import (
     file_arguments,
     file_options,
     image_options,
+    lossless_option,
     max_pixels_option,
     model_options,
     output_options,
@@ -129,6 +130,7 @@ Examples:
 @main.command(short_help="Encode pictures to .vqc files.", epilog=_ENCODE_EXAMPLES)
 @file_arguments
 @rate_options
+@lossless_option
 @effort_option
 @image_options
 @max_pixels_option
@@ -140,6 +142,7 @@ def encode(
     sources: tuple[str, ...],
     target: str,
     rate: RateOptions,
+    lossless: bool | None,
     effort: int,
     image_options: ImageOptions,
     max_pixels: int,
@@ -155,7 +158,7 @@ def encode(
     from vqcodec.images import formats
 
     quality, goal = rate.to_quality_and_goal()
-    options = EncodeOptions(quality, goal, effort, max_pixels, image_options.to_read_options())
+    options = EncodeOptions(quality, goal, effort, max_pixels, image_options.to_read_options(), lossless)
     suffixes = Suffixes(".vqc", formats.picture_suffixes() if file_options.recursive else None)
 
     def describe(result: "FileResult") -> tuple[Record, str]:
@@ -266,11 +269,16 @@ def _describe_stream(source: str, stream: "StreamInfo") -> str:
         name = str(section["name"])
         sizes[name] = sizes.get(name, 0) + int(section["bytes"])
     grids = ", ".join(f"{columns}x{rows}" for rows, columns in stream.grids)
+    how = [("quality", "exact")]
+    if not stream.exact:
+        how = [
+            ("quality", f"{stream.quality:.1f}"),
+            ("model", f"{stream.model or 'unknown'} ({stream.model_hash})"),
+            ("grids", grids or "unknown without the model"),
+        ]
     rows = [
         ("size", f"{stream.width}x{stream.height}, {stream.layout}"),
-        ("quality", f"{stream.quality:.1f}"),
-        ("model", f"{stream.model or 'unknown'} ({stream.model_hash})"),
-        ("grids", grids or "unknown without the model"),
+        *how,
         ("tiles", f"{stream.tile}x{stream.tile} pixels"),
         *((name, f"{size} bytes, {8 * size / pixels:.3f} bpp") for name, size in sizes.items()),
         ("file", f"{stream.bytes} bytes, {stream.bpp:.3f} bpp"),

@@ -261,6 +261,11 @@ effort_option = click.option(
     show_default=True,
     help="Encoder effort; higher is slower and gives smaller files.",
 )
+lossless_option = click.option(
+    "--lossless/--lossy",
+    default=None,
+    help="Store the exact picture, or never.  [default: what costs less at this quality]",
+)
 rate_options = _grouped(
     "rate",
     RateOptions,

@@ -31,6 +31,8 @@ WHOLE_PIXELS = 1 << 21
 _FURTHEST = 0.13
 """Codebook cells that refinement may move a latent in total.  Longer moves cost bits where codebooks are overloaded or
 rounds add up: docs/PERFORMANCE.md."""
+_CORRECTED = 96
+"""Leading latents of a level that are refined.  The others are mostly zero, and cost memory."""
 _UNIT = _FURTHEST / 127
 """Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
@@ -53,13 +55,13 @@ class PictureAnalysis:
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._corrections: list[NDArray[np.int8]] = []
-        """Corrections of the latents of each level, (D, H, W), in ``_UNIT``; empty without refinement."""
+        """Corrections of the leading latents of each level, (C, H, W), in ``_UNIT``; empty without refinement."""
         self._unrefined: set[Box] = set()
         """Windows whose first correction is not computed yet."""
         if refine and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
-            self._corrections = [np.zeros((level.latents, *shape), np.int8) for level, shape in levels]
+            self._corrections = [np.zeros((min(level.latents, _CORRECTED), *shape), np.int8) for level, shape in levels]
             self._unrefined = set(self._windows())
         self._view: _View | None = None
         self._last: tuple[int, Box, Tensor] | None = None
@@ -148,7 +150,7 @@ class PictureAnalysis:
             latents = self._vqvae.latents(level, view.pyramid, conditioning, self._quality)
         if self._corrections:
             known = self._corrections[level][:, *self._positions(view.around, level)]
-            latents += torch.from_numpy(known).to(self._device) * _UNIT
+            latents[:, : len(known)] += torch.from_numpy(known).to(self._device) * _UNIT
             if level + 1 == len(self._vqvae.config.levels):
                 latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
         return latents
@@ -157,7 +159,7 @@ class PictureAnalysis:
         """Add corrections that were found in a view to those of its window."""
         for level, (found, whole) in enumerate(zip(more, corrections, strict=True)):
             known = whole[:, *self._positions(box, level)]
-            wanted = known + found[0][:, *self._inside(view, box, level)].cpu().numpy() / _UNIT
+            wanted = known + found[0][: len(whole), *self._inside(view, box, level)].cpu().numpy() / _UNIT
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
     def _correct(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> list[Tensor]:

@@ -4,16 +4,19 @@ It reads pictures and streams and finds the model of each; ``encoder.py`` and ``
 """
 
 import copy
+import math
 import operator
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from vqcodec import defaults, metrics
+from vqcodec.codec.choice import better_buy, looks_drawn, store_exactly
 from vqcodec.codec.decoder import Decoder
 from vqcodec.codec.encoder import Coded, Encoder, extra_sections
 from vqcodec.codec.rate_control import Goal, search
@@ -22,7 +25,7 @@ from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
-from vqcodec.errors import InvalidEffort, NotAVqcFile, UnknownModel, VqcWarning
+from vqcodec.errors import GoalOutOfReach, InvalidEffort, NotAVqcFile, UnknownModel, VqcWarning
 from vqcodec.files import AnyPath, read_bytes
 from vqcodec.images.modes import Remark
 from vqcodec.images.reading import (
@@ -37,7 +40,7 @@ from vqcodec.images.reading import (
 )
 from vqcodec.model.device import find_device
 from vqcodec.model.torch_state import isolated_torch_state
-from vqcodec.stream.container import Header, Stream, read_stream
+from vqcodec.stream.container import BEST_QUALITY, Header, Stream, read_stream
 from vqcodec.weights import registry
 
 StreamSource = bytes | AnyPath | BinaryIO
@@ -88,6 +91,7 @@ class Codec:
         effort: int = defaults.EFFORT,
         max_pixels: int = defaults.MAX_PIXELS,
         options: ReadOptions = AS_IS,
+        lossless: bool | None = None,
     ) -> bytes:
         """Encode a picture and return the bytes of its stream.
 
@@ -97,6 +101,8 @@ class Codec:
             effort: 0 to 3; higher is slower to encode and smaller.  Decoding takes the same time.
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
             options: what to keep of alpha and metadata.
+            lossless: True stores the colours exactly, whatever the quality; False stores indices.  By default the
+                stream holds what costs less at this quality, which for drawings and text is often the exact picture.
 
         Raises:
             MissingFile, UnreadableFile, InvalidImage, ImageTooLarge, InvalidQuality, InvalidEffort.
@@ -108,7 +114,7 @@ class Codec:
         check_effort(effort)
         picture = read_picture(image, max_pixels, options)
         _warn(picture.remarks)
-        return self._encode_pictures([picture], [step], effort)[0]
+        return self._encode_pictures([picture], [step], effort, lossless)[0]
 
     def decode(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
@@ -139,6 +145,7 @@ class Codec:
         effort: int = defaults.EFFORT,
         max_pixels: int = defaults.MAX_PIXELS,
         options: ReadOptions = AS_IS,
+        lossless: bool | None = None,
     ) -> Iterator[Encoded]:
         """Encode many pictures like :meth:`encode`, and yield one result for each, in their order.
 
@@ -159,7 +166,7 @@ class Codec:
             return picture.pixels.shape[:2]
 
         def work(pictures: Sequence[Picture]) -> list[bytes]:
-            return self._encode_pictures(pictures, [step] * len(pictures), effort)
+            return self._encode_pictures(pictures, [step] * len(pictures), effort, lossless)
 
         return (
             Encoded(o.index, o.result, o.error, o.prepared.remarks if o.prepared else (), o.seconds)
@@ -212,11 +219,15 @@ class Codec:
         effort: int = defaults.EFFORT,
         max_pixels: int = defaults.MAX_PIXELS,
         options: ReadOptions = AS_IS,
+        lossless: bool | None = None,
     ) -> Reached:
         """Search the quality that comes nearest to a size, a rate or a PSNR, within 2 % or 0.1 dB.
 
         At most 8 qualities are tried.  The picture is read once, and its alpha plane and metadata are coded once.  PSNR
         is that of the colours, without alpha.
+
+        By default the stream holds the exact picture instead, if that takes no more bytes than the goal allows, or than
+        the stream of the wanted PSNR.  ``lossless=True`` allows nothing else, ``lossless=False`` does not allow it.
 
         Raises:
             GoalOutOfReach, and what :meth:`encode` raises except InvalidQuality.
@@ -225,24 +236,46 @@ class Codec:
         picture = read_picture(image, max_pixels, options)
         extras = extra_sections(picture)
         height, width = picture.pixels.shape[:2]
+        by_rate = goal.kind != "psnr"
         streams: dict[int, bytes] = {}
+        values: dict[int, float] = {}
+
+        def rate(data: bytes) -> float:
+            return len(data) if goal.kind == "size" else metrics.bits_per_pixel(len(data), width, height)
 
         def measure(step: int) -> float:
             (coded,) = self._encoder.encode([picture], [step], [extras], effort)
             streams[step] = coded.data
-            if goal.kind == "size":
-                return len(coded.data)
-            if goal.kind == "bpp":
-                return metrics.bits_per_pixel(len(coded.data), width, height)
-            return metrics.psnr(picture.pixels, self._decoded_colours(coded))
+            pixels = picture.pixels
+            values[step] = rate(coded.data) if by_rate else metrics.psnr(pixels, self._decoded_colours(coded))
+            return values[step]
 
-        found = search(goal, measure)
-        return Reached(streams[found.step], quality_of(found.step), found.reached, found.trials, picture.remarks)
+        exact: Reached | None = None
+        if lossless or (lossless is None and looks_drawn(picture)):
+            data = store_exactly(picture, extras, effort)
+            exact = Reached(data, quality_of(BEST_QUALITY), rate(data) if by_rate else math.inf, 1, picture.remarks)
+            if goal.miss(exact.value) <= 1 if by_rate else lossless:
+                return exact
+            if lossless:
+                raise GoalOutOfReach(f"cannot reach {goal}: the exact picture takes {goal.format(exact.value)}")
+        try:
+            found = search(goal, measure)
+        except GoalOutOfReach:
+            if exact is None or by_rate or max(values.values()) > goal.value:
+                raise
+            return replace(exact, trials=len(values))
+        data = streams[found.step]
+        too_coarse = not by_rate and goal.miss(found.reached) < -1
+        if exact is not None and (too_coarse or len(exact.data) <= len(data)):
+            return replace(exact, trials=found.trials)
+        return Reached(data, quality_of(found.step), found.reached, found.trials, picture.remarks)
 
     def decode_preview(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
     ) -> Image.Image:
         """Decode a coarse picture at full size from the top grid alone; alpha and metadata as in :meth:`decode`.
+
+        The preview of an exact picture is the picture itself, which takes less time.
 
         Raises what :meth:`decode` raises.
         """
@@ -277,24 +310,41 @@ class Codec:
     def _open(self, data: StreamSource, max_pixels: int, partial: bool) -> tuple[Stream, Decoder]:
         """Read and check a stream, and find its decoder."""
         stream = read_stream(read_source(data), partial=partial)
-        decoder = self._decoder_of(stream.header)
+        decoder = self._decoder_of(stream)
         decoder.check(stream, max_pixels)
         return stream, decoder
 
-    def _decoder_of(self, header: Header) -> Decoder:
-        """Return the decoder of this codec's model, or of the shipped model that the header names."""
-        if self._chosen or header.model_hash == self.model.hash:
+    def _decoder_of(self, stream: Stream) -> Decoder:
+        """Return the decoder of this codec's model, or of the shipped model that a stream of indices needs."""
+        header = stream.header
+        if self._chosen or stream.is_exact or header.model_hash == self.model.hash:
             return self._decoder
         if header.model_hash not in self._other_decoders:
             self._other_decoders[header.model_hash] = Codec(_model_of(header), device=str(self.device))._decoder
         return self._other_decoders[header.model_hash]
 
+    def _lambda(self, coded: Coded) -> float:
+        """Return the price of squared error, in bits, at the quality of a stream."""
+        return self.model.config.lambda_at(coded.header.quality / BEST_QUALITY)
+
     def _encode_pictures(
-        self, pictures: Sequence[Picture], steps: Sequence[int], effort: int = defaults.EFFORT
+        self,
+        pictures: Sequence[Picture],
+        steps: Sequence[int],
+        effort: int = defaults.EFFORT,
+        lossless: bool | None = None,
     ) -> list[bytes]:
         """Encode pictures that are read already, at their quality steps."""
         extras = [extra_sections(picture) for picture in pictures]
-        return [coded.data for coded in self._encoder.encode(pictures, steps, extras, effort)]
+        if lossless:
+            return [store_exactly(picture, others, effort) for picture, others in zip(pictures, extras, strict=True)]
+        every = self._encoder.encode(pictures, steps, extras, effort)
+        if lossless is not None:
+            return [coded.data for coded in every]
+        return [
+            better_buy(picture, others, effort, coded, self._lambda(coded), self._decoded_colours)
+            for picture, others, coded in zip(pictures, extras, every, strict=True)
+        ]
 
 
 def defects(stream: Stream) -> tuple[Remark, ...]:
@@ -320,8 +370,8 @@ def check_effort(effort: int) -> None:
 
 
 def codec_of(stream: Stream) -> Codec:
-    """Return a codec on the CPU with the shipped model that made a stream.  Raises :class:`UnknownModel`."""
-    return Codec(_model_of(stream.header), device="cpu")
+    """Return a codec on the CPU that decodes a stream of a shipped model.  Raises :class:`UnknownModel`."""
+    return Codec(None if stream.is_exact else _model_of(stream.header), device="cpu")
 
 
 def _model_of(header: Header) -> str:

@@ -1,6 +1,7 @@
 """Decode streams into pictures: entropy decoding level by level, then synthesis.  The inverse of ``encoder.py``.
 
-All streams of a call, and all tiles of each, go through the prior's wavefronts together.
+All streams of a call, and all tiles of each, go through the prior's wavefronts together.  ``exact.py`` decodes the
+pixels of streams that hold them exactly.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from functools import partial
 import torch
 from PIL import Image
 
+from vqcodec.codec.exact import check_exact, exact_pixels
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
 from vqcodec.codec.tiles import Box, Tiling, cut
@@ -19,9 +21,9 @@ from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil
 from vqcodec.model.vqvae import VQVAE
-from vqcodec.stream.alpha import read_alpha
 from vqcodec.stream.container import SectionKind, Stream
 from vqcodec.stream.metadata import read_metadata
+from vqcodec.stream.planes import read_planes
 from vqcodec.weights.registry import Model
 
 MAX_TILE_PIXELS = 1 << 22
@@ -41,10 +43,22 @@ class Decoder:
         Raises:
             ModelMismatch, ImageTooLarge, MalformedStream.
         """
+        header = stream.header
+        check_size(header.width, header.height, max_pixels)
+        if stream.is_exact:
+            check_exact(stream)
+        else:
+            self._check_levels(stream)
+        width, height = (min(1 << header.tile_log2, edge) for edge in (header.width, header.height))
+        if width * height > MAX_TILE_PIXELS:
+            raise ImageTooLarge(
+                f"tiles of {width}x{height} pixels are too large: the limit is {MAX_TILE_PIXELS} pixels"
+            )
+
+    def _check_levels(self, stream: Stream) -> None:
         header, config = stream.header, self._model.config
         if header.model_hash != self._model.hash:
             raise ModelMismatch(f"made with model {header.model_hash.hex()}, not {self._model.id}")
-        check_size(header.width, header.height, max_pixels)
         levels = {section.kind for section in stream.sections if section.kind.is_level}
         if len(levels) != len(config.levels) and not stream.damage:
             raise MalformedStream(f"stream has {len(levels)} levels, model {self._model.id} has {len(config.levels)}")
@@ -54,11 +68,6 @@ class Decoder:
             raise MalformedStream(f"too few grid bytes for a {header.width}x{header.height} picture: {held}")
         if 1 << header.tile_log2 < config.stride:
             raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
-        width, height = (min(1 << header.tile_log2, edge) for edge in (header.width, header.height))
-        if width * height > MAX_TILE_PIXELS:
-            raise ImageTooLarge(
-                f"tiles of {width}x{height} pixels are too large: the limit is {MAX_TILE_PIXELS} pixels"
-            )
 
     def decode(self, streams: Sequence[Stream]) -> list[Image.Image]:
         """Decode checked streams.  A damaged stream whose coarsest level alone is intact gives its preview."""
@@ -68,50 +77,54 @@ class Decoder:
     def strips(self, stream: Stream) -> Iterator[Image.Image]:
         """Decode an undamaged stream into images of full width, from the top."""
         header = stream.header
+        rows = 1 << header.tile_log2 if stream.is_exact else WINDOW  # exact tiles are decoded whole
         (grids,) = self.grids([stream])
         alpha = _alpha(stream)
-        for top in range(0, header.height, WINDOW):
-            box = Box(0, top, header.width, min(WINDOW, header.height - top))
-            pixels = self.synthesis.pixels(header, grids, box)
-            yield _image(stream, pixels, None if alpha is None else alpha[box.top : box.bottom])
-
-    def _pixels(self, stream: Stream, grids: Sequence[Indices]) -> Pixels:
-        """Return the colours (H, W, 3) of a stream."""
-        finer = any(s.kind.is_level and s.kind is not SectionKind.LEVEL_0 for s in stream.sections)
-        if stream.damage and not finer:
-            return self.synthesis.preview(stream.header, grids[0])
-        return self.synthesis.pixels(stream.header, grids)
+        for top in range(0, header.height, rows):
+            box = Box(0, top, header.width, min(rows, header.height - top))
+            pixels = self._pixels(stream, grids, box)
+            yield _image(stream, pixels, None if alpha is None else box.of(alpha))
 
     def preview(self, stream: Stream) -> Image.Image:
-        """Decode the coarsest level alone into a coarse image of full size."""
+        """Decode the coarsest level alone into a coarse image of full size; exact pixels are decoded completely."""
         (grids,) = self.grids([stream], levels=1)
-        return _image(stream, self.synthesis.preview(stream.header, grids[0]), _alpha(stream))
+        return _image(stream, self._pixels(stream, grids), _alpha(stream))
 
     def region(self, stream: Stream, box: Box) -> Image.Image:
         """Decode a rectangle, and of the stream only the tiles that it depends on."""
-        header = stream.header
-        window = self.synthesis.window(header, box)
+        window = box if stream.is_exact else self.synthesis.window(stream.header, box)
         part, inside = cut(stream, window)
         (grids,) = self.grids([part])
-        pixels = self.synthesis.pixels(
-            part.header, grids, box.moved(window.left - inside.left, window.top - inside.top)
-        )
+        pixels = self._pixels(part, grids, box.moved(window.left - inside.left, window.top - inside.top))
         alpha = _alpha(stream)
-        if alpha is not None:
-            alpha = alpha[box.top : box.bottom, box.left : box.right]
-        return _image(stream, pixels, alpha)
+        return _image(stream, pixels, None if alpha is None else box.of(alpha))
+
+    def _pixels(self, stream: Stream, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
+        """Return the colours (H, W, 3) of a stream, or of a box in it, given what :meth:`grids` returns.
+
+        The whole picture is that of the preview where only the coarsest level is known.
+        """
+        if stream.is_exact:
+            return exact_pixels(stream, box)
+        finer = any(s.kind.is_level and s.kind is not SectionKind.LEVEL_0 for s in stream.sections)
+        coarse = len(grids) < len(self._model.config.levels) or (stream.damage and not finer)
+        if coarse and box is None:
+            return self.synthesis.preview(stream.header, grids[0])
+        return self.synthesis.pixels(stream.header, grids, box)
 
     def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Indices]]:
         """Entropy-decode the indices (G, H, W) of all levels of each stream, or of the first ``levels``.
 
+        A stream of exact pixels has none, and gives an empty list.
         Where a tile of a damaged stream, or the coarser tile that it depends on, is missing, indices are zero: the
         codewords that add nothing.
         """
-        headers = [stream.header for stream in streams]
-        grids: list[list[Indices]] = [[] for _ in streams]
+        indexed = [stream for stream in streams if not stream.is_exact]
+        headers = [stream.header for stream in indexed]
+        grids: list[list[Indices]] = [[] for _ in indexed]
         coarse: dict[int, Indices] | None = None
-        for level, config in enumerate(self._model.config.levels[:levels]):
-            every = enumerate(payload for stream in streams for payload in stream.tiles(SectionKind.level(level)))
+        for level, config in enumerate(self._model.config.levels[:levels] if indexed else ()):
+            every = enumerate(payload for stream in indexed for payload in stream.tiles(SectionKind.level(level)))
             payloads = {i: payload for i, payload in every if payload is not None and (coarse is None or i in coarse)}
             decoded = code_level(
                 Tiling.of_level(headers, self._model.config, level),
@@ -125,7 +138,8 @@ class Decoder:
             for known, grid in zip(grids, decoded.grids, strict=True):
                 known.append(grid)
             coarse = decoded.tiles
-        return grids
+        found = iter(grids)
+        return [[] if stream.is_exact else next(found) for stream in streams]
 
     def _decode_tiles(self, level: int, group: TileGroup[bytes]) -> tuple[list[Indices], list[None]]:
         """Return the indices of each tile."""
@@ -146,5 +160,5 @@ def _alpha(stream: Stream) -> Pixels | None:
     """Return the alpha plane (H, W), or None without one."""
     for section in stream.sections:
         if section.kind is SectionKind.ALPHA and stream.header.layout.has_alpha:
-            return read_alpha(section.payload, stream.header.width, stream.header.height)
+            return read_planes(section.payload, (stream.header.height, stream.header.width), section.kind.label)
     return None

@@ -21,9 +21,9 @@ from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.images.reading import Picture
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
-from vqcodec.stream.alpha import write_alpha
 from vqcodec.stream.container import Header, Section, SectionKind, write_stream
 from vqcodec.stream.metadata import write_metadata
+from vqcodec.stream.planes import write_planes
 from vqcodec.weights.registry import Model
 
 TILE_LOG2 = 10
@@ -125,5 +125,5 @@ class Encoder:
 
 def extra_sections(picture: Picture) -> list[Section]:
     """Return the sections that follow the levels in a picture's stream: its alpha plane and metadata."""
-    alpha = [] if picture.alpha is None else [Section(SectionKind.ALPHA, 0, write_alpha(picture.alpha))]
+    alpha = [] if picture.alpha is None else [Section(SectionKind.ALPHA, 0, write_planes(picture.alpha))]
     return alpha + write_metadata(picture.metadata)

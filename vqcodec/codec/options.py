@@ -19,6 +19,8 @@ class EncodeOptions:
     max_pixels: int = defaults.MAX_PIXELS
     read: ReadOptions = AS_IS
     """Treatment of alpha, metadata and orientation."""
+    lossless: bool | None = None
+    """Store the colours exactly, or never; None chooses what costs less."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class DecodeOptions:
 
     max_pixels: int = defaults.MAX_PIXELS
     preview: bool = False
-    """Decode a coarse picture of full size from the top grid only."""
+    """Decode a coarse picture of full size from the top grid only; an exact picture as it is."""
     region: Box | None = None
     """Decode only this rectangle, in pixels."""
     partial: bool = False

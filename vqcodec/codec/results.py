@@ -14,19 +14,21 @@ class StreamInfo:
     version: int
     """Version of the format."""
     model: str | None
-    """Id of the model; None if its weights are not installed."""
+    """Id of the model; None for an exact picture, and for a model whose weights are not installed."""
     model_hash: str
-    """First bytes of the SHA-256 of the weights file, in hexadecimal."""
+    """First bytes of the SHA-256 of the weights file, in hexadecimal; zeros for an exact picture."""
     width: int
     height: int
     layout: str
     """Planes of the picture: ``grey``, ``grey alpha``, ``rgb`` or ``rgba``."""
+    exact: bool
+    """True if the colours are stored without loss, False if as indices of the model."""
     quality: float
-    """0 to 100."""
+    """0 to 100; 100 for an exact picture."""
     tile: int
     """Edge of a tile in pixels."""
     grids: list[list[int]]
-    """``[rows, columns]`` of each level; empty if the model is not installed."""
+    """``[rows, columns]`` of each level; empty for an exact picture, and if the model is not installed."""
     sections: list[dict[str, int | str]]
     """``name``, ``tile``, and ``bytes`` and ``bits`` of the payload of each section, in the order of the file."""
     bytes: int

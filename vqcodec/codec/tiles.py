@@ -59,6 +59,16 @@ class Box:
         """Return the same rectangle in coordinates with another origin."""
         return replace(self, left=self.left - left, top=self.top - top)
 
+    def intersection(self, other: "Box") -> "Box | None":
+        """Return the part that both have in common, None without one."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        width, height = min(self.right, other.right) - left, min(self.bottom, other.bottom) - top
+        return Box(left, top, width, height) if min(width, height) > 0 else None
+
+    def of(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a view of the pixels in the box, of an array (H, W, ...)."""
+        return array[self.top : self.bottom, self.left : self.right]
+
     def positions(self, stride: int, unit: int) -> tuple[slice, slice]:
         """Return the rows and columns of a grid with ``stride`` pixels per position that lie in the box.
 
@@ -66,6 +76,16 @@ class Box:
         """
         bottom, right = (-(-edge // unit) * unit for edge in (self.bottom, self.right))
         return slice(self.top // stride, bottom // stride), slice(self.left // stride, right // stride)
+
+
+def tile_boxes(header: Header) -> list[Box]:
+    """Return the rectangles of all tiles in raster order."""
+    edge = 1 << header.tile_log2
+    return [
+        Box(left, top, min(edge, header.width - left), min(edge, header.height - top))
+        for top in range(0, header.height, edge)
+        for left in range(0, header.width, edge)
+    ]
 
 
 def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
@@ -85,7 +105,7 @@ def cut(stream: Stream, box: Box) -> tuple[Stream, Box]:
         width=min(columns.stop * edge, header.width) - left,
         height=min(rows.stop * edge, header.height) - top,
     )
-    sections = [replace(s, tile=numbers[s.tile]) for s in stream.sections if s.kind.is_level and s.tile in numbers]
+    sections = [replace(s, tile=numbers[s.tile]) for s in stream.sections if s.kind.is_tiled and s.tile in numbers]
     return Stream(part, tuple(sections), stream.damage), box.moved(left, top)
 
 

@@ -69,6 +69,7 @@ def encode_collection(
     effort: int = defaults.EFFORT,
     max_pixels: int = defaults.MAX_PIXELS,
     options: ReadOptions = AS_IS,
+    lossless: bool | None = None,
     cluster_options: ClusterOptions = DEFAULT,
 ) -> Iterator[FileResult]:
     """Encode every picture below a folder on a Ray cluster; skip pictures whose stream exists.
@@ -76,7 +77,7 @@ def encode_collection(
     Args:
         source: a folder: a path, or a URI such as ``s3://bucket/photos`` or ``gs://bucket/photos``.
         target: the folder for the ``.vqc`` files, in the same tree, or for the table; created if missing.
-        quality, effort, max_pixels, options: see :meth:`vqcodec.Codec.encode`.
+        quality, effort, max_pixels, options, lossless: see :meth:`vqcodec.Codec.encode`.
         cluster_options: which weights, which cluster, files or a table.
 
     Returns:
@@ -88,7 +89,8 @@ def encode_collection(
         MissingFile, UnreadableFile, InvalidQuality, InvalidEffort, and what loading the weights raises: at once.
         VqcError: from the iterator, if Ray fails.
     """
-    return encode_on_cluster(source, target, EncodeOptions(quality, None, effort, max_pixels, options), cluster_options)
+    encode_options = EncodeOptions(quality, None, effort, max_pixels, options, lossless)
+    return encode_on_cluster(source, target, encode_options, cluster_options)
 
 
 def encode_on_cluster(

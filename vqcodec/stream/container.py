@@ -27,6 +27,10 @@ from vqcodec.errors import (
 MAGIC = b"\x8fVQC"
 VERSION = 1
 HASH_BYTES = 8
+NO_MODEL = bytes(HASH_BYTES)
+"""In place of a model's hash in the header of an exact picture, which needs no model."""
+BEST_QUALITY = 255
+"""Highest quality step, and the one of every exact picture."""
 MAX_EDGE = (1 << 28) - 1
 """Largest width and height: four bytes of varint."""
 MAX_PAYLOAD = (1 << 32) - 1
@@ -91,6 +95,7 @@ class SectionKind(enum.Enum):
     LEVEL_1 = 0x01
     LEVEL_2 = 0x02
     LEVEL_3 = 0x03
+    EXACT = 0x04
     ALPHA = 0x08
     ICC = 0x90
     EXIF = 0x91
@@ -103,8 +108,13 @@ class SectionKind(enum.Enum):
 
     @property
     def is_level(self) -> bool:
-        """True if the section holds a grid of indices; there is one per tile."""
-        return self.value < SectionKind.ALPHA.value
+        """True if the section holds a grid of indices."""
+        return self.value <= SectionKind.LEVEL_3.value
+
+    @property
+    def is_tiled(self) -> bool:
+        """True if there is one section per tile: those of levels and of exact pixels."""
+        return self.is_level or self is SectionKind.EXACT
 
     @property
     def label(self) -> str:
@@ -126,7 +136,7 @@ class Header:
     height: int
     layout: Layout
     quality: int
-    """Quality step, 0 to 255."""
+    """Quality step, 0 to :data:`BEST_QUALITY`."""
     tile_log2: int
     """The edge of a tile is ``2 ** tile_log2`` pixels."""
     version: int = VERSION
@@ -137,8 +147,8 @@ class Header:
             raise MalformedStream(f"header: a model hash of {len(self.model_hash)} bytes, not {HASH_BYTES}")
         if not (1 <= self.width <= MAX_EDGE and 1 <= self.height <= MAX_EDGE):
             raise MalformedStream(f"header: {self.width}x{self.height} pixels, edges are 1 to {MAX_EDGE}")
-        if not 0 <= self.quality <= 255:
-            raise MalformedStream(f"header: quality step {self.quality}, not 0 to 255")
+        if not 0 <= self.quality <= BEST_QUALITY:
+            raise MalformedStream(f"header: quality step {self.quality}, not 0 to {BEST_QUALITY}")
         if not MIN_TILE_LOG2 <= self.tile_log2 <= MAX_TILE_LOG2:
             raise MalformedStream(f"header: tiles of 2^{self.tile_log2} pixels, not 2^6 to 2^15")
 
@@ -160,6 +170,11 @@ class Stream:
     sections: tuple[Section, ...]
     damage: tuple[VqcError, ...] = ()
     """An error for each section that is missing; empty if the stream is complete."""
+
+    @property
+    def is_exact(self) -> bool:
+        """True if the stream holds exact pixels, False if it holds indices of a model."""
+        return any(section.kind is SectionKind.EXACT for section in self.sections)
 
     def tiles(self, kind: SectionKind) -> list[bytes | None]:
         """Return the payload of every tile of a kind, None where it is missing."""
@@ -190,7 +205,7 @@ def read_stream(data: bytes, *, partial: bool = False) -> Stream:
     """Read a stream.  Sections of unknown kinds that may be skipped are left out.  The inverse of :func:`write_stream`.
 
     With ``partial``, damaged and missing sections are left out, too, and listed in the stream's ``damage``; at least a
-    part of the coarsest level must be intact.
+    part of the coarsest level, or of the exact pixels, must be intact.
 
     Raises:
         NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream, CorruptStream, MalformedStream.
@@ -212,7 +227,7 @@ def read_stream(data: bytes, *, partial: bool = False) -> Stream:
             if not partial:
                 raise
             damage.append(error)
-    if damage and not any(section.kind is SectionKind.LEVEL_0 for section in sections):
+    if damage and not any(section.kind in (SectionKind.LEVEL_0, SectionKind.EXACT) for section in sections):
         raise damage[0]
     return Stream(header, tuple(sections), tuple(damage))
 
@@ -321,19 +336,24 @@ def _sections(data: bytes, header: Header, start: int) -> Iterator[Section | Vqc
 
 
 def _check_order(header: Header, sections: Sequence[Section]) -> None:
-    """Check the order: levels coarse to fine, all tiles in raster order, then other kinds in ascending order."""
+    """Check the order: exact pixels or levels coarse to fine, all tiles in raster order, then the rest by its codes."""
     rows, columns = tile_grid(header)
     tiles = rows * columns
-    levels = [s for s in sections if s.kind.is_level]
-    rest = sections[len(levels) :]
-    for i, section in enumerate(sections[: len(levels)]):
-        if (section.kind.value, section.tile) != divmod(i, tiles):
+    tiled = [s for s in sections if s.kind.is_tiled]
+    rest = sections[len(tiled) :]
+    exact = bool(tiled) and tiled[0].kind is SectionKind.EXACT
+    kinds = [SectionKind.EXACT] if exact else [kind for kind in SectionKind if kind.is_level]
+    for i, section in enumerate(sections[: len(tiled)]):
+        number, tile = divmod(i, tiles)
+        if section.tile != tile or section.kind not in kinds[number : number + 1]:
             raise MalformedStream(f"section {_name(section.kind.value, section.tile)} is out of order")
-    if not levels or len(levels) % tiles:
-        raise MalformedStream(f"{len(levels)} level sections do not cover {tiles} tiles")
+    if not tiled or len(tiled) % tiles:
+        raise MalformedStream(f"{len(tiled)} {'exact' if exact else 'level'} sections do not cover {tiles} tiles")
+    if exact and (header.model_hash, header.quality) != (NO_MODEL, BEST_QUALITY):
+        raise MalformedStream(f"the picture is exact, but the header names a model or quality step {header.quality}")
     codes = [s.kind.value & _CODE for s in rest]
     if any(s.tile for s in rest) or any(a >= b for a, b in pairwise(codes)):
-        raise MalformedStream("sections after the levels are out of order")
+        raise MalformedStream("sections after those of the tiles are out of order")
     if (SectionKind.ALPHA in [s.kind for s in rest]) != header.layout.has_alpha:
         which = "no" if header.layout.has_alpha else "an"
         raise MalformedStream(f"{which} alpha section, but the layout is {header.layout.label}")

@@ -21,7 +21,8 @@ class Choice:
     name: str
     """Name in the report: ``jpeg``, ``vqc``, ``vqc:ID``, or ``vqc:STEM`` for a weights file.
 
-    A suffix ``@0``, ``@1``, ... of a vqc model's name selects an effort other than the default.
+    A suffix ``@0``, ``@1``, ... of a vqc model's name selects an effort other than the default, and ``-lossy`` after it
+    forbids exact pictures.
     """
     weights: Path | None = None
     """Weights file of a vqc model that is not shipped."""

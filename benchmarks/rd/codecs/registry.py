@@ -29,7 +29,13 @@ def codec_class(name: str) -> type[Codec]:
     for codec in CODECS:
         if codec.matches(name):
             return codec
-    names = [Vqc.name, f"{Vqc.name}:ID", f"{Vqc.name}@EFFORT", *(codec.name for codec in CODECS if codec is not Vqc)]
+    names = [
+        Vqc.name,
+        f"{Vqc.name}:ID",
+        f"{Vqc.name}@EFFORT",
+        f"{Vqc.name}-lossy",
+        *(codec.name for codec in CODECS if codec is not Vqc),
+    ]
     raise UnknownCodec(f"unknown codec '{name}'; choose from {', '.join(names)}")
 
 

@@ -15,7 +15,9 @@ from vqcodec import defaults
 
 T = TypeVar("T")
 
-_NAME = re.compile(rf"vqc(?::(?P<model>.+?))?(?:@(?P<effort>{'|'.join(map(str, defaults.EFFORTS))}))?")
+_NAME = re.compile(
+    rf"vqc(?::(?P<model>.+?))?(?:@(?P<effort>{'|'.join(map(str, defaults.EFFORTS))}))?(?P<lossy>-lossy)?"
+)
 
 
 class Vqc(Codec):
@@ -34,6 +36,7 @@ class Vqc(Codec):
         name = _NAME.fullmatch(choice.name)
         assert name is not None
         self._effort = int(name["effort"]) if name["effort"] else defaults.EFFORT
+        self._lossless = False if name["lossy"] else None
         try:
             if choice.weights is not None:
                 self._codec = vqcodec.Codec(model_path=choice.weights, device=choice.device)
@@ -44,7 +47,7 @@ class Vqc(Codec):
 
     @classmethod
     def matches(cls, name: str) -> bool:
-        """Return whether ``name`` is ``vqc``, ``vqc:ID``, or one of these with ``@EFFORT``."""
+        """Return whether ``name`` is ``vqc``, ``vqc:ID``, or one of these with ``@EFFORT``, ``-lossy`` or both."""
         return _NAME.fullmatch(name) is not None
 
     @classmethod
@@ -53,18 +56,19 @@ class Vqc(Codec):
 
     @functools.cached_property
     def description(self) -> str:
-        stream = vqcodec.info(self._codec.encode(Image.new("RGB", (16, 16))))
+        stream = vqcodec.info(self._codec.encode(Image.new("RGB", (16, 16)), lossless=False))
         version = importlib.metadata.version("vqcodec")
-        return f"vqcodec {version}, model {stream.model or 'not shipped'} ({stream.model_hash}), effort={self._effort}"
+        how = f"effort={self._effort}" if self._lossless is None else f"effort={self._effort}, lossy"
+        return f"vqcodec {version}, model {stream.model or 'not shipped'} ({stream.model_hash}), {how}"
 
     def encode(self, image: Image.Image, quality: float) -> bytes:
-        return self._codec.encode(image, quality, max_pixels=0, effort=self._effort)
+        return self._codec.encode(image, quality, max_pixels=0, effort=self._effort, lossless=self._lossless)
 
     def decode(self, path: Path) -> Image.Image:
         return self._codec.decode(path, max_pixels=0).convert("RGB")
 
     def encode_batch(self, images: list[Image.Image], quality: float) -> list[bytes]:
-        results = self._codec.encode_batch(images, quality, max_pixels=0, effort=self._effort)
+        results = self._codec.encode_batch(images, quality, max_pixels=0, effort=self._effort, lossless=self._lossless)
         return [_unwrap(result.data, result.error) for result in results]
 
     def decode_batch(self, paths: list[Path]) -> list[Image.Image]:
