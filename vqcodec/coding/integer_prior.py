@@ -74,9 +74,7 @@ class Linear:
         return y
 
     @classmethod
-    def read(
-        cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT, added: int = 0
-    ) -> "Linear":
+    def read(cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT, added: int = 0) -> "Linear":
         """Read ``name.weight`` (inputs, outputs), ``name.bias`` and ``name.exponent`` (outputs,).
 
         ``limit`` is the largest magnitude of an input, ``added`` that of what is added to an output.  Raises
