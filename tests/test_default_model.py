@@ -1,6 +1,7 @@
 """The shipped model, end to end, on a real photograph."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -45,6 +46,37 @@ def test_quality_is_monotone(codec, picture):
     sizes = [len(data) for data in streams]
     psnrs = [metrics.psnr(np.asarray(codec.decode(data)), np.asarray(picture)) for data in streams]
     assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
+
+
+def extremes():
+    """Yield pictures unlike photographs, by name."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:72, :80]
+    grey = {"checks-1": (x + y) % 2, "checks-2": (x // 2 + y // 2) % 2, "lines": (x % 7 > 0) & (y % 11 > 0)}
+    for name, pattern in grey.items():
+        yield name, np.repeat(255 * pattern[:, :, None], 3, 2)
+    boxes = np.zeros((72, 80, 3), int)
+    for _ in range(12):
+        top, left, height, width = rng.integers(0, 64), rng.integers(0, 70), *rng.integers(3, 30, 2)
+        boxes[top : top + height, left : left + width] = 255 * rng.integers(0, 2, 3)
+    yield "boxes", boxes
+    yield "flat", np.full((72, 80, 3), [200, 30, 90])
+    yield "ramp", np.stack([3 * x, 3 * y, x + y], 2)
+    for shape in ((64, 64), (1, 1), (3, 2), (3, 17)):
+        yield f"noise-{shape[1]}x{shape[0]}", rng.integers(0, 256, (*shape, 3))
+
+
+@pytest.mark.parametrize(("name", "pixels"), [pytest.param(*case, id=case[0]) for case in extremes()])
+def test_quality_is_monotone_on_any_picture(codec, name, pixels):
+    """Bytes and PSNR of indices never fall from one quality to the next, whatever the content."""
+    picture = Image.fromarray(pixels.astype(np.uint8))
+    streams = [codec.encode(picture, quality, lossless=False) for quality in range(0, 101, 20)]
+    sizes = [len(data) for data in streams]
+    psnrs = [min(99, metrics.psnr(np.asarray(codec.decode(data)), np.asarray(picture))) for data in streams]
+    assert sizes == sorted(sizes)
+    assert all(b >= a - 0.05 for a, b in itertools.pairwise(psnrs)), psnrs
+    assert psnrs[-1] >= (36 if "noise" in name else 42)
+    assert 8 * sizes[-1] <= 24 * 1.02 * picture.width * picture.height + 8 * 64
 
 
 def test_the_public_functions(picture, tmp_path):
