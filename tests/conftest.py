@@ -6,7 +6,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from tests.support.tiny import tiny_network
+from tests.support.tiny import PLAIN, tiny_network
 from vqcodec import Codec
 from vqcodec.training.export import export
 
@@ -39,6 +39,14 @@ def tiny_weights(tmp_path_factory):
     """A weights file of a tiny untrained model."""
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     export(tiny_network(), path, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain_weights(tmp_path_factory):
+    """The same for a model that codes every index with one symbol."""
+    path = tmp_path_factory.mktemp("weights") / "plain.safetensors"
+    export(tiny_network(config=PLAIN), path, {})
     return path
 
 

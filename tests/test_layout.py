@@ -20,7 +20,7 @@ TIERS = (
     ("weights", "images"),
     ("stream", "model", "coding"),
     ("files", "metrics", "concurrency"),
-    ("config", "arithmetic"),
+    ("config", "arithmetic", "outer_points"),
     ("errors", "defaults"),
 )
 """Units, that is modules and folders of the package, top to bottom.  ``training`` is in no tier: see the rule below."""

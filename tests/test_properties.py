@@ -63,6 +63,25 @@ def test_any_payload_is_the_only_one_for_its_symbols(data, table, least):
     assert pusher.to_bytes(least) == data
 
 
+@given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 1023)), min_size=1, max_size=20), st.binary(max_size=12))
+def test_uniform_symbols_are_those_of_equal_frequencies(drawn, before):
+    """A power of two as the size divides the counts exactly."""
+    sizes = np.array([1 << bits for bits, _ in drawn], np.int32)
+    symbols = np.array([value for _, value in drawn], np.int32) % sizes
+    first = np.frombuffer(before, np.uint8).astype(np.int32)
+    one, other = AnsEncoder(), AnsEncoder()
+    for pusher in (one, other):
+        pusher.push(first, np.ones((len(first), 256)))
+    one.push_uniform(symbols, sizes)
+    for symbol, size in zip(symbols[::-1], sizes[::-1], strict=True):
+        other.push(np.array([symbol]), np.ones((1, int(size))))
+    assert one.to_bytes() == other.to_bytes()
+    popper = AnsDecoder(one.to_bytes())
+    np.testing.assert_array_equal(popper.pop_uniform(sizes), symbols)
+    np.testing.assert_array_equal(popper.pop(np.ones((len(first), 256))), first)
+    popper.finish()
+
+
 @given(streams())
 def test_a_search_finds_what_reading_finds(stream):
     data = container.write_stream(stream.header, stream.sections)

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.support.tiny import TINY
+from tests.support.tiny import TINY, random_outer_points
 from vqcodec import Codec
-from vqcodec.config import PRESETS
+from vqcodec.config import PRESETS, SliceConfig
 from vqcodec.metrics import psnr
-from vqcodec.model.prior import slice_bits
-from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice
+from vqcodec.model.prior import SlicePrediction, slice_bits
+from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice, shells_of
+from vqcodec.outer_points import digit_bits
 from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import Point, bd_rate, evaluate
@@ -42,8 +43,11 @@ def fit(run, log, valid=()):
 
 
 def test_bits_are_the_cross_entropy():
+    """Of indices with one symbol each."""
+    config = SliceConfig(3, 2, 7, rank=7)
     logits, indices = torch.randn(3, 2 * 5 * 4, 7, requires_grad=True), torch.randint(7, (2, 3, 5, 4))
-    (bits,) = slice_bits([logits], indices)
+    features = torch.eye(7).expand(3, 7, 7)
+    (bits,) = slice_bits([SlicePrediction(config, None, None, logits / np.log(2), features, False)], indices)
     target = indices.transpose(0, 1).flatten()
     nats = F.cross_entropy(logits.flatten(0, 1), target, reduction="none").reshape(3, 2, -1)
     expected = nats.sum((0, 2)) / np.log(2)
@@ -52,6 +56,44 @@ def test_bits_are_the_cross_entropy():
     (wanted,) = torch.autograd.grad((expected * weights).sum(), logits)
     torch.testing.assert_close(bits, expected)
     torch.testing.assert_close(gradient, wanted)
+
+
+def test_bits_by_shells_are_the_cross_entropy():
+    """Length, shells without 0 for the last one, codewords of the shell alone; the gradient reaches all logits."""
+    torch.manual_seed(0)
+    config, count = SliceConfig(3, 2, 15, rank=15), 40
+    assert config.shells == (1, 6, 8)
+    lengths, shells, words = (
+        torch.randn(*shape, requires_grad=True)
+        for shape in ((count, 4), (3, count, config.shell_count), (3, count, 15))
+    )
+    indices = torch.randint(15, (3, count)) * torch.randint(2, (3, count))
+    outer = random_outer_points(config, 3 * count, np.random.default_rng(0))
+    indices = torch.where(torch.rand(3, count) < 0.1, torch.from_numpy(outer).reshape(3, count).long(), indices)
+    features = torch.eye(15).expand(3, 15, 15)
+    prediction = SlicePrediction(config, lengths, shells, words / np.log(2), features, False)
+    (bits,) = slice_bits([prediction], indices.reshape(1, 3, 1, count))
+    expected = torch.zeros(())
+    for n in range(count):
+        length = max((g + 1 for g in range(3) if indices[g, n] != 0), default=0)
+        expected = expected - torch.log_softmax(lengths[n], 0)[length]
+        for g in range(length):
+            first = int(g == length - 1)  # shell 0 cannot be
+            index = int(indices[g, n])
+            shell = int(shells_of(config, indices[g, n]))
+            expected = expected - torch.log_softmax(shells[g, n, first:], 0)[shell - first]
+            if index > 0:
+                start = sum(config.shells[:shell])
+                own = words[g, n, start : start + config.shells[shell]]
+                expected = expected - torch.log_softmax(own, 0)[index - start]
+            if index < 0:
+                expected = expected + float(digit_bits(config, np.array([index], np.int32))[0]) * np.log(2)
+    inputs = (lengths, shells, words)
+    torch.testing.assert_close(bits[0], expected / np.log(2))
+    for one, other in zip(
+        torch.autograd.grad(bits[0], inputs), torch.autograd.grad(expected / np.log(2), inputs), strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_train_export_encode_decode(crops, tmp_path):
@@ -279,8 +321,6 @@ def test_expected_bits_gradient_is_the_derivative():
 
 
 def test_codebooks_follow_what_chooses_them_and_unused_words_stay():
-    from vqcodec.config import SliceConfig
-
     quantizer = ProductQuantizer(SliceConfig(1, 2, 7), knots=2, pin_zero=True)
     start = quantizer.codebook.clone()
     target = start[0, 1] + 0.3

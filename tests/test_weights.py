@@ -42,8 +42,9 @@ def refused(tmp_path, content, match):
     assert "\n" not in str(caught.value)
 
 
-def test_the_fingerprint_is_what_the_specification_says(tiny_weights):
-    assert metadata_of(tiny_weights.read_bytes())["fingerprint"] == independent_fingerprint(tiny_weights)
+def test_the_fingerprint_is_what_the_specification_says(tiny_weights, plain_weights):
+    for path in (tiny_weights, plain_weights):
+        assert metadata_of(path.read_bytes())["fingerprint"] == independent_fingerprint(path)
 
 
 @pytest.mark.parametrize("model", registry.model_ids())
@@ -70,8 +71,10 @@ def test_every_array_enters_the_fingerprint(tiny_codec):
     assert fingerprint(integer_prior.read_prior(arrays, config)) == known
     unseen = set()
     for name, array in arrays.items():
-        ramp = np.arange(array.size).reshape(array.shape) % 3
+        ramp = np.arange(array.size).reshape(array.shape) % 3 * (4096 if name.endswith("bias") else 1)
         changed = array + 1 if name.endswith(".exponent") else array // 2 + ramp.astype(array.dtype)
+        if "embedding" in name:
+            changed[:, 0] = 0
         if fingerprint(integer_prior.read_prior({**arrays, name: changed}, config)) == known:
             unseen.add(name)
     assert unseen == set()
@@ -123,13 +126,16 @@ def test_metadata_that_are_missing_or_nonsense(tmp_path, content, key, value):
         ('"pixel_blocks": 1', '"pixel_blocks": 1000000000000'),
         ('"size": 32', '"size": 1000000000000'),
         ('"size": 32', '"size": 1'),
+        ('"size": 32', '"size": 2'),
+        ('"size": 32', '"size": 2048'),
         ('"dim": 2', '"dim": 1e300'),
+        ('"dim": 2', '"dim": 9'),
         ('"groups": 4', '"groups": 0'),
         ('"channels": 12', '"channels": 1000000000000'),
         ('"attention_heads": 1', '"attention_heads": 1000000000000'),
         ('"predicted": 4', '"predicted": 1000'),
-        ('"lambda_max": 0.18', '"lambda_max": NaN'),
-        ('"lambda_max": 0.18', '"lambda_max": 0'),
+        ('"lambda_max": 2.07', '"lambda_max": NaN'),
+        ('"lambda_max": 2.07', '"lambda_max": 0'),
         ('"levels": [', '"levels": [], "name": ['),
         ('"levels": [', '"unknown": 1, "levels": ['),
         ('"hidden": 16', '"hidden": 4096'),
@@ -166,6 +172,14 @@ def test_hostile_configurations(tmp_path, content, old, new):
         ("prior.0.attention.bias", lambda t: t.fill_(2**24 - 2), "beyond"),
         ("prior.0.quality", lambda t: t.to(torch.int32).fill_(2**24), "beyond"),
         ("prior.1.context.embedding.0", lambda t: t.fill_(256), "beyond 255"),
+        ("prior.0.embedding.1", lambda t: t.fill_(1), "does not embed codeword 0 as zero"),
+        ("prior.1.context.embedding.1", lambda t: t.fill_(1), "does not embed codeword 0 as zero"),
+        ("prior.0.embedding.1", lambda t: t[:, :-1], "not integers"),  # one outer shell too few
+        ("prior.0.heads.0.shells.length_quality", lambda t: t.to(torch.int32).fill_(2**15), "beyond 32767"),
+        ("prior.0.heads.0.shells.shell_quality", lambda t: t.to(torch.int32).fill_(-(2**15)), "beyond 32767"),
+        ("prior.0.heads.0.shells.length.bias", lambda t: t.fill_(2**24 - 1), "can reach"),
+        ("prior.0.heads.0.shells.shell.exponent", lambda t: t.fill_(-20), "can reach"),
+        ("prior.1.heads.0.exponent", lambda t: t.fill_(-20), "can exceed the range"),
     ],
 )
 def test_hostile_tensors(tmp_path, content, name, change, match):

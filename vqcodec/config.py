@@ -91,6 +91,16 @@ class SliceConfig:
         """Number of codewords in the largest shell."""
         return max(self.shells)
 
+    def check_shells(self) -> None:
+        """Raise ``ValueError`` if the codebooks cannot have shells."""
+        if self.dim > MAX_SHELL_DIM:
+            raise ValueError(f"codebooks with shells have at most {MAX_SHELL_DIM} dimensions, not {self.dim}")
+        if self.size < 3 or not self.outer_bits:
+            raise ValueError(
+                f"codebooks with shells have at least 3 codewords and leave room for outer points, unlike "
+                f"{self.size} codewords in {self.dim} dimensions"
+            )
+
     @property
     def precision(self) -> int:
         """Bits of the largest coordinate of an outer point, so that a point fits into 31 bits."""
@@ -196,9 +206,9 @@ class ModelConfig:
         _check_bounds(self, MAX_WIDTH, "pixel_channels")
         _check_bounds(self, MAX_DEPTH, "pixel_blocks", least=0)
         _check_bounds(self, QUALITY_STEPS, "knots", least=2)
-        dims = [s.dim for level in self.levels for s in level.slices]
-        if self.entropy_constrained and max(dims) > MAX_SHELL_DIM:
-            raise ValueError(f"codebooks with shells have at most {MAX_SHELL_DIM} dimensions, not {max(dims)}")
+        if self.entropy_constrained:
+            for part in (s for level in self.levels for s in level.slices):
+                part.check_shells()
         if not 0 < self.lambda_min < self.lambda_max < math.inf:
             raise ValueError(
                 f"lambda_min {self.lambda_min} must be positive and less than lambda_max {self.lambda_max}"

@@ -63,20 +63,30 @@ def pack(config: SliceConfig, shell: NDArray[np.integer], digits: NDArray[np.int
 
 
 def nearest(config: SliceConfig, z: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the index (N,) of the outer point nearest to each latent ``z`` (N, d), and the points (N, d) in cells.
+    """Return the index (N,) of an outer point for each latent ``z`` (N, d), and the points (N, d) in cells.
 
+    The largest coordinate decides the shell and thus the step of all coordinates; each is rounded to the nearest step.
     Where the nearest integer vector is nearer than all outer shells, both are zero.
     """
     largest = float((1 << config.outer_bits[-1]) - 1)
     inside = np.clip(z, -largest, largest)
-    bits = bit_length(np.rint(np.abs(inside).max(1)))
+    farthest = np.abs(inside).max(1)
+    bits = bit_length(np.rint(farthest))
+    step = _step(config, bits)
+    bits = np.minimum(bit_length(np.rint(farthest / step) * step), config.outer_bits[-1])  # rounded up, the next shell
+    step = _step(config, bits)[:, None]
     shell = bits - config.outer_bits[0]
-    scale = np.ldexp(np.float32(1), np.maximum(0, bits - config.precision))[:, None]
-    most = np.minimum(largest, (1 << config.precision) - 1)
-    digits = np.clip(np.rint(inside / scale), -most, most)
+    most = (1 << config.precision) - 1
+    digits = np.clip(np.rint(inside / step), -most, most)
     known = shell >= 0
     indices = np.where(known, pack(config, np.maximum(shell, 0), digits), 0).astype(np.int32)
-    return indices, np.where(known[:, None], digits * scale, 0).astype(np.float32)
+    return indices, np.where(known[:, None], digits * step, 0).astype(np.float32)
+
+
+def _step(config: SliceConfig, bits: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the cells per unit of the digits where the largest coordinate has ``bits`` bits."""
+    step: NDArray[np.float32] = np.ldexp(np.float32(1), np.maximum(0, bits - config.precision))
+    return step
 
 
 def bit_length(values: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.int32]:

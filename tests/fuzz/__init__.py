@@ -14,7 +14,13 @@ from types import ModuleType
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "container": ("vqcodec.stream.container",),
-    "coder": ("vqcodec.coding.symbols", "vqcodec.coding.rans", "tests.support.independent_decoder"),
+    "coder": (
+        "vqcodec.coding.symbols",
+        "vqcodec.coding.slice_symbols",
+        "vqcodec.coding.rans",
+        "vqcodec.outer_points",
+        "tests.support.independent_decoder",
+    ),
     "frequencies": ("vqcodec.coding.frequencies", f"{__name__}.frequencies"),
     "sections": (
         "vqcodec.stream.planes",
@@ -29,6 +35,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "vqcodec.codec.decoder",
         "vqcodec.codec.exact",
         "vqcodec.coding",
+        "vqcodec.outer_points",
         "vqcodec.stream.metadata",
         "vqcodec.stream.planes",
         "vqcodec.codec.tiles",

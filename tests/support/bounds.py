@@ -44,7 +44,7 @@ _ABSURD = (
     (2048, 2048),
     (32768, 128),
 )
-_FILLINGS = (b"\0\0\0\0", b"\xff\xff\xff\xff")
+_FILLINGS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x5a\xc3\x17\x9e")
 
 
 def hostile_files(config: ModelConfig, model_hash: bytes) -> Iterator[bytes]:

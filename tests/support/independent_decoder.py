@@ -2,6 +2,7 @@
 
 Python integers, numpy int64 for the tables, zlib for the checksum, Pillow for PNG and WebP; no torch, no constriction,
 nothing of ``vqcodec``.
+An index is the number of a codeword, or for an outer point a tuple: the outer shell, then each coordinate's digits.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import math
 import struct
 import zlib
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -86,16 +88,21 @@ class Rans:
         if self.words:
             self.state = self.state << 32 | self.words.pop()
 
-    def symbol(self, frequencies, place):
+    def symbol(self, frequencies, known=None):
         size, total = len(frequencies), sum(frequencies)
         scale = float(2**24 - size) / float(total)
         counts, below = [], 0
         for k, frequency in enumerate(frequencies):
             counts.append(math.floor(float(below) * scale) + k)
             below += frequency
-        counts.append(2**24)
+        return self.take([*counts, 2**24])
+
+    def uniform(self, bits, known=None):
+        return self.take([k << 24 - bits for k in range(2**bits + 1)])
+
+    def take(self, counts):
         value = self.state % 2**24
-        chosen = max(k for k in range(size) if counts[k] <= value)
+        chosen = max(k for k in range(len(counts) - 1) if counts[k] <= value)
         self.state = (self.state >> 24) * (counts[chosen + 1] - counts[chosen]) + value - counts[chosen]
         if self.state < 2**32:
             self.refill()
@@ -105,25 +112,140 @@ class Rans:
         assert self.state == 0 and not self.words
 
 
-class Fixed:
-    """Replace the coder: return known indices, and hash the frequencies."""
+class Hasher:
+    """Replace the coder: return known symbols, and hash the frequencies."""
 
-    def __init__(self, indices):
-        self.indices, self.hash = indices, hashlib.sha256()
+    def __init__(self):
+        self.hash = hashlib.sha256()
 
-    def symbol(self, frequencies, place):
+    def symbol(self, frequencies, known):
         self.hash.update(struct.pack(f"<{len(frequencies)}I", *frequencies))
-        return self.indices[place]
+        return known
+
+    def uniform(self, bits, known):
+        return known
 
     def finish(self):
         pass
 
 
+class Slice:
+    """The shells of a slice's codebooks, and the symbols of its indices."""
+
+    def __init__(self, config):
+        self.groups, self.size, dim = config["groups"], config["size"], config["dim"]
+        nearest = {1: 2, 2: 6, 4: 24, 8: 240}.get(dim, 2 * dim)
+        self.shells = [1]
+        while left := self.size - sum(self.shells):
+            width = nearest if len(self.shells) == 1 else min(sum(self.shells) - 1, max(64, nearest))
+            self.shells.append(left if left < 3 * width // 2 else width)
+        self.starts = [0, *accumulate(self.shells)]
+        unit_ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
+        reach = math.floor((self.size / unit_ball) ** (1 / dim) / math.sqrt(dim))
+        self.dim, self.precision = dim, min(10, 28 // dim - 1)
+        self.outer = list(range(max(1, reach.bit_length()), 11))
+
+    def significant(self, outer_shell):
+        """The bit length of the largest digits, M."""
+        return min(self.outer[outer_shell], self.precision)
+
+    def shell(self, index):
+        """The shell of a known index."""
+        if isinstance(index, tuple):
+            return len(self.shells) + index[0]
+        return max(i for i, start in enumerate(self.starts[:-1]) if start <= index)
+
+    def row(self, index):
+        """The row of an embedding."""
+        return self.size + index[0] if isinstance(index, tuple) else index
+
+    def code(self, source, head, wave, known):
+        """Code the indices {(codebook, position)} of a wavefront; ``known`` are the indices to hash, or None."""
+        places = [(g, p) for g in range(self.groups) for p in wave]
+        lengths = {}
+        for p in wave:
+            wanted = known and max((g + 1 for g in range(self.groups) if known[g, p] != 0), default=0)
+            lengths[p] = source.symbol(frequencies(head.lengths(p)), wanted)
+        indices, shells = dict.fromkeys(places, 0), {}
+        for g, p in places:
+            if g < lengths[p]:
+                last = g == lengths[p] - 1
+                row = frequencies(head.shells(p)[g], lost=0 if last else None)
+                shells[g, p] = source.symbol(row, known and self.shell(known[g, p]))
+                assert shells[g, p] or not last, "the last codebook of a slice is in shell 0"
+        for (g, p), shell in shells.items():
+            if 0 < shell < len(self.shells):
+                first, count = self.starts[shell], self.shells[shell]
+                row = frequencies(head.words(p)[g][first : first + count]) + [0] * (max(self.shells) - count)
+                symbol = source.symbol(row, known and known[g, p] - first)
+                assert symbol < count, "a codeword lies outside its shell"
+                indices[g, p] = first + symbol
+        outer = [(place, shell - len(self.shells)) for place, shell in shells.items() if shell >= len(self.shells)]
+        bits = {}
+        for place, shell in outer:
+            most = self.significant(shell)
+            row = [3 * (self.dim - 1) * (n + 1) if n < most else 0 for n in range(self.precision + 1)]
+            row[most] = 2 * most * (most + 1)
+            wanted = [abs(v).bit_length() for v in known[place][1:]] if known else [None] * self.dim
+            bits[place] = [source.symbol(row, w) for w in wanted]
+            assert max(bits[place]) == most, "an outer point lies outside its shell"
+        for place, shell in outer:
+            digits = []
+            for i, count in enumerate(bits[place]):
+                half = 1 << count >> 1
+                wanted = known and (known[place][1 + i] - half if known[place][1 + i] > 0 else -known[place][1 + i])
+                v = source.uniform(count, wanted) if count else 0
+                digits.append(half + v if v < half else -v)
+            indices[place] = (shell, *digits)
+        return indices
+
+    def code_plainly(self, source, head, wave, known):
+        """Code one symbol for each index."""
+        return {
+            (g, p): source.symbol(frequencies(head.words(p)[g]), known and known[g, p])
+            for g in range(self.groups)
+            for p in wave
+        }
+
+
+class Head:
+    """The logits of a slice at the positions of a wavefront, given ``x`` of each."""
+
+    def __init__(self, level, number, x):
+        self.level, self.number, self.x = level, number, x
+        self.u = {}
+
+    def lengths(self, p):
+        return self.linear("shells.length", self.x[p]) + self.array("shells.length_quality")[self.level.q]
+
+    def shells(self, p):
+        flat = self.linear("shells.shell", self.hidden(p)) + self.array("shells.shell_quality")[self.level.q]
+        return flat.reshape(len(self.array("features")), -1)
+
+    def words(self, p):
+        c = self.linear("coefficients", self.hidden(p)) + self.array("quality")[self.level.q]
+        features, exponents = self.array("features"), self.array("exponent")
+        totals = np.einsum("gr,grk->gk", np.clip(c, -1023, 1023).reshape(len(features), -1), features)
+        return np.array([row >> e if e >= 0 else row << -e for row, e in zip(totals, exponents, strict=True)])
+
+    def hidden(self, p):
+        if p not in self.u:
+            u = act(self.linear("first", self.x[p]))
+            self.u[p] = act(u + self.linear("third", act(self.linear("second", u))))
+        return self.u[p]
+
+    def linear(self, name, x):
+        return self.level.linear(f"heads.{self.number}.{name}", x)
+
+    def array(self, name):
+        return self.level.a[f"{self.level.name}.heads.{self.number}.{name}"]
+
+
 class Level:
     """The prior of one level on one tile."""
 
-    def __init__(self, arrays, name, config, quality):
-        self.a, self.name, self.config, self.q = arrays, name, config, quality
+    def __init__(self, arrays, name, config, quality, by_shells):
+        self.a, self.name, self.config, self.q, self.by_shells = arrays, name, config, quality, by_shells
         self.channels = config["prior"]["channels"]
 
     def linear(self, name, x):
@@ -137,10 +259,13 @@ class Level:
     def embed(self, name, slices, indices):
         parts, at = [], 0
         for s, config in enumerate(slices):
-            table = self.a[f"{self.name}.{name}.{s}"]
-            parts += [table[g, indices[at + g]] for g in range(config["groups"])]
+            parts.append(self.embed_slice(f"{name}.{s}", config, indices[at : at + config["groups"]]))
             at += config["groups"]
         return np.concatenate(parts)
+
+    def embed_slice(self, name, config, indices):
+        table = self.a[f"{self.name}.{name}"]
+        return np.concatenate([table[g, Slice(config).row(index)] for g, index in enumerate(indices)])
 
     def over(self, taps, grid, y, x, width):
         empty = np.zeros(width, np.int64)
@@ -173,17 +298,18 @@ class Level:
             results.append(8 * sum(w * v for w, v in zip(weights, values, strict=True)) // sum(weights))
         return self.linear("attention.out", np.concatenate(results))
 
-    def decode(self, source, shape, coarse, coarse_slices):
+    def decode(self, source, shape, coarse, coarse_slices, wanted=None):
+        """The indices (G, H, W); ``wanted`` are those to hash."""
         rows, columns = shape
         slices = self.config["slices"]
         groups = sum(s["groups"] for s in slices)
-        indices = np.zeros((groups, rows, columns), np.int64)
+        indices = np.zeros((groups, rows, columns), object)
         width = len(self.embed("embedding", slices, indices[:, 0, 0]))
         context = self.context(coarse_slices, coarse) if coarse is not None else None
         embedded, trunk, memory = {}, {}, {}
         for t in range(columns + 2 * rows):
             wave = [(y, t - 2 * y) for y in range(rows) if 0 <= t - 2 * y < columns]
-            known = {}
+            x_of = {}
             for y, x in wave:
                 h = self.linear("past", self.over(PAST, embedded, y, x, width)) + self.a[f"{self.name}.quality"][self.q]
                 h = act(h + context(y, x)) if context else act(h)
@@ -192,42 +318,39 @@ class Level:
                 trunk[y, x] = h
             for y, x in wave:
                 near = act(self.linear("near", self.over(NEAR, trunk, y, x, self.channels)))
-                known[y, x] = act(trunk[y, x] + self.linear("mix", near))
+                x_of[y, x] = act(trunk[y, x] + self.linear("mix", near))
             at = 0
             for s, config in enumerate(slices):
-                logits = {p: self.logits(s, config, known[p]) for p in wave}
-                for g in range(config["groups"]):
-                    for y, x in wave:
-                        row = logits[y, x][g]
-                        frequencies = [T[min(int(row.max()) - int(v), 255)] for v in row]
-                        indices[at + g, y, x] = source.symbol(frequencies, (at + g, y, x))
-                table = self.a[f"{self.name}.embedding.{s}"]
-                for y, x in wave:
-                    vectors = [table[g, indices[at + g, y, x]] for g in range(config["groups"])]
-                    known[y, x] = np.concatenate([known[y, x], *vectors])
-                at += config["groups"]
+                part, known = Slice(config), None
+                if wanted is not None:
+                    known = {(g, p): wanted[(at + g, *p)] for g in range(part.groups) for p in wave}
+                code = part.code if self.by_shells else part.code_plainly
+                chosen = code(source, Head(self, s, x_of), wave, known)
+                for (g, p), index in chosen.items():
+                    indices[(at + g, *p)] = index
+                for p in wave:
+                    own = [chosen[g, p] for g in range(part.groups)]
+                    x_of[p] = np.concatenate([x_of[p], self.embed_slice(f"embedding.{s}", config, own)])
+                at += part.groups
             for y, x in wave:
                 embedded[y, x] = self.embed("embedding", slices, indices[:, y, x])
         source.finish()
         return indices
-
-    def logits(self, s, config, x):
-        u = act(self.linear(f"heads.{s}.first", x))
-        u = act(u + self.linear(f"heads.{s}.third", act(self.linear(f"heads.{s}.second", u))))
-        p = self.linear(f"heads.{s}.coefficients", u) + self.a[f"{self.name}.heads.{s}.quality"][self.q]
-        p = np.clip(p, -1023, 1023).reshape(config["groups"], -1)
-        features = self.a[f"{self.name}.heads.{s}.features"]
-        exponents = self.a[f"{self.name}.heads.{s}.exponent"]
-        totals = np.einsum("gr,grk->gk", p, features)
-        return np.array([row >> e if e >= 0 else row << -e for row, e in zip(totals, exponents, strict=True)])
 
 
 def act(x):
     return np.clip(x, 0, 255)
 
 
+def frequencies(logits, lost=None):
+    """The frequencies of a row of logits; symbol ``lost`` counts as far below the others."""
+    logits = [int(v) for v in logits]
+    most = max(v for k, v in enumerate(logits) if k != lost)
+    return [1 if k == lost else T[min(most - v, 255)] for k, v in enumerate(logits)]
+
+
 def decode_indices(data, weights):
-    """Decode a stream with its weights file: indices (G, H, W) of every level."""
+    """Decode a stream with its weights file: indices (G, H, W) of every level, as objects."""
     config, arrays = read_weights(weights)
     width, height, quality, edge, payloads = read_container(data)
     levels = config["levels"]
@@ -236,14 +359,14 @@ def decode_indices(data, weights):
     grids = []
     for number, level in enumerate(levels):
         rows, columns = (-(-n // coarsest) << number for n in (height, width))
-        grids.append(np.zeros((sum(s["groups"] for s in level["slices"]), rows, columns), np.int64))
+        grids.append(np.zeros((sum(s["groups"] for s in level["slices"]), rows, columns), object))
     for tile in range(tiles_down * tiles_across):
         y, x = divmod(tile, tiles_across)
         coarse = coarse_slices = None
         for number, level in enumerate(levels):
             step = edge // level["stride"]
             part = grids[number][:, y * step : (y + 1) * step, x * step : (x + 1) * step]
-            decoder = Level(arrays, str(number), level, quality)
+            decoder = Level(arrays, str(number), level, quality, config["entropy_constrained"])
             source = Rans(payloads[number, tile], part[0].size // 256)
             part[...] = decoder.decode(source, part.shape[1:], coarse, coarse_slices)
             coarse, coarse_slices = part, level["slices"]
@@ -282,21 +405,35 @@ def decode_exact(data):
     return np.dstack([pixels, decode_planes(payloads[8, 0], width, height, 1)])
 
 
+def fixed_index(number, part, by_shells):
+    """The index number ``number`` of the fingerprint."""
+    r = number * 2654435769 % 2**32
+    if not by_shells:
+        return r * part.size // 2**32
+    i = r * (2 * part.size + len(part.outer)) // 2**32
+    if i < 2 * part.size:
+        return i if i < part.size else 0
+    shell = i - 2 * part.size
+    return (shell, -(2 ** (part.significant(shell) - 1)), *[0] * (part.dim - 1))
+
+
 def fingerprint(weights):
     """Compute the fingerprint of a weights file from its arrays."""
     config, arrays = read_weights(weights)
+    by_shells = config["entropy_constrained"]
     total, coarse, counter = hashlib.sha256(), [None] * 3, 0
     coarse_slices = None
     for number, level in enumerate(config["levels"]):
-        sizes = [s["size"] for s in level["slices"] for _ in range(s["groups"])]
+        parts = [Slice(s) for s in level["slices"] for _ in range(s["groups"])]
         for i, (rows, columns, quality) in enumerate([(1, 1, 0), (2, 7, 100), (7, 1, 255)]):
             shape = (rows << number, columns << number)
-            indices = np.zeros((len(sizes), *shape), np.int64)
+            indices = np.zeros((len(parts), *shape), object)
             for place in np.ndindex(indices.shape):
                 counter += 1
-                indices[place] = counter * 2654435769 % 2**32 * sizes[place[0]] // 2**32
-            source = Fixed(indices)
-            Level(arrays, str(number), level, quality).decode(source, shape, coarse[i], coarse_slices)
+                indices[place] = fixed_index(counter, parts[place[0]], by_shells)
+            source = Hasher()
+            decoder = Level(arrays, str(number), level, quality, by_shells)
+            decoder.decode(source, shape, coarse[i], coarse_slices, indices)
             total.update(source.hash.digest())
             coarse[i] = indices
         coarse_slices = level["slices"]

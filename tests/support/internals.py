@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vqcodec import Codec, defaults
-from vqcodec.coding.traversal import Indices
-from vqcodec.stream.container import Stream
+from vqcodec.codec.tiles import Tiling
+from vqcodec.coding.integer_prior import SlicePrediction
+from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice
+from vqcodec.coding.symbols import FixedIndices, IndexEncoder, Selector
+from vqcodec.coding.traversal import Wavefront, WavefrontLayout, walk
+from vqcodec.config import ModelConfig
+from vqcodec.outer_points import outer_digits, outer_shell
+from vqcodec.stream.container import Header, Section, SectionKind, Stream
+from vqcodec.weights.registry import Model
 
 
 def decode_streams(codec: Codec, streams: Sequence[Stream], max_pixels: int = defaults.MAX_PIXELS) -> list[Image.Image]:
@@ -21,3 +30,65 @@ def decode_grids(codec: Codec, streams: Sequence[Stream], max_pixels: int = defa
     for stream in streams:
         codec._decoder.check(stream, max_pixels)
     return codec._decoder.grids(streams)
+
+
+def spelled_out(config: ModelConfig, grids: Sequence[Indices]) -> list[list[list[list[int | tuple[int, ...]]]]]:
+    """Return the indices of all levels as lists [level][G][H][W], independent of how outer points are packed.
+
+    An outer point becomes a tuple: its outer shell, then each coordinate's digits.
+    """
+    result = []
+    for level, grid in zip(config.levels, grids, strict=True):
+        slices = np.split(grid, np.cumsum([part.groups for part in level.slices])[:-1])
+        spelled = []
+        for part, indices in zip(level.slices, slices, strict=True):
+            values = indices.astype(object)
+            outer = indices[indices < 0]
+            points = np.stack([outer_shell(part, outer), *outer_digits(part, outer)], 1).tolist()
+            for place, point in zip(zip(*np.nonzero(indices < 0), strict=True), points, strict=True):
+                values[place] = tuple(point)
+            spelled += values.tolist()
+        result.append(spelled)
+    return result
+
+
+def encode_grids(model: Model, header: Header, grids: Sequence[Indices]) -> list[Section]:
+    """Return the sections of given indices (G, H, W) of all levels of one picture."""
+    sections: list[Section] = []
+    coarse = None
+    for level, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
+        tiling = Tiling.of_level([header], model.config, level)
+        tiles = [grid[:, rows, columns] for rows, columns in tiling.windows]
+        layout = WavefrontLayout(prior, tiling.tile_shapes)
+        writer = IndexEncoder(layout.shapes, FixedIndices(layout, tiles, [head.config.groups for head in prior.heads]))
+        walk(prior, layout, coarse, tiling.repeat([header.quality]), writer)
+        sections += [Section(SectionKind.level(level), i, payload) for i, payload in enumerate(writer.to_bytes())]
+        coarse = tiles
+    return sections
+
+
+class CodeLength:
+    """Replaces the entropy coder: knows the indices, and adds up the code length of each item."""
+
+    def __init__(self, items: int, known: Selector):
+        self._known = known
+        self.bits = np.zeros(items)
+
+    def exchange(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
+        """See :class:`~vqcodec.coding.traversal.IndexPort`."""
+        return code_slice(self, wavefront.items, prediction, self._known(number, wavefront, prediction))
+
+    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
+        """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
+        assert symbols is not None
+        prices = np.log2(rows.sum(1) / rows[np.arange(len(rows)), symbols])
+        for item, part in parts:
+            self.bits[item] += prices[part].sum()
+        return symbols
+
+    def uniform(self, parts: Parts, sizes: Symbols, symbols: Symbols | None) -> Symbols:
+        """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
+        assert symbols is not None and (symbols >= 0).all() and (symbols < sizes).all()
+        for item, part in parts:
+            self.bits[item] += np.log2(sizes[part]).sum()
+        return symbols

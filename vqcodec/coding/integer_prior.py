@@ -74,16 +74,17 @@ class Linear:
         return y
 
     @classmethod
-    def read(cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT) -> "Linear":
+    def read(cls, arrays: Arrays, name: str, inputs: int, outputs: int, limit: int = LIMIT, added: int = 0) -> "Linear":
         """Read ``name.weight`` (inputs, outputs), ``name.bias`` and ``name.exponent`` (outputs,).
 
-        ``limit`` is the largest magnitude of an input.  Raises :class:`InvalidWeights` if a sum could exceed the range
-        in which float32 is exact.
+        ``limit`` is the largest magnitude of an input, ``added`` that of what is added to an output.  Raises
+        :class:`InvalidWeights` if a sum could exceed the range in which float32 is exact.
         """
         weight = _take(arrays, f"{name}.weight", (inputs, outputs))
         bias = _take(arrays, f"{name}.bias", (outputs,))
         scale = _take_scale(arrays, f"{name}.exponent", outputs)
         reach = np.abs(weight).sum(0, dtype=np.float64) * limit + np.abs(bias)
+        reach = reach * np.maximum(scale, 1) + added
         if reach.max(initial=0) >= EXACT:
             raise InvalidWeights(f"{name!r} can reach {reach.max():.0f}, float32 is exact below {EXACT}")
         return cls(weight * scale, bias * scale)
@@ -246,9 +247,9 @@ class Shells:
         """Read ``name.length``, ``.length_quality``, ``.shell`` and ``.shell_quality``."""
         lengths, shells = config.groups + 1, config.groups * config.shell_count
         return cls(
-            Linear.read(arrays, f"{name}.length", inputs, lengths),
+            Linear.read(arrays, f"{name}.length", inputs, lengths, added=MAX_LOGIT),
             _take(arrays, f"{name}.length_quality", (QUALITY_STEPS, lengths), MAX_LOGIT),
-            Linear.read(arrays, f"{name}.shell", hidden, shells),
+            Linear.read(arrays, f"{name}.shell", hidden, shells, added=MAX_LOGIT),
             _take(arrays, f"{name}.shell_quality", (QUALITY_STEPS, shells), MAX_LOGIT),
         )
 
@@ -281,7 +282,9 @@ class Head:
         inputs, hidden = shape
         rank = config.rank
         features = _take(arrays, f"{name}.features", (config.groups, rank, config.size))
-        if np.abs(features).sum(1, dtype=np.float64).max(initial=0) * FINE_LIMIT >= EXACT:
+        scale = _take_scale(arrays, f"{name}.exponent", config.groups)
+        reach = np.abs(features).sum(1, dtype=np.float64).max(1) * FINE_LIMIT * np.maximum(scale, 1)
+        if reach.max() >= EXACT:
             raise InvalidWeights(f"'{name}.features' can exceed the range in which float32 is exact")
         return cls(
             config,
@@ -291,7 +294,7 @@ class Head:
             Linear.read(arrays, f"{name}.third", hidden, hidden),
             Linear.read(arrays, f"{name}.coefficients", hidden, config.groups * rank),
             _take(arrays, f"{name}.quality", (QUALITY_STEPS, config.groups * rank)),
-            features * _take_scale(arrays, f"{name}.exponent", config.groups)[:, None, None],
+            features * scale[:, None, None],
         )
 
 
