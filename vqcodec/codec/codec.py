@@ -6,7 +6,6 @@ It reads pictures and streams and finds the model of each; ``encoder.py`` and ``
 import copy
 import operator
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -22,9 +21,9 @@ from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
-from vqcodec.errors import InvalidEffort, NotAVqcFile, UnknownModel, VqcWarning
+from vqcodec.errors import InvalidEffort, NotAVqcFile, UnknownModel
 from vqcodec.files import AnyPath, read_bytes
-from vqcodec.images.modes import Remark
+from vqcodec.images.modes import Remark, warn
 from vqcodec.images.reading import (
     AS_IS,
     Picture,
@@ -305,8 +304,7 @@ def defects(stream: Stream) -> tuple[Remark, ...]:
 def _warn(remarks: Sequence[Remark]) -> None:
     """Warn the caller of a public method of what is lost."""
     for remark in remarks:
-        if remark.loses:
-            warnings.warn(remark.text, VqcWarning, stacklevel=3)
+        warn(remark, stacklevel=4)
 
 
 def check_effort(effort: int) -> None:
