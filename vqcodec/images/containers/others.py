@@ -108,7 +108,7 @@ def _calibrated(numbers: bytes) -> Colours | None:
     white = points.sum(0)
     x, y = ([float(row[i] / row.sum()) for row in (*points, white)] for i in (0, 1))
     red, green, blue, middle = zip(x, y, strict=True)
-    return Colours(tuple(colours.gamma_curve(gamma) for gamma in gammas), red, green, blue, middle)
+    return Colours(tuple(colours.Power(gamma) for gamma in gammas), red, green, blue, middle)
 
 
 def examine_psd(data: bytes) -> Contents:
@@ -135,7 +135,7 @@ def examine_qoi(file: IO[bytes], prefix: bytes) -> Contents:
     """Look into a QOI: its samples are those of sRGB or linear."""
     contents = Contents(file, Notes(), Metadata())
     if prefix[13:14] == b"\1":
-        contents.colours = Colours((colours.gamma_curve(1),))
+        contents.colours = Colours((colours.LINEAR,))
     return contents
 
 

@@ -176,7 +176,7 @@ def _colours(found: dict[bytes, bytes], has_icc: bool, notes: Notes) -> Colours 
     corners = found.get(b"cHRM", b"")
     if not gamma and len(corners) != 32:
         return None
-    curve = colours.gamma_curve(100_000 / gamma) if gamma else colours.srgb_curve()
+    curve = colours.Power(100_000 / gamma) if gamma else colours.SRGB_CURVE
     if abs(gamma - 45455) <= 500 and (len(corners) != 32 or _near_srgb(corners)):  # how PNG says sRGB
         return None
     if len(corners) != 32:

@@ -85,8 +85,7 @@ def examine(data: bytes) -> Contents:
     main, frames = _choose(pages, below, notes)
     lean = ifd.with_first_directory(data, header, _stored_tags(main.directory, header))
     contents = Contents(io.BytesIO(lean), notes, _metadata(data, header, main, pages[0], notes), frames=frames)
-    orientation = main.directory.integer(exif.ORIENTATION, 1)
-    contents.orientation = orientation if orientation in range(1, 9) else 1
+    contents.orientation = _orientation(main.directory, notes)
     if contents.metadata and not contents.metadata.icc:
         contents.colours = _colours(main.directory)
     contents.bits = max([8, *main.directory.integers(_BITS)])
@@ -162,16 +161,27 @@ def _metadata(data: bytes, header: Header, main: _Page, first: _Page, notes: Not
     return Metadata(icc, exif.from_tags(tags, header.order), xmp)
 
 
+def _orientation(directory: Directory, notes: Notes) -> int:
+    orientation = directory.integer(exif.ORIENTATION, 1)
+    if exif.ORIENTATION in directory.values and not directory.integers(exif.ORIENTATION):
+        text = directory.values[exif.ORIENTATION].raw.rstrip(b"\0")
+        orientation = int(text) if text in {b"%d" % known for known in range(1, 9)} else 0
+    if orientation not in range(1, 9):
+        notes.lose("the orientation is damaged and is ignored", "exif")
+        return 1
+    return orientation
+
+
 def _colours(directory: Directory) -> Colours | None:
     """Return what primaries, white point and transfer function say, if there are any."""
     points = {tag: directory.values[tag].fractions() for tag in (_PRIMARIES, _WHITE) if tag in directory.values}
     corners, white = points.get(_PRIMARIES, ()), points.get(_WHITE, ())
-    table = np.array(directory.integers(_TRANSFER), np.float64) / 65535
+    table = np.array(directory.integers(_TRANSFER), np.uint16)
     size = 1 << min(directory.integer(_BITS, 1), 16)
     curves = tuple(table.reshape(-1, size)) if table.size in (size, 3 * size) and size > 1 else ()
     if len(corners) != 6 and not curves:
         return None
-    given = Colours(curves or (colours.srgb_curve(),))
+    given = Colours(curves or (colours.SRGB_CURVE,))
     red, green, blue = (
         zip(corners[::2], corners[1::2], strict=True) if len(corners) == 6 else (given.red, given.green, given.blue)
     )
