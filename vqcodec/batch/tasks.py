@@ -143,7 +143,7 @@ class DecodeTask:
         options = self.options
         if options.preview or options.region is not None or options.partial or STANDARD in (job.source, job.output):
             return False
-        if not os.path.isfile(job.source) or (os.path.exists(job.output) and not os.path.isfile(job.output)):
+        if not os.path.isfile(job.source) or files.is_in_place(job.output):
             return False  # a pipe can be read only once; what is written to a device cannot be undone
         try:
             with files.open_binary(job.source) as file:

@@ -15,7 +15,7 @@ import click
 
 from vqcodec.batch.jobs import STANDARD, Job, OutputPolicy, Suffixes, plan_jobs
 from vqcodec.cli.batch import batch
-from vqcodec.cli.console import Console, Record
+from vqcodec.cli.console import Console, Record, echo
 from vqcodec.cli.options import (
     CodecChoice,
     FileOptions,
@@ -33,7 +33,7 @@ from vqcodec.cli.options import (
     rate_options,
     region_option,
 )
-from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line
+from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line, silence_libraries
 
 if TYPE_CHECKING:  # imports torch
     from vqcodec import Box, Codec, ModelInfo, StreamInfo
@@ -51,14 +51,17 @@ def _print_failures(console: Console, total: int) -> None:
     """List the failed files at the end, because their errors may have scrolled away."""
     if console.failed and total > 1:
         names = ", ".join(console.failed)
-        click.echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
+        echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
 
 
-def _plan(sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
+def _plan(console: Console, sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
+    passed_over: list[str] = []
     try:
-        return plan_jobs(sources, target, suffixes)
+        jobs = plan_jobs(sources, target, suffixes, passed_over.append)
     except InvalidJobs as error:
         raise click.UsageError(str(error)) from None
+    console.passed_over(passed_over)
+    return jobs
 
 
 def _run(
@@ -116,6 +119,7 @@ def main() -> None:
 
     'vqcodec COMMAND --help' describes a command.
     """
+    silence_libraries()
 
 
 _ENCODE_EXAMPLES = """\b
@@ -168,7 +172,7 @@ def encode(
             f"{result.bytes} bytes, {result.bpp:.3f} bpp{reached}, {result.seconds:.2f} s",
         )
 
-    _run(console, _plan(sources, target, suffixes), EncodeTask(options), file_options, codec_choice, describe)
+    _run(console, _plan(console, sources, target, suffixes), EncodeTask(options), file_options, codec_choice, describe)
 
 
 _DECODE_EXAMPLES = """\b
@@ -219,7 +223,7 @@ def decode(
 
     try:
         suffix = formats.suffix_for(format_name or "png")
-        jobs = _plan(sources, target, Suffixes(suffix, STREAM_SUFFIXES if file_options.recursive else None))
+        jobs = _plan(console, sources, target, Suffixes(suffix, STREAM_SUFFIXES if file_options.recursive else None))
         if jobs and target != STANDARD and format_name is None:
             suffix = Path(jobs[0].output).suffix
         picture_format = formats.picture_format(format_name or suffix)

@@ -106,11 +106,16 @@ def finish(file: bytes, image: Image.Image, format: str) -> bytes:
 
 
 class _AvifExif(Image.Exif):
-    """EXIF data that Pillow's writer of AVIF passes on as they are, with the orientation, which it writes itself."""
+    """EXIF data that Pillow's writer of AVIF passes on as they are.
+
+    It makes a property of the orientation, and would write the other tags anew.  The orientation stays in the data,
+    too, as in the files of phones: readers ignore it there (ISO/IEC 23008-12), and Pillow's own reader does not write
+    the tags anew, which would fail for odd ones.
+    """
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
-        self._rest = exif.without_orientation(data)
+        self._all = data
         if (turned := exif.orientation(data)) != 1:
             self[ExifTags.Base.Orientation] = turned
 
@@ -118,8 +123,8 @@ class _AvifExif(Image.Exif):
         return True
 
     def tobytes(self, offset: int = 8) -> bytes:
-        """Return the data without the orientation."""
-        return self._rest
+        """Return all data."""
+        return self._all
 
 
 def _exif_of_tiff(image: TiffImagePlugin.TiffImageFile, notes: Notes) -> bytes:

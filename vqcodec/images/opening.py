@@ -1,6 +1,5 @@
 """Open a picture file: look into it, and let Pillow identify and decode it."""
 
-import io
 import struct
 from collections.abc import Callable
 from typing import IO
@@ -83,20 +82,3 @@ def open_by_pillow(file: IO[bytes]) -> ImageFile.ImageFile:
             except (SyntaxError, IndexError, TypeError, struct.error):  # not this format after all
                 continue
     raise UnidentifiedImageError("not a picture")
-
-
-def whole(file: IO[bytes]) -> IO[bytes]:
-    """Return a file that begins at position 0, with what the given file holds from its position on.
-
-    A file at its end is read from its beginning, so that one that was just written or read can be passed on.
-    """
-    try:
-        start = file.tell()
-        end = file.seek(0, io.SEEK_END)
-    except (AttributeError, OSError, ValueError):
-        return io.BytesIO(file.read())
-    if start in (0, end):
-        file.seek(0)
-        return file
-    file.seek(start)
-    return io.BytesIO(file.read())

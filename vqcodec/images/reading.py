@@ -8,7 +8,7 @@ converts Pillow's modes; ``metadata.py`` carries ICC profile, EXIF and XMP.  Ten
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ from PIL import Image, ImageColor, ImageFile, TiffImagePlugin, UnidentifiedImage
 
 from vqcodec import defaults
 from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, VqcError
-from vqcodec.files import open_binary
+from vqcodec.files import from_position, open_binary
 from vqcodec.images import colours, exif, metadata, opening
 from vqcodec.images.containers import tiff
 from vqcodec.images.containers.contents import LARGEST, Contents, Notes
@@ -97,6 +97,8 @@ class Picture:
 def read_picture(source: Source, max_pixels: int = defaults.MAX_PIXELS, options: ReadOptions = AS_IS) -> Picture:
     """Read a picture from a path, a binary file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
 
+    A binary file is read from its position to its end; one that is at its end, from its beginning.
+
     Pictures with more than ``max_pixels`` pixels are refused before they are decoded; 0 lifts the limit.  It replaces
     Pillow's own.  An animation gives its first frame, or the current frame of a PIL image.
 
@@ -137,8 +139,8 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def _decode(file: BinaryIO, max_pixels: int, options: ReadOptions) -> Picture:
-    with _pillow_errors():
-        contents = opening.examine(opening.whole(file))
+    with _pillow_errors(), _left_at_its_end(file):
+        contents = opening.examine(from_position(file))
         if contents.decode is not None:
             _check_size(*contents.size, max_pixels)
             return _convert(contents.decode(), max_pixels, options, contents)
@@ -157,6 +159,16 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     if 0 in array.shape:
         raise InvalidImage(f"array must have pixels, not shape {array.shape}")
     return Image.fromarray(array)
+
+
+@contextmanager
+def _left_at_its_end(file: BinaryIO) -> Iterator[None]:
+    """Leave a file as reading all of it does, however much Pillow reads."""
+    try:
+        yield
+    finally:
+        with suppress(AttributeError, OSError, ValueError):
+            file.seek(0, os.SEEK_END)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
