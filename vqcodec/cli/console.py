@@ -80,11 +80,9 @@ class Console:
         for name in names:
             self.detail(f"{name}: passed over")
         if names:
-            files, more = (
-                ("1 file was" if len(names) == 1 else f"{len(names)} files were"),
-                "" if self.verbose else " (-v)",
-            )
-            self.message(f"vqcodec: {files} passed over, whose suffix names no input{more}")
+            files = "1 file was" if len(names) == 1 else f"{len(names)} files were"
+            more = "" if self.verbose else "; -v names them"
+            self.message(f"vqcodec: {files} passed over because of the suffix{more}")
 
     def warn(self, name: str, text: str) -> None:
         """Print a warning about a file."""

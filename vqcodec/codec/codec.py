@@ -151,7 +151,8 @@ class Codec:
 
         A picture that fails gives a result with its ``error``; the others are not affected.  Pictures of similar size
         are coded together, and several groups at once in threads, which is faster and gives the same bytes.  Only a few
-        pictures are held at a time, so ``images`` may be a generator of any length.
+        pictures are held at a time, so ``images`` may be a generator of any length.  Until the iterator is exhausted
+        or closed, BLAS uses one thread in this process.
 
         Raises:
             InvalidQuality, InvalidEffort: at once.

@@ -102,9 +102,9 @@ class Colours:
         return adaptation, adaptation @ (corners * np.linalg.solve(corners, white))
 
 
-def adobe_rgb() -> Colours:
-    """Return the colours of Adobe RGB (1998)."""
-    return Colours((Power(563 / 256),), *_ADOBE_RGB)
+SRGB = Colours((SRGB_CURVE,))
+ADOBE_RGB = Colours((Power(563 / 256),), *_ADOBE_RGB)
+"""Adobe RGB (1998)."""
 
 
 def of_numbers(primaries: int, transfer: int) -> Colours | None:

@@ -81,14 +81,22 @@ def image_bytes(image: Image.Image, format: str) -> bytes:
     if format == "GIF" and image.mode == "RGB":
         warn(Remark("GIF can hold only 256 colours"))
     options = metadata.save_options(image, format)
+    return metadata.finish(_saved_somehow(image, format, options), image, format)
+
+
+def _saved_somehow(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
+    """Save with the metadata in ``options``, or with as many of them as Pillow can write."""
     try:
-        data = _saved(image, format, options)
+        return _saved(image, format, options)
     except UnwritableFile:
-        if not options:
-            raise
-        data = _saved(image, format, {})  # raises where the metadata are not to blame
-        warn(Remark(f"the metadata is left out: {format} cannot hold it"))
-    return metadata.finish(data, image, format)
+        plain = _saved(image, format, {})  # raises where the metadata are not to blame
+    for name in list(options):
+        try:
+            _saved(image, format, {name: options[name]})
+        except UnwritableFile as error:
+            warn(Remark(f"metadata is left out ({name}): {error}"))
+            del options[name]
+    return _saved(image, format, options) if options else plain
 
 
 def _saved(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:

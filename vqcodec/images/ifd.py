@@ -90,6 +90,10 @@ class Value:
             raw[i::unit], raw[unit - 1 - i :: unit] = raw[unit - 1 - i :: unit], raw[i::unit]
         return bytes(raw)
 
+    def first(self) -> "Value":
+        """Return the first value alone."""
+        return self if self.count <= 1 else Value(self.type, 1, self.data, self.start, _SIZES[self.type], self.order)
+
     def integers(self, limit: int = 1 << 20) -> tuple[int, ...]:
         """Return up to ``limit`` values of an integer type; none for another type."""
         if self.type not in _INTEGERS:

@@ -141,10 +141,18 @@ def to_pil(picture: Picture) -> Image.Image:
 def _decode(file: BinaryIO, max_pixels: int, options: ReadOptions) -> Picture:
     with _pillow_errors(), _left_at_its_end(file):
         contents = opening.examine(from_position(file))
-        if contents.decode is not None:
+        decode = contents.decode
+        if decode is None:
+            try:
+                opened = opening.open_by_pillow(contents.file)
+            except UnidentifiedImageError:
+                decode = contents.otherwise
+                if decode is None:
+                    raise
+        if decode is not None:
             _check_size(*contents.size, max_pixels)
-            return _convert(contents.decode(), max_pixels, options, contents)
-        with opening.open_by_pillow(contents.file) as image:
+            return _convert(decode(), max_pixels, options, contents)
+        with opened as image:
             opening.check_format(image, contents)
             return _convert(image, max_pixels, options, contents)
 
@@ -294,7 +302,7 @@ def _with_profile(found: Metadata, said: colours.Colours | None, planes: Planes,
     if found.icc:
         return found
     if said is None and exif.says_adobe_rgb(found.exif):
-        said = colours.adobe_rgb()
+        said = colours.ADOBE_RGB
     if said is None:
         return found
     profile = said.profile(grey=planes.colour.mode == "L")

@@ -11,7 +11,7 @@ from PIL import Image
 from vqcodec.errors import InvalidImage
 from vqcodec.images import colours, exif
 from vqcodec.images.colours import Colours
-from vqcodec.images.containers.contents import Contents, Notes
+from vqcodec.images.containers.contents import Contents, Notes, refusal
 from vqcodec.images.depth import reduce
 from vqcodec.stream.metadata import Metadata
 
@@ -83,6 +83,8 @@ def examine_avif(data: bytes) -> Contents:
     numbers = next((c[4:] for c in profiles if c[:4] == b"nclx"), b"")
     contents.colours = _nclx(numbers, bool(icc), notes)
     contents.bits = _avif_bits(own)
+    if b"clap" in own:
+        notes.lose("the rectangle to be shown (clap) is not applied")
     found, visible = {"exif": b"", "xmp": b""}, bytearray(data)
     for item in items:
         kind = "exif" if item.type == _EXIF_ITEM else "xmp" if item.mime == b"application/rdf+xml" else ""
@@ -273,7 +275,7 @@ def examine_jp2(data: bytes) -> Contents:
     icc, said, unreadable = _jp2_colours(specifications, notes)
     contents = Contents(io.BytesIO(data), notes, Metadata(icc, found["exif"], found["xmp"]), colours=said)
     if unreadable:
-        contents.decode = _refusal(unreadable)
+        contents.decode = refusal(unreadable)
         return contents
     return _with_depths(contents, data, codestream, header)
 
@@ -312,7 +314,7 @@ def _with_depths(contents: Contents, data: bytes, at: int, header: dict[bytes, B
         right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
         contents.size = right - left, bottom - top
     elif b"cdef" in header and not _plain_channels(header[b"cdef"].content, count):
-        contents.decode = _refusal("the order or meaning of the channels is not supported")
+        contents.decode = refusal("the order or meaning of the channels is not supported")
     return contents
 
 
@@ -328,19 +330,12 @@ def _plain_channels(content: bytes, count: int) -> bool:
     return True
 
 
-def _refusal(text: str) -> Callable[[], Image.Image]:
-    def refuse() -> Image.Image:
-        raise InvalidImage(text)
-
-    return refuse
-
-
 def _jp2_decoder(
     data: bytes, count: int, depths: set[int], signed: bool, header: dict[bytes, Box]
 ) -> Callable[[], Image.Image]:
     """Return a decoder by imagecodecs, where that is installed."""
     if signed or len(depths) != 1 or count > 4 or {b"pclr", b"cdef"} & header.keys() or max(depths) > 16:
-        return _refusal("the depths or channels of this JPEG 2000 file are not supported")
+        return refusal("the depths or channels of this JPEG 2000 file are not supported")
 
     def decode() -> Image.Image:
         (bits,) = depths

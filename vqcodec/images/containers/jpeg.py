@@ -20,6 +20,7 @@ _MPF = b"MPF\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _KEPT_APPLICATIONS = frozenset({0xE0, 0xEE})
 """JFIF and Adobe: they decide the colours."""
+_KNOWN_APPLICATIONS = frozenset({0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE})
 _COMMENT, _SCAN, _SOI, _EOI = 0xFE, 0xDA, 0xD8, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NAMESPACE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -48,6 +49,8 @@ def examine(data: bytes) -> Contents:
     photoshop.note_iptc(blocks, notes)
     if any(marker == _COMMENT for marker, _ in applications):
         notes.change("the comment is not kept")
+    for marker in sorted({m for m, _ in applications} - _KNOWN_APPLICATIONS):
+        notes.change(f"application data (APP{marker - 0xE0}) is not kept")
     if samples == 4 and not adobe:
         notes.lose("CMYK without Adobe's marker is read as Adobe writes it, 255 for no ink")
     if (pictures := _pictures(of[0xE2])) > 1:
@@ -76,7 +79,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 def _exif(segments: list[bytes], notes: Notes) -> bytes:
     """Join the segments of EXIF data; data that are too long for one segment go on in the next."""
-    parts = [part.removeprefix(exif.PREFIX) for part in segments if part.startswith(exif.PREFIX)]
+    parts = [part[len(exif.PREFIX) :] for part in segments if part.startswith(b"Exif\0")]  # then 0 or, rarely, 255
     for i, part in enumerate(parts):
         if i and part.startswith((b"II*\0", b"MM\0*")):
             notes.lose("only the first of several blocks of EXIF data is kept", "exif")

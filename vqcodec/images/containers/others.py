@@ -9,11 +9,15 @@ import numpy as np
 from vqcodec.images import colours, exif
 from vqcodec.images.colours import Colours
 from vqcodec.images.containers import photoshop
-from vqcodec.images.containers.contents import Contents, Notes
+from vqcodec.images.containers.contents import Contents, Notes, refusal
 from vqcodec.stream.metadata import Metadata
 
 _XMP_APPLICATION, _ICC_APPLICATION = b"XMP DataXMP", b"ICCRGBG1012"
 _XMP_TRAILER = b"\1" + bytes(range(255, -1, -1))
+
+
+_PSD_CHANNELS = {1: 1, 2: 1, 3: 4, 4: 4, 8: 1}
+"""Colour mode -> channels that Pillow keeps: grey, palette, RGB with alpha, CMYK, duotone."""
 
 
 def examine_gif(data: bytes) -> Contents:
@@ -114,6 +118,13 @@ def _calibrated(numbers: bytes) -> Colours | None:
 def examine_psd(data: bytes) -> Contents:
     """Look into a PSD: its resources hold the metadata."""
     notes = Notes()
+    channels, depth, mode = (int.from_bytes(data[i : i + 2], "big") for i in (12, 22, 24))
+    if mode not in _PSD_CHANNELS or depth != 8:
+        contents = Contents(io.BytesIO(data), notes, Metadata())
+        contents.decode = refusal(f"PSD of colour mode {mode} with {depth} bits per sample is not supported")
+        return contents
+    if channels > _PSD_CHANNELS[mode]:
+        notes.lose("channels after the colours are not kept")
     at = 26
     at += 4 + int.from_bytes(data[at : at + 4], "big")
     length = int.from_bytes(data[at : at + 4], "big")

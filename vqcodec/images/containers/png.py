@@ -170,15 +170,17 @@ def _colours(found: dict[bytes, bytes], has_icc: bool, notes: Notes) -> Colours 
             notes.lose(f"the colour numbers {numbers_text} (cICP) are not supported and are ignored")
         else:
             return None if has_icc else said
-    if has_icc or b"sRGB" in found:
+    if has_icc:
         return None
+    if b"sRGB" in found:
+        return colours.SRGB
     gamma = int.from_bytes(found.get(b"gAMA", b"")[:4], "big")
     corners = found.get(b"cHRM", b"")
     if not gamma and len(corners) != 32:
         return None
     curve = colours.Power(100_000 / gamma) if gamma else colours.SRGB_CURVE
     if abs(gamma - 45455) <= 500 and (len(corners) != 32 or _near_srgb(corners)):  # how PNG says sRGB
-        return None
+        return colours.SRGB
     if len(corners) != 32:
         return Colours((curve,))
     white, red, green, blue = _points(corners)
@@ -192,7 +194,7 @@ def _points(corners: bytes) -> tuple[colours.Point, ...]:
 
 def _near_srgb(corners: bytes) -> bool:
     white, red, green, blue = _points(corners)
-    known = Colours(())
+    known = colours.SRGB
     return bool(
         np.abs(np.array([white, red, green, blue]) - [known.white, known.red, known.green, known.blue]).max() < 0.005
     )

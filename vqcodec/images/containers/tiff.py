@@ -16,7 +16,7 @@ from PIL import Image
 from vqcodec.errors import InvalidImage
 from vqcodec.images import colours, exif, ifd
 from vqcodec.images.colours import Colours
-from vqcodec.images.containers.contents import Contents, Notes
+from vqcodec.images.containers.contents import Contents, Notes, refusal
 from vqcodec.images.depth import reduce
 from vqcodec.images.ifd import BrokenDirectory, Directory, Header, Tags, Value
 from vqcodec.stream.metadata import Metadata
@@ -34,6 +34,8 @@ _STORED = frozenset(
     | {*range(338, 344), 347, *range(512, 522), *range(529, 533)}
 )
 """Tags that decide the pixels of a page."""
+_SINGLE = frozenset({256, 257, 259, 262, 263, 266, 277, 278, 284, 317, 322, 323, 332})
+"""Tags with one value; Pillow warns of more."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _JPEGS = (6, 7)
 _UNCOMPRESSED = 1
@@ -80,7 +82,7 @@ def examine(data: bytes) -> Contents:
     below = [sub for page in pages for sub in _sub_pages(data, header, page, 0)]
     if any(page.is_sensor for page in pages + below) or data[8:10] == b"CR":
         contents = Contents(io.BytesIO(data), notes, Metadata())
-        contents.decode = _refuse_sensor
+        contents.decode = refusal("raw sensor data of a camera; develop it to a picture first")
         return contents
     main, frames = _choose(pages, below, notes)
     lean = ifd.with_first_directory(data, header, _stored_tags(main.directory, header))
@@ -89,14 +91,12 @@ def examine(data: bytes) -> Contents:
     if contents.metadata and not contents.metadata.icc:
         contents.colours = _colours(main.directory)
     contents.bits = max([8, *main.directory.integers(_BITS)])
-    if not pillow_decodes(main.directory.integers):
+    contents.size = main.directory.integer(_WIDTH), main.directory.integer(_HEIGHT)
+    if pillow_decodes(main.directory.integers) and not (header.big and header.order == ">"):
+        contents.otherwise = lambda: _decode(lean)
+    else:
         contents.decode = lambda: _decode(lean)
-        contents.size = main.directory.integer(_WIDTH), main.directory.integer(_HEIGHT)
     return contents
-
-
-def _refuse_sensor() -> Image.Image:
-    raise InvalidImage("raw sensor data of a camera; develop it to a picture first")
 
 
 def _intact_pages(data: bytes, header: Header) -> Iterator[_Page]:
@@ -134,7 +134,11 @@ def _choose(pages: list[_Page], below: list[_Page], notes: Notes) -> tuple[_Page
 
 def _stored_tags(directory: Directory, header: Header) -> dict[int, Value]:
     """Return the tags of a page that Pillow needs, and no others."""
-    tags = {tag: value for tag, value in directory.values.items() if tag in _STORED}
+    tags = {
+        tag: value.first() if tag in _SINGLE else value
+        for tag, value in directory.values.items()
+        if tag in _STORED and value.count
+    }
     colours_of_palette = directory.integers(_COLOUR_MAP)
     if colours_of_palette and max(colours_of_palette) < 256:  # some programs write 8 bits into these 16
         content = struct.pack(f"{header.order}{len(colours_of_palette)}H", *(257 * c for c in colours_of_palette))
@@ -227,7 +231,7 @@ def pillow_decodes(integers: Callable[[int], tuple[int, ...]]) -> bool:
         return samples == 3 and not apart and whole
     if photometric == _LAB:
         return samples == 3 and not apart and compression not in _JPEGS
-    return photometric in (_RGB, _CMYK) and (not apart or extra < 2)
+    return photometric in (_RGB, _CMYK) and not (apart and extra)
 
 
 def _decode(lean: bytes) -> Image.Image:
