@@ -21,7 +21,7 @@ _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF_UUIDS = (b"JpgTiffExif->JP2", bytes.fromhex("0537cdab9d0c4431a72afa561f2a113e"))
 _IPTC_UUID = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _EXIF_ITEM, _MIME_ITEM = b"Exif", b"mime"
-_HIDDEN_ITEM = b"xxxx"
+_HIDDEN_ITEM, _NO_BOX = b"xxxx", b"free"
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,7 @@ def examine_jp2(data: bytes) -> Contents:
     found = {"exif": b"", "xmp": b""}
     header: dict[bytes, Box] = {}
     specifications: list[bytes] = []
+    hidden: list[int] = []
     codestream = -1
     for box in boxes(data):
         if box.name == b"jp2h" and not header:
@@ -255,6 +256,8 @@ def examine_jp2(data: bytes) -> Contents:
                 header.setdefault(inner.name, inner)
                 if inner.name == b"colr":
                     specifications.append(inner.content)
+                    if inner.content[:1] != b"\1":  # Pillow fails for a short one, and uses none
+                        hidden.append(inner.start)
         elif box.name == b"jp2c" and codestream < 0:
             codestream = box.start
         elif box.name == b"uuid":
@@ -273,7 +276,10 @@ def examine_jp2(data: bytes) -> Contents:
             else:
                 notes.change("a box of XML is not kept")
     icc, said, unreadable = _jp2_colours(specifications, notes)
-    contents = Contents(io.BytesIO(data), notes, Metadata(icc, found["exif"], found["xmp"]), colours=said)
+    visible = bytearray(data)
+    for start in hidden:
+        visible[start - 4 : start] = _NO_BOX
+    contents = Contents(io.BytesIO(bytes(visible)), notes, Metadata(icc, found["exif"], found["xmp"]), colours=said)
     if unreadable:
         contents.decode = refusal(unreadable)
         return contents

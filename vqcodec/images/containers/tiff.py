@@ -34,6 +34,9 @@ _STORED = frozenset(
     | {*range(338, 344), 347, *range(512, 522), *range(529, 533)}
 )
 """Tags that decide the pixels of a page."""
+_NUMBERS = frozenset({1, 3, 4, 13, 16})
+_TYPES = {347: frozenset({1, 7}), 529: frozenset({5}), 532: frozenset({3, 4, 5})}
+"""Types of the values of tags; libtiff prints a message for another one."""
 _SINGLE = frozenset({256, 257, 259, 262, 263, 266, 277, 278, 284, 317, 322, 323, 332})
 """Tags with one value; Pillow warns of more."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
@@ -85,14 +88,16 @@ def examine(data: bytes) -> Contents:
         contents.decode = refusal("raw sensor data of a camera; develop it to a picture first")
         return contents
     main, frames = _choose(pages, below, notes)
-    lean = ifd.with_first_directory(data, header, _stored_tags(main.directory, header))
+    stored = _stored_tags(main.directory, header)
+    lean = ifd.with_first_directory(data, header, stored)
     contents = Contents(io.BytesIO(lean), notes, _metadata(data, header, main, pages[0], notes), frames=frames)
     contents.orientation = _orientation(main.directory, notes)
     if contents.metadata and not contents.metadata.icc:
         contents.colours = _colours(main.directory)
     contents.bits = max([8, *main.directory.integers(_BITS)])
     contents.size = main.directory.integer(_WIDTH), main.directory.integer(_HEIGHT)
-    if pillow_decodes(main.directory.integers) and not (header.big and header.order == ">"):
+    readable = pillow_decodes(Directory(stored, (), 0).integers)
+    if readable and not (header.big and header.order == ">"):
         contents.otherwise = lambda: _decode(lean)
     else:
         contents.decode = lambda: _decode(lean)
@@ -137,12 +142,14 @@ def _stored_tags(directory: Directory, header: Header) -> dict[int, Value]:
     tags = {
         tag: value.first() if tag in _SINGLE else value
         for tag, value in directory.values.items()
-        if tag in _STORED and value.count
+        if tag in _STORED and value.count and value.type in _TYPES.get(tag, _NUMBERS)
     }
     colours_of_palette = directory.integers(_COLOUR_MAP)
     if colours_of_palette and max(colours_of_palette) < 256:  # some programs write 8 bits into these 16
         content = struct.pack(f"{header.order}{len(colours_of_palette)}H", *(257 * c for c in colours_of_palette))
         tags[_COLOUR_MAP] = Value.of(ifd.SHORT, content, header.order)
+    if directory.integer(_SAMPLES, 1) == 1:
+        tags.pop(_PLANES, None)  # a single plane, which Pillow would take for the first of several
     return tags
 
 
@@ -209,8 +216,8 @@ def pillow_decodes(integers: Callable[[int], tuple[int, ...]]) -> bool:
     bits, formats = set(integers(_BITS) or (1,)), set(integers(_FORMAT) or (1,))
     colour = {_RGB: 3, _YCBCR: 3, _LAB: 3, _CMYK: 4}.get(photometric, 1)
     samples = integer(_SAMPLES, colour if compression in _JPEGS else 1)
-    apart, extra = integer(_PLANES, 1) == 2 and samples > 1, len(integers(_EXTRA))
-    alone = samples == 1
+    apart, extra = integer(_PLANES, 1) == 2, len(integers(_EXTRA))
+    alone = samples == 1 and not apart
     if len(bits) != 1 or (photometric == _CMYK and integer(_INK_SET, 1) != 1):
         return False
     (depth,) = bits
