@@ -168,14 +168,16 @@ def read_directory(data: bytes, header: Header, at: int) -> Directory:
     order, cell = header.order, header.cell
     entries, _, following = read_entries(data, header, at)
     values: dict[int, Value] = {}
-    lost = []
+    lost, room = list[int](), len(data)
     where = at + (8 if header.big else 2)
     for entry in entries:
         tag, type, count = struct.unpack_from(f"{order}HH{header.word}", entry)
         total = _SIZES.get(type, 0) * count
         where += len(entry)
         (start,) = struct.unpack(order + header.word, entry[-cell:]) if total > cell else (where - cell,)
-        if type not in _SIZES or start + total > len(data):
+        outside = start + total > len(data)
+        room -= total if total > cell else 0
+        if type not in _SIZES or outside or room < 0:  # values that overlap could fill the memory
             lost.append(tag)
         elif tag not in values:
             values[tag] = Value(type, count, data, start, total, order)
@@ -202,17 +204,18 @@ def read_tree(data: bytes, at: int | None = None) -> tuple[Tags, tuple[int, ...]
     :class:`BrokenDirectory`.
     """
     header = read_header(data)
-    return _read_tree(data, header, header.first if at is None else at, 0)
+    return _read_tree(data, header, header.first if at is None else at, set())
 
 
-def _read_tree(data: bytes, header: Header, at: int, depth: int) -> tuple[Tags, tuple[int, ...]]:
+def _read_tree(data: bytes, header: Header, at: int, seen: set[int]) -> tuple[Tags, tuple[int, ...]]:
+    if at in seen:
+        raise BrokenDirectory("a directory is named twice")
+    seen.add(at)
     directory = read_directory(data, header, at)
     tags, lost = dict[int, "Value | Tags"](directory.values), directory.lost
     for tag in SUB_DIRECTORIES & directory.values.keys():
         try:
-            if depth == 2:
-                raise BrokenDirectory("directories are nested too deep")
-            below, missing = _read_tree(data, header, directory.integer(tag), depth + 1)
+            below, missing = _read_tree(data, header, directory.integer(tag), seen)
         except BrokenDirectory:
             del tags[tag]
             lost += (tag,)
