@@ -344,6 +344,14 @@ def test_light_beyond_srgb_is_told(data):
         read(data, STRICT)
 
 
+@pytest.mark.parametrize(
+    "chunk",
+    [gama(1), gama(0xFFFFFFFF), (b"cHRM", bytes(32)), (b"cHRM", bytes([255] * 32)), (b"cHRM", P3[:24] + P3[16:24])],
+)
+def test_impossible_colours_are_told(chunk):
+    assert told(read(builders.png(RGB, chunk))) == ["what the file says of its colours is impossible and is ignored"]
+
+
 def test_cameras_say_adobe_rgb_in_exif_data():
     inner = {1: (builders.ASCII, b"R03\0")}
 

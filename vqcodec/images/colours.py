@@ -77,11 +77,14 @@ class Colours:
 
         RGB values are adapted from the white to D50 as Bradford proposed (ICC.1:2010, annex E).
         """
+        if any(isinstance(curve, Power) and not 0.1 < curve.gamma < 10 for curve in self.curves):
+            return b""
         try:
-            adapted, columns = self._matrices()
+            with np.errstate(all="ignore"):
+                adapted, columns = self._matrices()
         except np.linalg.LinAlgError:
             return b""
-        if not np.isfinite(columns).all() or np.abs(columns).max() > 4:
+        if not np.abs([adapted, columns]).max() < 4:  # also if it is no number
             return b""
         tags = [(b"desc", _text("by the numbers in the file")), (b"cprt", _text("no copyright"))]
         tags += [(b"wtpt", _xyz(_D50)), (b"chad", b"sf32" + bytes(4) + _fixed(adapted.flat))]

@@ -21,6 +21,8 @@ NOT_IN_INFO = frozenset({"BMP", "GIF", "JPEG2000", "PSD"})
 _HOLDERS = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "AVIF"})
 _JPEG_SEGMENT = 65_000
 """Bytes of EXIF or XMP that fit into a JPEG segment beside their identifiers."""
+_JPEG_PROFILE = 255 * 65_519
+"""Bytes of a profile that fit into the segments of a JPEG, whose numbers have 8 bits."""
 _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF data", "xmp": "XMP data"}
 """Names in ``image.info``, and how messages call them."""
 
@@ -65,8 +67,8 @@ def save_options(image: Image.Image, format: str) -> dict[str, Any]:
             warn(Remark(f"{format} cannot hold the {lost}"))
         return options
     if format == "JPEG":
-        for name in ("exif", "xmp"):
-            if len(info.get(name, b"")) > _JPEG_SEGMENT:
+        for name, most in (("exif", _JPEG_SEGMENT), ("xmp", _JPEG_SEGMENT), ("icc_profile", _JPEG_PROFILE)):
+            if len(info.get(name, b"")) > most:
                 warn(Remark(f"the {_LABELS[name]} is too long for JPEG and is left out"))
                 del info[name]
     if format == "AVIF" and "exif" in info and not exif.is_intact(info["exif"].removeprefix(exif.PREFIX)):

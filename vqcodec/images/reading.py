@@ -307,7 +307,7 @@ def _with_profile(found: Metadata, said: colours.Colours | None, planes: Planes,
         return found
     profile = said.profile(grey=planes.colour.mode == "L")
     if not profile:
-        say(Remark("the primaries of the file are impossible and are ignored"))
+        say(Remark("what the file says of its colours is impossible and is ignored"))
     elif not is_srgb(profile, planes.colour.mode):
         say(Remark("what the file says of its colours becomes an ICC profile", loses=False))
         return replace(found, icc=profile)
