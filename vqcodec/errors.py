@@ -175,7 +175,8 @@ def silence_libraries() -> None:
 
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    logging.getLogger().addHandler(logging.NullHandler())
+    if not logging.getLogger().hasHandlers():
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def cause(error: Exception) -> str:
