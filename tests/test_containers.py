@@ -212,6 +212,25 @@ def test_damaged_tags_of_a_tiff_are_told():
     assert told(read(builders.tiff(builders.page(RGB, t274=9)))) == ["the orientation is damaged and is ignored"]
 
 
+def test_odd_parts_that_pillow_would_parse_cost_nothing():
+    """A short JFIF segment, a resolution in JP2 without content, resources of a PSD that are damaged."""
+    short = builders.jpeg(RGB, (0xE0, b"JFIF\0"), (0xEE, b"Adobe"))
+    assert np.abs(read(short).pixels - RGB.astype(int)).max() <= 8
+    data = builders.jp2(RGB)
+    at = data.index(b"jp2h") + 4
+    size = int.from_bytes(data[at - 8 : at - 4], "big") + 12
+    odd = (
+        data[: at - 8]
+        + size.to_bytes(4, "big")
+        + b"jp2h"
+        + data[at : at - 8 + size - 12]
+        + builders.box(b"res ", b"????")
+    )
+    odd += data[at - 8 + size - 12 :]
+    assert (read(odd).pixels == RGB).all()
+    assert (read(builders.psd((0, 200, 0), resources=b"8BIM\4\4\xff\xff?")).pixels == (0, 200, 0)).all()
+
+
 def test_damaged_chunks_cost_only_themselves():
     whole = builders.png(RGB, (b"eXIf", EXIF))
     at = whole.index(b"eXIf")
@@ -368,6 +387,17 @@ def test_cameras_say_adobe_rgb_in_exif_data():
     pixels = flat(200, 40, 40)
     assert np.abs(np.subtract(colour(builders.png(pixels, (b"eXIf", data(0xFFFF)))), (233, 35, 35))).max() <= 3
     assert colour(builders.png(pixels, (b"eXIf", data(1)))) == (200, 40, 40)
+
+
+def test_a_profile_of_rgb_fits_grey():
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    grey = flat(55, 55, 55)[..., 0]
+    for icc, expected in ((srgb, 55), (LINEAR, 128)):
+        picture = read(builders.png(grey, (b"iCCP", b"p\0\0" + zlib.compress(icc))), STRIP)
+        assert not told(picture) and picture.layout.is_grey
+        assert abs(int(picture.pixels[0, 0, 0]) - expected) <= 2
 
 
 def test_a_profile_is_judged_by_what_it_does():

@@ -208,6 +208,17 @@ def test_the_transparent_grey_of_png(depth):
         np.testing.assert_array_equal(read_picture(image).alpha, np.where(samples == key, 0, 255))
 
 
+def test_the_transparent_colour_of_png_in_16_bits(monkeypatch):
+    samples = np.array([[[1, 2, 3], [1, 2, 4], [256, 2, 3]]])
+    data = builders.png(samples, (b"tRNS", struct.pack(">HHH", 1, 2, 3)), depth=16)
+    pytest.importorskip("imagecodecs")
+    assert read(data).alpha.tolist() == [[0, 255, 255]]
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    picture = read(data)
+    assert picture.alpha.tolist() == [[0, 0, 255]]
+    assert any("compared in 8 of 16 bits" in remark.text for remark in picture.remarks)
+
+
 # Others
 
 

@@ -258,6 +258,14 @@ def test_xmp_that_is_no_text_is_told():
 
 
 def test_a_region_has_its_own_size(tiny_codec):
+    """The same holds for the sizes in the directory of EXIF below."""
+    sub = struct.pack("<HHHIIHHII", 2, 40962, 4, 1, 96, 40963, 4, 1, 64) + bytes(4)
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 34665, 4, 1, 26) + bytes(4) + sub
+    image = Image.new("RGB", (32, 24))
+    attach(image, Metadata(exif=exif))
+    with Image.open(io.BytesIO(formats.image_bytes(image, "TIFF"))) as back:
+        below = back.getexif().get_ifd(ExifTags.IFD.Exif)
+        assert (below[40962], below[40963]) == (32, 24)
     tags = {256: (builders.SHORT, [96]), 257: (builders.SHORT, [64]), 274: (builders.SHORT, [6])}
     data = tiny_codec.encode(io.BytesIO(builders.jpeg(builders.quarters(96)[:64], builders.exif_segment(tags))))
     part = formats.image_bytes(tiny_codec.decode_region(data, Box(16, 8, 32, 24)), "TIFF")

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
@@ -125,6 +126,9 @@ def _open_in_place(path: AnyPath) -> BinaryIO:
         return open(path, "wb")
     process, number = name
     if process == os.getpid():
+        if number == 2 and sys.stderr is not None:  # the command line leads descriptor 2 nowhere
+            with contextlib.suppress(OSError):
+                number = sys.stderr.fileno()
         return open(os.dup(number), "wb")
     return open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb")  # of another process: not cut, at least
 

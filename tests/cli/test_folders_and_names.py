@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -107,21 +108,23 @@ def test_devices_are_named_as_outputs(run, photo, tmp_path):
 
 @pytest.mark.slow
 def test_nothing_but_our_own_lines_is_on_stderr(tmp_path, tiny_weights):
-    """Pillow would warn of the value outside of the data, and libraries would log."""
+    """Pillow would warn of the value outside of the data, and libtiff would write of the strip that is cut."""
     (tmp_path / "odd.jpg").write_bytes(builders.jpeg(builders.quarters(16), outside()))
-    command = [
-        sys.executable,
-        "-m",
-        "vqcodec",
-        "encode",
-        "--quiet",
-        "--model-path",
-        str(tiny_weights),
-        "odd.jpg",
-        "o.vqc",
+    whole = builders.saved(np.random.default_rng(0).integers(0, 9, (64, 64), np.uint8), "TIFF", compression="tiff_lzw")
+    tags = builders.about(np.zeros((64, 64)), t259=5)
+    (tmp_path / "cut.tif").write_bytes(builders.tiff(builders.Page(tags, [whole[8:300]])))
+    command = [sys.executable, "-m", "vqcodec", "encode", "--quiet", "--model-path", str(tiny_weights)]
+    done = subprocess.run(
+        [*command, "odd.jpg", "cut.tif", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.splitlines() == [
+        b"vqcodec: cut.tif: unreadable picture: decoder error -2",
+        b"vqcodec: 1 of 2 failed: cut.tif",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_libraries_are_silenced_but_not_for_developers(monkeypatch, capsys):

@@ -5,6 +5,7 @@ Imports nothing heavy, so that ``--help`` is fast.
 
 import itertools
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, cause, one_line
+from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, cause, one_line, silence_libraries
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar as ClickProgressBar
@@ -36,6 +37,23 @@ def echo(text: str, err: bool = False, nl: bool = True) -> None:
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl, err=err)
+
+
+def keep_stderr_for_us() -> None:
+    """Keep messages of other libraries off stderr, in a process that belongs to this program.
+
+    libtiff writes to descriptor 2 by itself, so this one is led nowhere, and ``sys.stderr`` gets another.  Python's
+    option ``-W`` shows everything.
+    """
+    silence_libraries()
+    stderr = sys.__stderr__
+    if sys.warnoptions or stderr is None or sys.stderr is not stderr or stderr.fileno() != 2:
+        return
+    stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 class Console:

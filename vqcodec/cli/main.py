@@ -15,7 +15,7 @@ import click
 
 from vqcodec.batch.jobs import STANDARD, Job, OutputPolicy, Suffixes, plan_jobs
 from vqcodec.cli.batch import batch
-from vqcodec.cli.console import Console, Record, echo
+from vqcodec.cli.console import Console, Record, echo, keep_stderr_for_us
 from vqcodec.cli.options import (
     CodecChoice,
     FileOptions,
@@ -33,7 +33,7 @@ from vqcodec.cli.options import (
     rate_options,
     region_option,
 )
-from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line, silence_libraries
+from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line
 
 if TYPE_CHECKING:  # imports torch
     from vqcodec import Box, Codec, ModelInfo, StreamInfo
@@ -119,7 +119,7 @@ def main() -> None:
 
     'vqcodec COMMAND --help' describes a command.
     """
-    silence_libraries()
+    keep_stderr_for_us()
 
 
 _ENCODE_EXAMPLES = """\b

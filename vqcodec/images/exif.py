@@ -12,7 +12,7 @@ PREFIX = b"Exif\0\0"
 """Bytes that JPEG puts before EXIF data."""
 ORIENTATION = 274
 XMP, IPTC, ICC = 700, 33723, 34675
-_COLOUR_SPACE = 40961
+_COLOUR_SPACE, _SIZES = 40961, (40962, 40963)
 _DESCRIPTIVE = frozenset({*range(269, 273), 274, 282, 283, 285, 296, 305, 306, 315, 316, 337, *range(64, 128)})
 """Tags below 700 that say something of the picture, not of the way its pixels are stored."""
 _STRUCTURAL = frozenset(
@@ -130,6 +130,9 @@ def into_tiff(tiff: bytes, exif: bytes, xmp: bytes) -> tuple[bytes, tuple[int, .
     tags = {tag: value for tag, value in found.items() if not describes_pixels(tag)} | own
     if ORIENTATION in found:
         tags[ORIENTATION] = found[ORIENTATION]
+    if isinstance(below := tags.get(ifd.EXIF), dict):
+        sizes = zip(_SIZES, (own[tag] for tag in (256, 257)), strict=True)
+        tags[ifd.EXIF] = below | {tag: size for tag, size in sizes if tag in below}
     if xmp:
         tags[XMP] = Value.of(1, xmp, header.order)
     return ifd.with_first_directory(tiff, header, tags), lost

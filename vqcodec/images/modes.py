@@ -117,12 +117,9 @@ def is_srgb(icc: bytes, mode: str) -> bool:
     ramp = np.linspace(0, 255, _GRID if mode == "RGB" else 256).round().astype(np.uint8)
     values = np.stack(np.meshgrid(ramp, ramp, ramp), -1).reshape(_GRID, -1, 3) if mode == "RGB" else ramp[None]
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        srgb = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(Image.fromarray(values), profile, srgb, outputMode="RGB")
+        converted = _converted(Image.fromarray(values), ImageCms.ImageCmsProfile(io.BytesIO(icc)))
     except (OSError, ImageCms.PyCMSError):
         return False
-    assert converted is not None  # None is returned only by a conversion in place
     expected = values if mode == "RGB" else values[..., None]
     return bool(np.abs(np.asarray(converted).astype(np.int16) - expected).max() <= _SAME)
 
@@ -146,12 +143,18 @@ def _open_profile(icc: bytes, say: Say) -> ImageCms.ImageCmsProfile | None:
 
 def _through(image: Image.Image, profile: ImageCms.ImageCmsProfile, say: Say) -> Image.Image:
     """Convert to sRGB by a profile."""
-    srgb = ImageCms.createProfile("sRGB")
     try:
-        converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+        return _converted(image, profile)
     except ImageCms.PyCMSError:
         say(Remark(f"the ICC profile does not fit a picture of mode {image.mode} and is ignored"))
-        converted = image.convert("RGB")
+        return image.convert("RGB")
+
+
+def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    """Convert to sRGB by a profile; grey may have one of RGB.  Raises :class:`PIL.ImageCms.PyCMSError`."""
+    if image.mode == "L" and profile.profile.xcolor_space.strip() == "RGB":
+        image = image.convert("RGB")
+    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert converted is not None  # None is returned only by a conversion in place
     return converted
 

@@ -21,6 +21,7 @@ _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF_UUIDS = (b"JpgTiffExif->JP2", bytes.fromhex("0537cdab9d0c4431a72afa561f2a113e"))
 _IPTC_UUID = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _EXIF_ITEM, _MIME_ITEM = b"Exif", b"mime"
+_JP2_HEADER = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef"})
 _HIDDEN_ITEM, _NO_BOX = b"xxxx", b"free"
 
 
@@ -256,8 +257,8 @@ def examine_jp2(data: bytes) -> Contents:
                 header.setdefault(inner.name, inner)
                 if inner.name == b"colr":
                     specifications.append(inner.content)
-                    if inner.content[:1] != b"\1":  # Pillow fails for a short one, and uses none
-                        hidden.append(inner.start)
+                if inner.name not in _JP2_HEADER or (inner.name == b"colr" and inner.content[:1] != b"\1"):
+                    hidden.append(inner.start)  # Pillow uses none of them, and fails for some
         elif box.name == b"jp2c" and codestream < 0:
             codestream = box.start
         elif box.name == b"uuid":

@@ -18,8 +18,8 @@ _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC = b"ICC_PROFILE\0"
 _MPF = b"MPF\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_KEPT_APPLICATIONS = frozenset({0xE0, 0xEE})
-"""JFIF and Adobe: they decide the colours."""
+_COLOURING = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
+"""Application segments that decide the colours, and how they begin.  Each has at least 12 bytes."""
 _KNOWN_APPLICATIONS = frozenset({0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE})
 _COMMENT, _SCAN, _SOI, _EOI = 0xFE, 0xDA, 0xD8, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -39,8 +39,9 @@ def examine(data: bytes) -> Contents:
         if marker in _FRAMES and len(content) > 5:
             samples = content[5]
         adobe |= marker == 0xEE and content.startswith(b"Adobe")
-        if not (0xE0 <= marker <= 0xEF or marker == _COMMENT) or marker in _KEPT_APPLICATIONS:
-            lean.append(whole)
+        application = 0xE0 <= marker <= 0xEF or marker == _COMMENT
+        if not application or content[: len(_COLOURING.get(marker, b"?"))] == _COLOURING.get(marker, b"?"):
+            lean.append(whole if not application or len(content) >= 12 else b"")
         at += len(whole)
     lean.append(data[at:])
     of = {marker: [content for m, content in applications if m == marker] for marker in (0xE1, 0xE2, 0xED)}

@@ -137,9 +137,11 @@ def examine_psd(data: bytes) -> Contents:
     at += 4 + length
     if int.from_bytes(data[at : at + 4], "big") and int.from_bytes(data[at + 4 : at + 8], "big"):
         notes.change("layers are not kept, only the merged picture")
+    at += 4 + int.from_bytes(data[at : at + 4], "big")
+    lean = data[: 26 + 4 + int.from_bytes(data[26:30], "big")] + bytes(8) + data[at:]  # only the merged picture
     exif_data = found.get(photoshop.EXIF, b"").removeprefix(exif.PREFIX)
     metadata = Metadata(found.get(photoshop.ICC, b""), exif_data, found.get(photoshop.XMP, b""))
-    return Contents(io.BytesIO(data), notes, metadata, frames=1)
+    return Contents(io.BytesIO(lean), notes, metadata, frames=1)
 
 
 def examine_qoi(file: IO[bytes], prefix: bytes) -> Contents:
