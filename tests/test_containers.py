@@ -116,6 +116,7 @@ def test_extended_xmp_is_joined():
         builders.extended_xmp(main, extension, guid)[:1],
         builders.extended_xmp(main, b"no XML", guid),
         builders.extended_xmp(main, extension, b"0" * 32),
+        builders.extended_xmp(main, extension.replace(b"<rdf:Description", b"<a>" * 3000 + b"<rdf:Description"), guid),
     ):
         picture = read(builders.jpeg(RGB, *segments))
         assert picture.metadata.xmp == main

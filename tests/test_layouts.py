@@ -229,6 +229,14 @@ def test_the_attribute_bit_of_tga():
     assert "attribute bit" in picture.remarks[0].text
 
 
+def test_alpha_that_was_never_set_is_ignored():
+    """Many programs write four channels, and 0 into the last."""
+    header = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 2, 1, 32, 0x28)
+    assert read(header + bytes([3, 2, 1, 0] * 2)).pixels.tolist() == [[[1, 2, 3]] * 2]
+    assert read(header + bytes([3, 2, 1, 0, 3, 2, 1, 9])).alpha.tolist() == [[0, 9]]
+    assert (read(builders.png(np.zeros((4, 4, 4), int))).alpha == 0).all()
+
+
 @pytest.mark.parametrize("mode", [0, 7, 9])
 def test_modes_of_psd_that_pillow_gets_wrong(mode):
     data = bytearray(builders.psd((1, 2, 3)))

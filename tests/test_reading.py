@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import ExifTags, Image, ImageCms
 
 from tests.support import builders
-from tests.support.odd_files import cmyk
+from tests.support.odd_files import cmyk, raw
 from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, MissingFile, UnreadableFile
 from vqcodec.images.modes import SIXTEEN_BITS, Remark
 from vqcodec.images.reading import Picture, ReadOptions, read_picture, to_pil
@@ -370,6 +370,11 @@ def test_an_image_that_is_not_loaded_yet_tells_what_its_file_says():
     with Image.open(io.BytesIO(data)) as image:
         assert "the EXIF data is not in the PIL image" in read_picture(image).remarks[0].text
         assert read_picture(image, options=ReadOptions(metadata=frozenset())).remarks == ()
+
+
+def test_raw_sensor_data_are_refused_in_a_pil_image():
+    with Image.open(io.BytesIO(raw())) as image, pytest.raises(InvalidImage, match="raw sensor data"):
+        read_picture(image)
 
 
 def test_what_a_caller_removed_from_an_image_stays_away():

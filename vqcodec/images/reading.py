@@ -52,7 +52,8 @@ class ReadOptions:
     """Which parts of a picture to keep; by default all.  Raises :class:`InvalidImage` for unknown values."""
 
     alpha: Literal["keep", "drop", "blend"] = "keep"
-    """``drop`` keeps the colours under transparent pixels, ``blend`` composites them over ``background``."""
+    """``keep`` replaces the colours under alpha 0, which nobody sees, by a smooth continuation of the visible ones;
+    ``drop`` keeps them; ``blend`` composites the picture over ``background``."""
     background: str = "white"
     """A colour as ``PIL.ImageColor`` reads it."""
     metadata: frozenset[str] = frozenset(METADATA_KINDS)
@@ -141,6 +142,8 @@ def to_pil(picture: Picture) -> Image.Image:
 def _decode(file: BinaryIO, max_pixels: int, options: ReadOptions) -> Picture:
     with _pillow_errors(), _left_at_its_end(file):
         contents = opening.examine(from_position(file))
+        if contents.refused:
+            raise InvalidImage(contents.refused)
         decode = contents.decode
         if decode is None:
             try:
@@ -216,7 +219,7 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions, contents
             elif "exif" not in options.metadata:
                 say(Remark("the EXIF orientation is not kept; --auto-orient applies it to the pixels"))
         planes = split(image, found.icc, say, contents.bits)
-        if contents.opaque:
+        if contents.opaque or _is_unset(image, planes):
             planes = replace(planes, alpha=None)
         if not planes.profile_applies:
             found = found.only(("exif", "xmp"))
@@ -249,15 +252,19 @@ def _contents_of(image: Image.Image) -> Contents:
     opening.check_format(image, contents)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_layout(image)
-    file = image.fp if isinstance(image, ImageFile.ImageFile) and image.tile else None
-    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.format in ("TIFF", "VQC"):
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.format == "VQC":
         return contents
+    file = image.fp
     if file is None or file.closed:
         raise InvalidImage("the image was closed before its pixels were loaded")
     position = file.tell()
     file.seek(0)
     known = opening.examine(file)
     file.seek(position)
+    if known.refused:
+        raise InvalidImage(known.refused)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # perhaps another page than the main one
+        return contents
     contents.colours, contents.bits, contents.transparent = known.colours, known.bits, known.transparent
     contents.decode, contents.size = known.decode, known.size
     if image.format in metadata.NOT_IN_INFO and known.metadata is not None:
@@ -295,6 +302,11 @@ def _load(image: Image.Image, contents: Contents) -> None:
     image.load()
     if contents.transparent is not None:
         image.info["transparency"] = contents.transparent
+
+
+def _is_unset(image: Image.Image, planes: Planes) -> bool:
+    """Return whether alpha is 0 everywhere in a format that many programs write without setting it."""
+    return image.format in ("BMP", "DIB", "TGA") and planes.alpha is not None and planes.alpha.getextrema() == (0, 0)
 
 
 def _with_profile(found: Metadata, said: colours.Colours | None, planes: Planes, say: Say) -> Metadata:

@@ -11,7 +11,7 @@ from PIL import Image
 from vqcodec.errors import InvalidImage
 from vqcodec.images import colours, exif
 from vqcodec.images.colours import Colours
-from vqcodec.images.containers.contents import Contents, Notes, refusal
+from vqcodec.images.containers.contents import Contents, Notes
 from vqcodec.images.depth import reduce
 from vqcodec.stream.metadata import Metadata
 
@@ -282,7 +282,7 @@ def examine_jp2(data: bytes) -> Contents:
         visible[start - 4 : start] = _NO_BOX
     contents = Contents(io.BytesIO(bytes(visible)), notes, Metadata(icc, found["exif"], found["xmp"]), colours=said)
     if unreadable:
-        contents.decode = refusal(unreadable)
+        contents.refused = unreadable
         return contents
     return _with_depths(contents, data, codestream, header)
 
@@ -317,11 +317,13 @@ def _with_depths(contents: Contents, data: bytes, at: int, header: dict[bytes, B
     contents.bits = max(depths, default=8)
     alone = count == 1 and b"pclr" not in header and 8 <= contents.bits <= 16
     if (depths != {8} and not alone) or signed:
-        contents.decode = _jp2_decoder(data, count, depths, signed, header)
+        if signed or len(depths) != 1 or count > 4 or {b"pclr", b"cdef"} & header.keys() or contents.bits > 16:
+            contents.refused = "the depths or channels of this JPEG 2000 file are not supported"
+        contents.decode = _jp2_decoder(data, contents.bits)
         right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
         contents.size = right - left, bottom - top
     elif b"cdef" in header and not _plain_channels(header[b"cdef"].content, count):
-        contents.decode = refusal("the order or meaning of the channels is not supported")
+        contents.refused = "the order or meaning of the channels is not supported"
     return contents
 
 
@@ -337,15 +339,10 @@ def _plain_channels(content: bytes, count: int) -> bool:
     return True
 
 
-def _jp2_decoder(
-    data: bytes, count: int, depths: set[int], signed: bool, header: dict[bytes, Box]
-) -> Callable[[], Image.Image]:
+def _jp2_decoder(data: bytes, bits: int) -> Callable[[], Image.Image]:
     """Return a decoder by imagecodecs, where that is installed."""
-    if signed or len(depths) != 1 or count > 4 or {b"pclr", b"cdef"} & header.keys() or max(depths) > 16:
-        return refusal("the depths or channels of this JPEG 2000 file are not supported")
 
     def decode() -> Image.Image:
-        (bits,) = depths
         try:
             from imagecodecs import jpeg2k_decode
         except ImportError:

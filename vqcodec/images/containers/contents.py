@@ -6,7 +6,6 @@ from typing import IO
 
 from PIL import Image
 
-from vqcodec.errors import InvalidImage
 from vqcodec.images.colours import Colours
 from vqcodec.stream.metadata import Metadata
 
@@ -55,18 +54,11 @@ class Contents:
     """The grey value that is transparent, as Pillow gives it."""
     opaque: bool = False
     """True if the alpha that Pillow gives means something else."""
+    refused: str = ""
+    """Why the pixels cannot be decoded."""
     decode: Callable[[], Image.Image] | None = None
-    """Decodes the pixels instead of Pillow, or says why they cannot be decoded."""
+    """Decodes the pixels instead of Pillow."""
     otherwise: Callable[[], Image.Image] | None = None
     """Decodes the pixels where Pillow cannot."""
     size: tuple[int, int] = (1, 1)
     """Width and height, if ``decode`` or ``otherwise`` is given."""
-
-
-def refusal(text: str) -> Callable[[], Image.Image]:
-    """Return a function for ``Contents.decode`` that raises :class:`InvalidImage`."""
-
-    def refuse() -> Image.Image:
-        raise InvalidImage(text)
-
-    return refuse

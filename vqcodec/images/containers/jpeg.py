@@ -120,7 +120,10 @@ def _xmp(segments: list[bytes], notes: Notes) -> bytes:
     if len(packets) > 1:
         notes.lose("only the first of several XMP packets is kept", "xmp")
     if extensions or EXTENDED in main:
-        joined = _join(main, _reassemble(main, extensions))
+        try:
+            joined = _join(main, _reassemble(main, extensions))
+        except RecursionError:  # elements in elements in elements
+            joined = None
         if joined is None:
             notes.lose("the second part of the XMP data (extended XMP) cannot be read and is not kept", "xmp")
         return joined or main

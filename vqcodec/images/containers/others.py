@@ -9,7 +9,7 @@ import numpy as np
 from vqcodec.images import colours, exif
 from vqcodec.images.colours import Colours
 from vqcodec.images.containers import photoshop
-from vqcodec.images.containers.contents import Contents, Notes, refusal
+from vqcodec.images.containers.contents import Contents, Notes
 from vqcodec.stream.metadata import Metadata
 
 _XMP_APPLICATION, _ICC_APPLICATION = b"XMP DataXMP", b"ICCRGBG1012"
@@ -121,7 +121,7 @@ def examine_psd(data: bytes) -> Contents:
     channels, depth, mode = (int.from_bytes(data[i : i + 2], "big") for i in (12, 22, 24))
     if mode not in _PSD_CHANNELS or depth != 8:
         contents = Contents(io.BytesIO(data), notes, Metadata())
-        contents.decode = refusal(f"PSD of colour mode {mode} with {depth} bits per sample is not supported")
+        contents.refused = f"PSD of colour mode {mode} with {depth} bits per sample is not supported"
         return contents
     if channels > _PSD_CHANNELS[mode]:
         notes.lose("channels after the colours are not kept")

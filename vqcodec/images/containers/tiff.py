@@ -16,7 +16,7 @@ from PIL import Image
 from vqcodec.errors import InvalidImage
 from vqcodec.images import colours, exif, ifd
 from vqcodec.images.colours import Colours
-from vqcodec.images.containers.contents import Contents, Notes, refusal
+from vqcodec.images.containers.contents import Contents, Notes
 from vqcodec.images.depth import reduce
 from vqcodec.images.ifd import BrokenDirectory, Directory, Header, Tags, Value
 from vqcodec.stream.metadata import Metadata
@@ -85,7 +85,7 @@ def examine(data: bytes) -> Contents:
     below = [sub for page in pages for sub in _sub_pages(data, header, page, 0)]
     if any(page.is_sensor for page in pages + below) or data[8:10] == b"CR":
         contents = Contents(io.BytesIO(data), notes, Metadata())
-        contents.decode = refusal("raw sensor data of a camera; develop it to a picture first")
+        contents.refused = "raw sensor data of a camera; develop it to a picture first"
         return contents
     main, frames = _choose(pages, below, notes)
     stored = _stored_tags(main.directory, header)
@@ -250,6 +250,8 @@ def _decode(lean: bytes) -> Image.Image:
             page = file.pages.first
             bits, photometric = int(page.bitspersample), int(page.photometric)
             extra = [int(kind) for kind in page.extrasamples]
+            if int(page.samplesperpixel) > 6:
+                raise InvalidImage(f"this layout of TIFF is not supported ({page.samplesperpixel} samples)")
             if page.sampleformat is None or int(page.sampleformat) != 1 or bits > 32:
                 raise InvalidImage("samples that are signed or of floating point have no agreed range")
             if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
