@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import warnings
 import zlib
 
@@ -250,6 +251,29 @@ def test_data_that_repeat_are_read_once():
     tags, lost = ifd.read_tree(data)
     assert len(tags) == 1 and len(lost) == 500
     assert len(ifd.write_tree(tags, ifd.read_header(data), 8)) < len(data)
+
+
+def test_directories_that_overlap_are_read_in_a_short_time():
+    """A thousand tables of 60000 tags each, and links to them from each other."""
+    count = 60_000
+    data = bytearray(builders.tiff(builders.page(RGB), after=100_000)).ljust(900_000, b"\0")
+    for at in range(100_000, 102_000, 2):
+        data[at : at + 2] = struct.pack("<H", count)
+    start = time.process_time()
+    picture = read(bytes(data))
+    assert (picture.pixels == RGB).all()
+    sub = builders.page(RGB, t330=(builders.LONG, range(100_000, 102_000, 2)))
+    head = builders.tiff(sub)
+    data[: len(head)] = head
+    assert (read(bytes(data)).pixels == RGB).all()
+    assert time.process_time() - start < 10  # more than a minute without the limit
+
+
+def test_texts_that_unpack_to_much_are_not_all_unpacked():
+    bomb = (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(70 << 20)))
+    start = time.process_time()
+    assert told(read(builders.png(RGB, *[bomb] * 200))) == ["the EXIF data cannot be read and is not kept"]
+    assert time.process_time() - start < 5
 
 
 # Colours

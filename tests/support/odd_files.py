@@ -319,7 +319,7 @@ ODD_FILES = (
         lambda: tiff(page(RGB), after=0xFFFFFFF0),
         "RGB",
         SIZE,
-        loses="page after the first",
+        loses="a page after the first",
         pixels=RGB,
     ),
     # open questions

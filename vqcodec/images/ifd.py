@@ -6,7 +6,7 @@ that lies outside the data costs only itself, and what is written again keeps it
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -122,6 +122,8 @@ class Directory:
     """Tags whose values lie outside the data or have no known type."""
     next: int
     """Offset of the next directory, 0 for none."""
+    bytes: int = 0
+    """Length of the table of tags."""
 
     def integer(self, tag: int, default: int = 0) -> int:
         """Return the first value of a tag, if it is an integer, else the default."""
@@ -181,20 +183,8 @@ def read_directory(data: bytes, header: Header, at: int) -> Directory:
             lost.append(tag)
         elif tag not in values:
             values[tag] = Value(type, count, data, start, total, order)
-    return Directory(values, tuple(lost), *struct.unpack(order + header.word, following))
-
-
-def read_chain(data: bytes, header: Header, limit: int = 1000) -> Iterator[tuple[int, Directory]]:
-    """Yield offset and content of each directory, as each names the next.
-
-    Raises :class:`BrokenDirectory` where one lies outside the data; a circle ends the chain.
-    """
-    at, seen = header.first, set[int]()
-    while at and at not in seen and len(seen) < limit:
-        seen.add(at)
-        directory = read_directory(data, header, at)
-        yield at, directory
-        at = directory.next
+    (next,) = struct.unpack(order + header.word, following)
+    return Directory(values, tuple(lost), next, sum(map(len, entries)))
 
 
 def read_tree(data: bytes, at: int | None = None) -> tuple[Tags, tuple[int, ...]]:

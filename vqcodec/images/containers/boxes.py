@@ -178,8 +178,9 @@ def _places(meta: Box) -> dict[int, tuple[tuple[tuple[int, int], ...], bool]]:
         method = number(2) & 15 if version else 0
         number(2)
         base = number(sizes[2])
-        extents = []
+        extents: list[tuple[int, int]] = []
         for _ in range(number(2)):
+            at += not any(sizes)  # so that the loop ends with the data
             number(sizes[3])
             start = number(sizes[0])
             extents.append((base + start, number(sizes[1])))
@@ -268,7 +269,7 @@ def examine_jp2(data: bytes) -> Contents:
             elif mark == _XMP_UUID:
                 found["xmp"] = found["xmp"] or content
             elif mark == _IPTC_UUID:
-                notes.lose("the IPTC data is not kept")
+                notes.lose("the IPTC data is not kept", "exif")
             else:
                 notes.change("a box of a kind of its own (uuid) is not kept")
         elif box.name == b"xml ":

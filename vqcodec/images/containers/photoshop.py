@@ -23,4 +23,4 @@ def resources(data: bytes) -> Iterator[tuple[int, bytes]]:
 def note_iptc(data: bytes, notes: Notes) -> None:
     """Note that IPTC data beside EXIF and XMP are lost."""
     if any(number == IPTC and content for number, content in resources(data)):
-        notes.lose("the IPTC data is not kept")
+        notes.lose("the IPTC data is not kept", "exif")

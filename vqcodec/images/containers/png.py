@@ -18,6 +18,14 @@ from vqcodec.stream.metadata import Metadata
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})
 """Chunks that decide the pixels of the first picture."""
+_MEANINGFUL = {
+    b"iCCP": "icc",
+    b"eXIf": "exif",
+    b"zTXt": "exif",
+    b"iTXt": "xmp",
+    **dict.fromkeys((b"gAMA", b"cHRM", b"sRGB", b"cICP", b"acTL"), ""),
+}
+"""Chunks that hold colours or metadata, and the kind of the latter."""
 _XMP = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
 
@@ -25,8 +33,8 @@ _LABELS = {
     b"exif": ("EXIF data", "exif"),
     b"icc": ("ICC profile", "icc"),
     b"icm": ("ICC profile", "icc"),
-    b"iptc": ("IPTC data", ""),
-    b"8bim": ("IPTC data", ""),
+    b"iptc": ("IPTC data", "exif"),
+    b"8bim": ("IPTC data", "exif"),
 }
 """What a raw profile of a type is, and the kind of metadata."""
 
@@ -46,7 +54,11 @@ def examine(data: bytes) -> Contents:
             else:
                 found.setdefault(name, content)
         elif zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
-            notes.lose(f"the chunk {name.decode('latin-1')} is damaged and is ignored", _kind(name))
+            text = f"the chunk {name.decode('latin-1')} is damaged and is ignored"
+            if name in _MEANINGFUL:
+                notes.lose(text, _MEANINGFUL[name])
+            else:
+                notes.change(text)
         elif name in (b"tEXt", b"zTXt", b"iTXt"):
             texts.append((name, content))
         else:
@@ -101,10 +113,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         at = end
 
 
-def _kind(name: bytes) -> str:
-    return {b"iCCP": "icc", b"eXIf": "exif"}.get(name, "")
-
-
 def _frames(found: dict[bytes, bytes]) -> int:
     """Return the number of pictures: frames of an animation, and a picture before it that is none of them."""
     frames = int.from_bytes(found.get(b"acTL", b"")[:4], "big")
@@ -121,11 +129,11 @@ def _icc(found: dict[bytes, bytes], notes: Notes) -> bytes:
     return profile or b""
 
 
-def _inflate(packed: bytes) -> bytes | None:
-    """Unpack; None for what is damaged or too large."""
+def _inflate(packed: bytes, room: int = LARGEST) -> bytes | None:
+    """Unpack; None for what is damaged or has more than ``room`` bytes."""
     unpacker = zlib.decompressobj()
     try:
-        content = unpacker.decompress(packed, LARGEST)
+        content = unpacker.decompress(packed, room) if room > 0 else b""
     except zlib.error:
         return None
     return content if unpacker.eof else None
@@ -133,13 +141,14 @@ def _inflate(packed: bytes) -> bytes | None:
 
 def _with_texts(metadata: Metadata, texts: list[tuple[bytes, bytes]], notes: Notes) -> Metadata:
     """Take EXIF and XMP from chunks of text; note the others."""
-    icc, exif_data, xmp = metadata.icc, metadata.exif, metadata.xmp
+    icc, exif_data, xmp, room = metadata.icc, metadata.exif, metadata.xmp, LARGEST
     for name, content in texts:
         keyword, _, rest = content.partition(b"\0")
         if keyword == _XMP or keyword.startswith(_RAW_PROFILE):
             what = keyword.removeprefix(_RAW_PROFILE).lower()
             label, kind = _LABELS.get(what, ("XMP data", "xmp"))
-            text = _text(name, rest)
+            text = _text(name, rest, room)
+            room -= LARGEST // 8 if text is None else len(text)
             value = text if keyword == _XMP or text is None else from_hexadecimal(text)
             if value is None:
                 notes.lose(f"the {label} cannot be read and is not kept", kind)
@@ -150,22 +159,22 @@ def _with_texts(metadata: Metadata, texts: list[tuple[bytes, bytes]], notes: Not
             elif kind == "icc":
                 icc = icc or value
             elif value:
-                notes.lose(f"the {label} is not kept")
+                notes.lose(f"the {label} is not kept", kind)
         else:
             notes.change(f"text '{keyword[:79].decode('latin-1')}' is not kept")
     return Metadata(icc, exif_data, xmp)
 
 
-def _text(name: bytes, rest: bytes) -> bytes | None:
-    """Return the text of a chunk, from what follows its keyword; None for what is damaged."""
+def _text(name: bytes, rest: bytes, room: int) -> bytes | None:
+    """Return the text of a chunk, from what follows its keyword; None for what is damaged or too large."""
     if name == b"tEXt":
         return rest
     if name == b"zTXt":
-        return _inflate(rest[1:])
+        return _inflate(rest[1:], room)
     flags, parts = rest[:2], rest[2:].split(b"\0", 2)
     if len(flags) < 2 or len(parts) < 3:
         return None
-    return _inflate(parts[2]) if flags[0] else parts[2]
+    return _inflate(parts[2], room) if flags[0] else parts[2]
 
 
 def from_hexadecimal(text: bytes) -> bytes | None:

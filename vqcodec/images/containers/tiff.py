@@ -3,9 +3,10 @@
 Sources: TIFF 6.0; TIFF/EP, ISO 12234-2; DNG 1.6.
 """
 
+import contextlib
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,14 +77,8 @@ def examine(data: bytes) -> Contents:
         first = ifd.read_directory(data, header, header.first)
     except BrokenDirectory:  # for Pillow to refuse
         return Contents(io.BytesIO(data), notes)
-    pages = [_Page(header.first, first)]
-    try:
-        pages = [_Page(at, directory) for at, directory in ifd.read_chain(data, header)]
-    except BrokenDirectory:
-        pages = list(_intact_pages(data, header))
-        notes.lose("a page after the first lies outside the file and is ignored")
-    below = [sub for page in pages for sub in _sub_pages(data, header, page, 0)]
-    if any(page.is_sensor for page in pages + below) or data[8:10] == b"CR":
+    pages, below = _pages(data, header, first, notes)
+    if any(page.is_sensor for page in pages + below) or (data[8:10] == b"CR" and not header.big):
         contents = Contents(io.BytesIO(data), notes, Metadata())
         contents.refused = "raw sensor data of a camera; develop it to a picture first"
         return contents
@@ -104,24 +99,37 @@ def examine(data: bytes) -> Contents:
     return contents
 
 
-def _intact_pages(data: bytes, header: Header) -> Iterator[_Page]:
+def _pages(data: bytes, header: Header, first: Directory, notes: Notes) -> tuple[list[_Page], list[_Page]]:
+    """Return the pages of a file, and those in sub-directories.
+
+    Every directory is read once, and no more of them than fit into the file side by side, so that directories that
+    overlap do not cost time without end.
+    """
+    pages, below = [_Page(header.first, first)], list[_Page]()
+    seen, room = {header.first}, len(data) - first.bytes
+
+    def read(at: int) -> _Page:
+        nonlocal room
+        if room < 0:
+            raise BrokenDirectory("directories overlap")
+        page = _Page(at, ifd.read_directory(data, header, at))
+        room -= page.directory.bytes
+        seen.add(at)
+        return page
+
     try:
-        for at, directory in ifd.read_chain(data, header):
-            yield _Page(at, directory)
+        while (at := pages[-1].directory.next) and at not in seen:
+            pages.append(read(at))
     except BrokenDirectory:
-        return
-
-
-def _sub_pages(data: bytes, header: Header, page: _Page, depth: int) -> Iterator[_Page]:
-    """Yield the pages in the sub-directories of a page."""
-    for at in page.directory.integers(_SUB_DIRECTORIES)[:100]:
-        try:
-            sub = _Page(at, ifd.read_directory(data, header, at))
-        except BrokenDirectory:
-            continue
-        yield sub
-        if depth < 2:
-            yield from _sub_pages(data, header, sub, depth + 1)
+        notes.lose("a page after the first is damaged, or outside the file, and is ignored")
+    waiting = list(pages)
+    while waiting:
+        for at in waiting.pop(0).directory.integers(_SUB_DIRECTORIES):
+            if at not in seen:
+                with contextlib.suppress(BrokenDirectory):
+                    below.append(read(at))
+                    waiting.append(below[-1])
+    return pages, below
 
 
 def _choose(pages: list[_Page], below: list[_Page], notes: Notes) -> tuple[_Page, int]:
