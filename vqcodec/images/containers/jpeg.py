@@ -34,14 +34,14 @@ def examine(data: bytes) -> Contents:
     applications: list[tuple[int, bytes]] = []
     samples, adobe, at = 0, False, 2
     for marker, content, whole in _segments(data):
-        if 0xE0 <= marker <= 0xEF or marker == _COMMENT:
-            applications.append((marker, content))
         if marker in _FRAMES and len(content) > 5:
             samples = content[5]
         adobe |= marker == 0xEE and content.startswith(b"Adobe")
         application = 0xE0 <= marker <= 0xEF or marker == _COMMENT
-        if not application or content[: len(_COLOURING.get(marker, b"?"))] == _COLOURING.get(marker, b"?"):
-            lean.append(whole if not application or len(content) >= 12 else b"")
+        if application:
+            applications.append((marker, content))
+        if not application or (marker in _COLOURING and content.startswith(_COLOURING[marker]) and len(content) >= 12):
+            lean.append(whole)
         at += len(whole)
     lean.append(data[at:])
     of = {marker: [content for m, content in applications if m == marker] for marker in (0xE1, 0xE2, 0xED)}

@@ -1,4 +1,4 @@
-"""GIF, BMP, PSD, QOI, PNM, SGI, TGA and DDS: what Pillow's readers leave out."""
+"""GIF, BMP, PSD, QOI, PNM and SGI: what Pillow's readers leave out."""
 
 import io
 import struct
@@ -14,8 +14,6 @@ from vqcodec.stream.metadata import Metadata
 
 _XMP_APPLICATION, _ICC_APPLICATION = b"XMP DataXMP", b"ICCRGBG1012"
 _XMP_TRAILER = b"\1" + bytes(range(255, -1, -1))
-
-
 _PSD_CHANNELS = {1: 1, 2: 1, 3: 4, 4: 4, 8: 1}
 """Colour mode -> channels that Pillow keeps: grey, palette, RGB with alpha, CMYK, duotone."""
 
@@ -39,11 +37,7 @@ def examine_gif(data: bytes) -> Contents:
             body = data[first:at]
             if name == _XMP_APPLICATION:
                 packet = body[12:-1]  # the packet is no sequence of blocks; a trailer makes readers skip it
-                xmp = (
-                    packet[: -len(_XMP_TRAILER)]
-                    if packet.endswith(_XMP_TRAILER)
-                    else packet.partition(b"\1\xff\xfe")[0]
-                )
+                xmp = packet.removesuffix(_XMP_TRAILER)
             elif name == _ICC_APPLICATION:
                 icc = _joined(body[12:])
             elif data[first - 1] == 0xFE:
