@@ -18,10 +18,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqcodec.batch.failures import FILE_NAME
-from vqcodec.batch.tasks import Weights
+from vqcodec.batch.tasks import FileResult, Weights
 from vqcodec.cli import main
 from vqcodec.distributed import ClusterOptions, encode_collection, records, storage
-from vqcodec.distributed.cluster import _Locations
+from vqcodec.distributed.cluster import _Locations, _without_passed_over
 from vqcodec.distributed.discovery import find_chunks
 from vqcodec.distributed.storage import LazyFile, Listing, Storage
 from vqcodec.distributed.table import Table, contains, digests
@@ -263,6 +263,21 @@ def test_pictures_with_the_same_stream_name(tmp_path):
         assert [(key, repr(error)) for key, error in back] == [(key, repr(error)) for key, error in chunk]
     chunks = find_chunks(Storage.at(tmp_path), suffixes, 9, unique_outputs=False)
     assert [error for chunk in chunks for _, error in chunk] == [None] * 4
+
+
+def test_files_passed_over_are_counted_not_encoded(tmp_path):
+    for name in ("a.png", "notes.txt", "scan"):
+        (tmp_path / name).write_bytes(b"")
+    source = Storage.at(tmp_path)
+    (chunk,) = find_chunks(source, frozenset({".png"}), 9, unique_outputs=True, passed_over=True)
+    errors = {key: type(error).__name__ for key, error in chunk}
+    assert errors == {"a.png": "NoneType", "notes.txt": "PassedOver", "scan": "PassedOver"}
+    assert list(find_chunks(source, frozenset({".png"}), 9, unique_outputs=True)) == [[("a.png", None)]]
+    again = records.table_to_chunks(records.chunk_to_table(chunk))[0]
+    results = [FileResult(key, "", error) for key, error in again]
+    names: list[str] = []
+    assert [r.source for r in _without_passed_over(iter(results), names.append)] == ["a.png"]
+    assert names == ["notes.txt", "scan"]
 
 
 def test_folder_that_cannot_be_listed_is_one_error(monkeypatch, tmp_path):

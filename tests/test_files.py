@@ -3,6 +3,8 @@
 import io
 import os
 import stat
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -150,3 +152,69 @@ def test_jpeg_keeps_colour_at_full_resolution():
     image = Image.linear_gradient("L").convert("RGB")
     with Image.open(io.BytesIO(formats.image_bytes(image, "JPEG"))) as back:
         assert back.layer[0][1:3] == (1, 1)  # no chroma subsampling
+
+
+def test_descriptors_are_written_in_place(tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"header\n")
+    inode = log.stat().st_ino
+    with log.open("ab") as file:
+        name = f"/dev/fd/{file.fileno()}"
+        assert files.is_in_place(name)
+        files.write_atomically(name, b"data")
+        (tmp_path / "link").symlink_to(name)
+        files.write_atomically(tmp_path / "link", b" more")
+        files.write_atomically(f"/proc/self/fd/{file.fileno()}", b" data")
+    assert log.read_bytes() == b"header\ndata more data" and log.stat().st_ino == inode
+    assert sorted(os.listdir(tmp_path)) == ["link", "log"]
+
+
+def test_pipes_are_written_by_the_name_of_their_descriptor():
+    reader, writer = os.pipe()
+    try:
+        files.write_atomically(f"/dev/fd/{writer}", b"data")
+        assert os.read(reader, 10) == b"data"
+    finally:
+        os.close(reader)
+        os.close(writer)
+    with pytest.raises(UnwritableFile, match="Bad file descriptor"):
+        files.write_atomically(f"/dev/fd/{writer}", b"data")
+
+
+def test_standard_output_by_its_name(tmp_path):
+    write = "from vqcodec.files import write_atomically; write_atomically('/dev/stdout', b'stream')"
+    command = [sys.executable, "-c", write]
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"stream"
+    log = tmp_path / "log"
+    log.write_bytes(b"header\n")
+    with log.open("ab") as file:
+        subprocess.run(command, stdout=file, check=True)
+    assert log.read_bytes() == b"header\nstream"
+
+
+def test_a_descriptor_of_another_process_is_not_cut(tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"header\n")
+    with log.open("ab") as file:
+        holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=file)
+        try:
+            files.write_atomically(f"/proc/{holder.pid}/fd/1", b"data")
+        finally:
+            holder.communicate(b"\n")
+    assert log.read_bytes() == b"header\ndata"
+
+
+def test_ordinary_names_are_not_written_in_place(tmp_path):
+    (tmp_path / "7").write_bytes(b"")
+    (tmp_path / "link").symlink_to("7")
+    (tmp_path / "circle").symlink_to("circle")
+    assert not any(files.is_in_place(tmp_path / name) for name in ("7", "link", "circle", "absent"))
+    assert files.is_in_place("/dev/null")
+
+
+@pytest.mark.parametrize("start", [0, 3, 10])
+def test_files_are_read_from_their_position_or_again(start):
+    file = io.BytesIO(b"0123456789")
+    file.seek(start)
+    rest = files.from_position(file)
+    assert rest.tell() == 0 and rest.read() == b"0123456789"[start % 10 :]

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import ExifTags, Image, ImageCms
 
+from tests.support import builders
+from tests.support.odd_files import cmyk, raw
 from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, MissingFile, UnreadableFile
 from vqcodec.images.modes import SIXTEEN_BITS, Remark
 from vqcodec.images.reading import Picture, ReadOptions, read_picture, to_pil
@@ -335,3 +337,68 @@ def test_too_large_is_refused_before_decoding():
     ppm_header_only = io.BytesIO(b"P6 100000 100000 255\n")
     with pytest.raises(ImageTooLarge):
         read_picture(ppm_header_only)
+
+
+def test_an_image_that_was_closed_is_named():
+    with Image.open(as_file(Image.fromarray(RGB))) as image:
+        pass
+    with pytest.raises(InvalidImage, match="^the image was closed before its pixels were loaded$"):
+        read_picture(image)
+
+
+def test_files_are_read_from_their_position():
+    for format in ("PNG", "PPM", "WEBP"):
+        data = as_file(Image.fromarray(RGB), format, **({"lossless": True} if format == "WEBP" else {})).getvalue()
+        file = io.BytesIO(b"before" + data + b"after" * (format != "WEBP"))
+        file.seek(6)
+        check(read_picture(file), RGB)
+        assert file.read() == b""
+        whole = io.BytesIO(data)
+        for _ in range(2):
+            check(read_picture(whole), RGB)
+
+
+def test_an_image_that_is_not_loaded_yet_tells_what_its_file_says():
+    deep = deep_rgb()
+    with Image.open(deep) as image:
+        assert SIXTEEN_BITS in read_picture(image).remarks
+    main = builders.xmp('xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="X"')
+    data = builders.jpeg(RGB, (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + main))
+    with Image.open(io.BytesIO(data)) as image:
+        assert "not in the PIL image" in read_picture(image).remarks[0].text
+    data = builders.jp2(builders.quarters(), builders.box(b"uuid", b"JpgTiffExif->JP2" + builders.exif({})))
+    with Image.open(io.BytesIO(data)) as image:
+        assert "the EXIF data is not in the PIL image" in read_picture(image).remarks[0].text
+        assert read_picture(image, options=ReadOptions(metadata=frozenset())).remarks == ()
+
+
+def test_raw_sensor_data_are_refused_in_a_pil_image():
+    with Image.open(io.BytesIO(raw())) as image, pytest.raises(InvalidImage, match="raw sensor data"):
+        read_picture(image)
+
+
+def test_what_a_caller_removed_from_an_image_stays_away():
+    data = builders.jpeg(RGB, builders.exif_segment({271: (builders.ASCII, b"camera\0")}))
+    with Image.open(io.BytesIO(data)) as image:
+        del image.info["exif"]
+        picture = read_picture(image)
+        assert picture.metadata == Metadata() and picture.remarks == ()
+
+
+def test_text_of_exif_data_in_a_pil_image():
+    exif = builders.exif({271: (builders.ASCII, b"camera\0")})
+    with Image.open(io.BytesIO(builders.png(RGB, builders.raw_profile(b"exif", b"Exif\0\0" + exif)))) as image:
+        image.load()
+        assert read_picture(image).metadata.exif == exif
+
+
+def test_the_filling_of_hidden_pixels_is_that_of_every_source():
+    clear = np.dstack([RGB, np.where(GREY > 128, 255, 0).astype(np.uint8)])
+    from_array, from_file = read_picture(clear), read_picture(as_file(Image.fromarray(clear)))
+    np.testing.assert_array_equal(from_array.pixels, from_file.pixels)
+
+
+def test_cmyk_without_adobes_marker_is_told():
+    for adobe, count in ((True, 0), (False, 1)):
+        picture = read_picture(io.BytesIO(cmyk(adobe)))
+        assert sum("Adobe's marker" in remark.text for remark in picture.remarks) == count

@@ -23,6 +23,7 @@ VqcError
   · UnwritableFile (OSError)
   · UnknownFormat (ValueError)
   · InvalidJobs (ValueError)
+  · PassedOver
   · WorkerDied
   · OutputExists (FileExistsError)
 
@@ -33,6 +34,8 @@ file, because only the caller knows the name that the user gave.
 """
 
 import re
+import sys
+import warnings
 
 
 class VqcError(Exception):
@@ -143,6 +146,10 @@ class InvalidJobs(VqcError, ValueError):
     """Raised when sources and target contradict each other, for example several sources and one output file."""
 
 
+class PassedOver(VqcError):
+    """Stands for a file of a collection whose suffix is not that of a picture format.  It is counted, not raised."""
+
+
 class WorkerDied(VqcError):
     """Raised when a worker process ended before its work was done."""
 
@@ -157,6 +164,19 @@ class OutputExists(VqcError, FileExistsError):
 def one_line(text: str) -> str:
     """Return text with control characters and lone surrogates escaped, so that it is safe to print on one line."""
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
+
+
+def silence_libraries() -> None:
+    """Keep warnings and log messages of other libraries off stderr, in a process that belongs to this program.
+
+    Python's option ``-W`` shows the warnings all the same.
+    """
+    import logging  # not needed for --help
+
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if not logging.getLogger().hasHandlers():
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def cause(error: Exception) -> str:

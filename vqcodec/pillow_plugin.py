@@ -5,14 +5,14 @@ loaded when pixels are first asked for.  Limits on size are Pillow's own.
 """
 
 import dataclasses
-import warnings
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
 from vqcodec import defaults
-from vqcodec.errors import InvalidImage, NotAVqcFile, TruncatedStream, VqcError, VqcWarning
+from vqcodec.errors import InvalidImage, NotAVqcFile, TruncatedStream, VqcError
 from vqcodec.images import metadata
+from vqcodec.images.modes import warn
 from vqcodec.stream import container
 from vqcodec.stream.container import MAGIC, SectionKind
 from vqcodec.stream.metadata import Metadata, read_metadata
@@ -141,8 +141,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     except InvalidImage as error:
         raise OSError(f"cannot write mode {image.mode} as {FORMAT}: {error}") from error
     for remark in picture.remarks:
-        if remark.loses:
-            warnings.warn(remark.text, VqcWarning, stacklevel=4)
+        warn(remark, stacklevel=5)
     picture = dataclasses.replace(picture, metadata=_override(picture.metadata, given))
     codec = _codec or Codec(device="cpu")
     fp.write(codec._encode_pictures([picture], [step], lossless=given.get("lossless"))[0])

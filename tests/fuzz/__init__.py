@@ -47,6 +47,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "vqcodec.images.metadata",
         "PIL",
     ),
+    "carry": ("vqcodec.images", "PIL"),
+    "variants": ("vqcodec.images", "PIL"),
     "commandline": (
         "vqcodec.cli.main",
         "vqcodec.cli.options",

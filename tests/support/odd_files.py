@@ -3,6 +3,8 @@
 Each file names its expected outcome: a mode and a size, or a refusal.
 """
 
+import hashlib
+import struct
 import sys
 import zlib
 from collections.abc import Callable
@@ -12,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+
+from tests.support import builders
+from tests.support.builders import page, png, tiff
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Odd:
     """Loss that a warning names."""
     keeps: frozenset[str] = frozenset()
     """Metadata that a round trip must preserve."""
+    pixels: np.ndarray | None = None
+    """The pixels that are read, up to 8 levels."""
 
 
 def picture(width: int = 40, height: int = 30) -> Image.Image:
@@ -88,6 +95,73 @@ def grey(image: Image.Image) -> Image.Image:
 PNG = saved(picture(), "PNG")
 JPEG = saved(picture(), "JPEG")
 
+RGB = builders.quarters()
+GREY = RGB[..., 0]
+DEEP = RGB.astype(np.uint16) * 257
+SIZE = (64, 64)
+RAMP = np.asarray(picture(64, 48))
+CAMERA = {271: (builders.ASCII, b"camera\0"), 274: (builders.SHORT, [6])}
+RESIZED = {256: (builders.LONG, [40]), 257: (builders.LONG, [30])}
+PREVIEW = np.full((16, 16, 3), 90, np.uint8)
+SENSOR = np.full((48, 64), 1000)
+XMP = builders.xmp('xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Label="kept"')
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+
+
+def planes(samples: np.ndarray, bits: int) -> bytes:
+    """Return a TIFF of separate planes."""
+    strips = [builders.packed(samples[..., channel], bits) for channel in range(3)]
+    return tiff(builders.Page(builders.about(samples, bits, t284=2), strips))
+
+
+def raw(**main: int | builders.Tag) -> bytes:
+    """Return a camera's raw file: a preview, and sensor data below it."""
+    below = page(SENSOR, 16, 32803, t254=0, t33421=(builders.SHORT, [2, 2]))
+    preview = page(PREVIEW, t254=1, **main)
+    return tiff(builders.Page(preview.tags, preview.strips, [below]))
+
+
+def below(preview: builders.Page, main: builders.Page) -> bytes:
+    """Return a TIFF whose main picture is below its first page."""
+    return tiff(builders.Page(preview.tags, preview.strips, [main]))
+
+
+def long_xmp() -> tuple[bytes, bytes, bytes]:
+    """Return the main XMP packet, its extension, and the name that joins them."""
+    text = "depth " * 16_000 + "END-OF-EXTENSION"
+    extension = builders.xmp(f'xmlns:n="http://example.org/n/" n:tail="{text}"')
+    guid = hashlib.md5(extension).hexdigest().upper().encode()
+    note = 'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP'
+    return builders.xmp(f'{note}="{guid.decode()}"'), extension, guid
+
+
+def cut_in_the_second_frame() -> bytes:
+    """Return a GIF that ends inside of its second frame."""
+    frames = [Image.fromarray(np.roll(RAMP, 9 * i, 0)) for i in range(3)]
+    whole = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    return whole[: len(whole) * 3 // 8]
+
+
+def outside() -> tuple[int, bytes]:
+    """Return a segment of EXIF data with one value outside of them."""
+    far = struct.pack("<HHHII", 2, 271, builders.ASCII, 5000, 99999) + struct.pack("<HHIHH", 274, 3, 1, 1, 0) + bytes(4)
+    return 0xE1, b"Exif\0\0II*\0\x08\0\0\0" + far
+
+
+def cmyk(adobe: bool) -> bytes:
+    """Return a JPEG of CMYK, with Adobe's marker or without."""
+    data = saved(Image.new("CMYK", SIZE, (0, 200, 200, 0)), "JPEG")
+    at = data.index(b"\xff\xee")
+    return data if adobe else data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+
+
+def sixteen_bit_colours() -> bytes:
+    """Return a BMP of 5, 6 and 5 bits."""
+    r, g, b = (RGB[::-1, :, channel].astype(np.uint16) for channel in range(3))
+    pixels = (r >> 3 << 11 | g >> 2 << 5 | b >> 3).astype("<u2").tobytes()
+    return builders.bmp(pixels, builders.bmp_header(40, *SIZE, 16, 3) + struct.pack("<III", 0xF800, 0x07E0, 0x001F))
+
+
 ODD_FILES = (
     Odd("palette.png", lambda: saved(picture().quantize(16), "PNG"), "RGB"),
     Odd("palette-clear.png", lambda: saved(picture().quantize(16), "PNG", transparency=3), "RGBA"),
@@ -117,14 +191,140 @@ ODD_FILES = (
     Odd("pages.tif", lambda: animation("TIFF"), "RGB", loses="frame 1 of 2"),
     Odd("wrong-name.jpg", lambda: PNG, "RGB"),
     Odd("float.tif", lambda: saved(Image.new("F", (40, 30), 0.5), "TIFF"), refused="no agreed range"),
-    Odd("huge.ppm", lambda: b"P6 100000 100000 255\n", refused="allowed"),
-    Odd("huge.png", lambda: with_header(PNG, 4, 127), refused="allowed"),
+    Odd("huge.ppm", lambda: b"P6 100000 100000 255\n", refused="the limit is"),
+    Odd("huge.png", lambda: with_header(PNG, 4, 127), refused="the limit is"),
     Odd("empty.png", lambda: b"", refused="not a picture"),
     Odd("text.png", lambda: b"once upon a time", refused="not a picture"),
     Odd("cut.png", lambda: PNG[:-60], refused="unreadable picture"),
     Odd("cut.jpg", lambda: JPEG[:-200], refused="unreadable picture"),
     Odd("damaged.png", lambda: PNG[:60] + b"????" + PNG[64:], refused="unreadable picture"),
     Odd("header-only.jpg", lambda: JPEG[:20], refused="not a picture"),
+    # EXIF data that describe another file
+    Odd("resized-phone.jpg", lambda: builders.jpeg(RGB, builders.exif_segment(RESIZED)), "RGB", SIZE, pixels=RGB),
+    # layouts
+    Odd("planar-16bit.tif", lambda: planes(DEEP, 16), "RGB", SIZE, loses="16 bits", pixels=RGB),
+    Odd("planar-8bit.tif", lambda: planes(RGB, 8), "RGB", SIZE, pixels=RGB),
+    Odd(
+        "white-is-zero-16bit.tif",
+        lambda: tiff(page(65535 - DEEP[..., 0], 16, 0)),
+        "L",
+        SIZE,
+        loses="16 bits",
+        pixels=GREY,
+    ),
+    Odd(
+        "grey-12bit.tif",
+        lambda: tiff(page(DEEP[..., 0] >> 4, 12)),
+        "L",
+        SIZE,
+        loses="12 bits",
+        pixels=GREY,
+    ),
+    Odd("big.tif", lambda: tiff(page(RGB), big=True), "RGB", SIZE, pixels=RGB),
+    Odd("big-endian-big.tif", lambda: tiff(page(RGB), big=True, order=">"), "RGB", SIZE, pixels=RGB),
+    Odd(
+        "rgb-16bit.ppm",
+        lambda: b"P6 64 64 65535\n" + DEEP.astype(">u2").tobytes(),
+        "RGB",
+        SIZE,
+        loses="16 bits",
+        pixels=RGB,
+    ),
+    Odd("colours-565.bmp", sixteen_bit_colours, "RGB", SIZE, pixels=RGB),
+    Odd("signed.tif", lambda: tiff(page(GREY, t339=2)), refused="no agreed range"),
+    Odd("inks.tif", lambda: tiff(page(np.dstack([RGB, GREY]), 8, 5, t332=2)), refused="supported"),
+    # the main picture
+    Odd("camera-raw-dng.tif", lambda: raw(t50706=(builders.BYTE, [1, 4, 0, 0])), refused="raw sensor data"),
+    Odd("camera-raw-nef.tif", raw, refused="raw sensor data"),
+    Odd(
+        "thumbnail-first.tif",
+        lambda: tiff(page(PREVIEW, t254=1), page(RGB, t254=0)),
+        "RGB",
+        SIZE,
+        pixels=RGB,
+    ),
+    Odd(
+        "thumbnail-first-old.tif",
+        lambda: tiff(page(PREVIEW, t255=2), page(RGB, t255=1)),
+        "RGB",
+        SIZE,
+        pixels=RGB,
+    ),
+    Odd("main-below.tif", lambda: below(page(PREVIEW, t254=1), page(RGB)), "RGB", SIZE, pixels=RGB),
+    Odd(
+        "pyramid.tif",
+        lambda: tiff(page(RGB), page(PREVIEW, t254=1)),
+        "RGB",
+        SIZE,
+        pixels=RGB,
+    ),
+    # metadata
+    Odd(
+        "exif-as-text.png",
+        lambda: png(RAMP, builders.raw_profile(b"exif", b"Exif\0\0" + builders.exif(CAMERA))),
+        "RGB",
+        (64, 48),
+    ),
+    Odd("xmp.gif", lambda: builders.gif(RGB, b"XMP DataXMP", builders.gif_xmp(XMP)), "RGB", SIZE),
+    # optional data that cannot be parsed
+    Odd(
+        "orientation-as-text.tif",
+        lambda: tiff(page(RGB, t274=(builders.ASCII, b"1\0"))),
+        "RGB",
+        SIZE,
+        pixels=RGB,
+    ),
+    Odd(
+        "large-icc.png",
+        lambda: png(RGB, (b"iCCP", b"p\0\0" + zlib.compress(builders.profile("large", 2.2, 1_100_000)))),
+        "RGB",
+        SIZE,
+        pixels=RGB,
+    ),
+    Odd(
+        "large-text.png",
+        lambda: png(RGB, (b"zTXt", b"workflow\0\0" + zlib.compress(b"node " * 220_000))),
+        "RGB",
+        SIZE,
+        pixels=RGB,
+    ),
+    Odd(
+        "damaged-icc.png",
+        lambda: png(RGB, (b"iCCP", b"p\0\0?")),
+        "RGB",
+        SIZE,
+        loses="ICC profile is damaged",
+        pixels=RGB,
+    ),
+    Odd("exif-points-outside.jpg", lambda: builders.jpeg(RGB, outside()), "RGB", SIZE, pixels=RGB),
+    # colours
+    Odd(
+        "hdr-pq.png",
+        lambda: png(RGB, (b"cICP", bytes([9, 16, 0, 1]))),
+        "RGB",
+        SIZE,
+        loses="9/16/0/1",
+        pixels=RGB,
+    ),
+    # behind the first frame
+    Odd(
+        "two-layers.psd",
+        lambda: builders.psd((0, 200, 0), layers=2),
+        "RGB",
+        (16, 16),
+        pixels=np.full((16, 16, 3), (0, 200, 0)),
+    ),
+    Odd(
+        "next-page-nowhere.tif",
+        lambda: tiff(page(RGB), after=0xFFFFFFF0),
+        "RGB",
+        SIZE,
+        loses="a page after the first",
+        pixels=RGB,
+    ),
+    # open questions
+    Odd("no-end-marker.jpg", lambda: builders.jpeg(RGB)[:-2], refused="truncated"),
+    Odd("cmyk-without-adobe.jpg", lambda: cmyk(adobe=False), "RGB", SIZE, loses="Adobe's marker"),
 )
 
 

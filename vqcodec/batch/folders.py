@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from vqcodec import defaults
 from vqcodec.batch.deprecation import renamed_keyword
-from vqcodec.batch.jobs import Existing, Job, OutputPolicy, Suffixes, plan_jobs
+from vqcodec.batch.jobs import Existing, Job, OnPassedOver, OutputPolicy, Suffixes, plan_jobs
 from vqcodec.batch.tasks import DecodeTask, EncodeTask, FileResult, Task, Weights
 from vqcodec.codec.options import DecodeOptions, EncodeOptions
 from vqcodec.concurrency.processes import map_in_processes
-from vqcodec.errors import MissingFile, UnreadableFile, VqcError
+from vqcodec.errors import MissingFile, UnreadableFile, VqcError, silence_libraries
 from vqcodec.files import AnyPath
 from vqcodec.images import formats
 from vqcodec.images.reading import AS_IS, ReadOptions
@@ -39,6 +39,7 @@ class _Worker:
         """Load the codec, once per process."""
         from vqcodec.concurrency.threads import limit_threads
 
+        silence_libraries()
         limit_threads(threads)
         try:
             self.codec, self.task = weights.load(), task
@@ -157,19 +158,28 @@ def decode_folder(
 
 
 def encode_tree(
-    source: AnyPath, target: AnyPath, encode_options: EncodeOptions, folder_options: FolderOptions
+    source: AnyPath,
+    target: AnyPath,
+    encode_options: EncodeOptions,
+    folder_options: FolderOptions,
+    passed_over: OnPassedOver | None = None,
 ) -> Iterator[FileResult]:
-    """Do the work of :func:`encode_folder`, whose options are given as one object."""
+    """Do the work of :func:`encode_folder`, whose options are given as one object; see :func:`plan_jobs`."""
     suffixes = Suffixes(".vqc", formats.picture_suffixes())
-    return _run_tree(source, target, suffixes, EncodeTask(encode_options), folder_options)
+    return _run_tree(source, target, suffixes, EncodeTask(encode_options), folder_options, passed_over)
 
 
 def _run_tree(
-    source: AnyPath, target: AnyPath, suffixes: Suffixes, task: Task, folder_options: FolderOptions
+    source: AnyPath,
+    target: AnyPath,
+    suffixes: Suffixes,
+    task: Task,
+    folder_options: FolderOptions,
+    passed_over: OnPassedOver | None = None,
 ) -> Iterator[FileResult]:
     if not os.path.isdir(source):
         raise UnreadableFile("Not a directory") if os.path.exists(source) else MissingFile("No such file or directory")
-    return run_jobs(task, plan_jobs([os.fspath(source)], os.fspath(target), suffixes), folder_options)
+    return run_jobs(task, plan_jobs([os.fspath(source)], os.fspath(target), suffixes, passed_over), folder_options)
 
 
 def run_jobs(task: Task, jobs: Sequence[Job], folder_options: FolderOptions) -> Iterator[FileResult]:

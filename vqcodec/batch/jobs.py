@@ -3,13 +3,14 @@
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO, Literal, TypeAlias, get_args
 
 from vqcodec.errors import InvalidJobs, MissingFile, OutputExists, UnreadableFile, UnwritableFile
+from vqcodec.files import atomic_file, is_in_place
 
 STANDARD = "-"
 """Standard input as a source, standard output as an output."""
@@ -62,14 +63,12 @@ class Job:
     @contextmanager
     def output_file(self) -> Iterator[BinaryIO]:
         """Open the output file, not standard output, for writing; it appears complete or not at all."""
-        from vqcodec import files  # loads OpenSSL by way of secrets, which --help does not need
-
         if self.folder is not None:
             try:
                 os.makedirs(self.folder, exist_ok=True)
             except OSError as error:
                 raise UnwritableFile(f"cannot create folder '{self.folder}': {error.strerror or error}") from error
-        with files.atomic_file(self.output) as file:
+        with atomic_file(self.output) as file:
             yield file
 
 
@@ -95,7 +94,13 @@ class Suffixes:
     """Lower-case suffixes of the files to take from folders; None if folders are not searched."""
 
 
-def plan_jobs(sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
+OnPassedOver: TypeAlias = Callable[[str], None]
+"""Called with the name of each file, or link to a folder, that a search of folders leaves alone."""
+
+
+def plan_jobs(
+    sources: Sequence[str], target: str, suffixes: Suffixes, passed_over: OnPassedOver | None = None
+) -> list[Job]:
     """Return a job for each source file: one source to a file or a folder, several sources to a folder.
 
     Folders are searched recursively if ``suffixes.sources`` is given; their tree is repeated below ``target``.
@@ -119,13 +124,13 @@ def plan_jobs(sources: Sequence[str], target: str, suffixes: Suffixes) -> list[J
     jobs: list[Job] = []
     for source in sources:
         if source in folders:
-            jobs += _jobs_below(source, target, suffixes)
+            jobs += _jobs_below(source, target, suffixes, passed_over or (lambda name: None))
         else:
             jobs.append(_job_in_folder(target, source, suffixes))
     return jobs
 
 
-def _jobs_below(source: str, target: str, suffixes: Suffixes) -> Iterator[Job]:
+def _jobs_below(source: str, target: str, suffixes: Suffixes, passed_over: OnPassedOver) -> Iterator[Job]:
     """Yield a job for every matching file below ``source``, and for every folder there that cannot be listed."""
     assert suffixes.sources is not None
     unreadable: list[str] = []
@@ -133,9 +138,14 @@ def _jobs_below(source: str, target: str, suffixes: Suffixes) -> Iterator[Job]:
         subfolders.sort()
         relative = os.path.relpath(folder, source)
         output_folder = target if relative == os.curdir else os.path.join(target, relative)
+        for name in subfolders:
+            if os.path.islink(os.path.join(folder, name)):
+                passed_over(os.path.join(folder, name))
         for name in sorted(names):
             if Path(name).suffix.lower() in suffixes.sources:
                 yield _job_in_folder(output_folder, os.path.join(folder, name), suffixes)
+            else:
+                passed_over(os.path.join(folder, name))
     yield from (_job_in_folder(target, folder, suffixes) for folder in unreadable)
 
 
@@ -179,13 +189,13 @@ class OutputPolicy:
                 raise UnreadableFile(_listing_error(job.source) or "Is a directory; use -r to process its files")
         if job.output == STANDARD:
             return True
-        output = os.path.realpath(job.output)
+        output = os.path.abspath(job.output) if is_in_place(job.output) else os.path.realpath(job.output)
         if output in self._sources:
             raise OutputExists(f"already the output of {self._sources[output]}")
         if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
             raise OutputExists("output is the same file as the source")
         self._sources[output] = job.source
-        if os.path.isfile(job.output):  # devices and pipes exist to be written to
+        if os.path.isfile(job.output) and not is_in_place(job.output):  # devices exist to be written to
             if self._existing == "refuse":
                 raise OutputExists("already exists; use -f to overwrite it")
             return self._existing == "replace"

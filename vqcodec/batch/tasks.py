@@ -6,9 +6,7 @@ A task is a picklable description of the work, which worker processes also recei
 import itertools
 import os
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,9 +18,8 @@ from vqcodec.batch.jobs import STANDARD, Job
 from vqcodec.codec.options import DecodeOptions, EncodeOptions
 from vqcodec.codec.rate_control import Goal
 from vqcodec.codec.results import Decoded
-from vqcodec.errors import VqcWarning
 from vqcodec.images import formats
-from vqcodec.images.modes import Remark
+from vqcodec.images.modes import Remark, collected_remarks
 from vqcodec.images.strips import STRIPS_ABOVE, can_join, write_strips
 from vqcodec.stream import container
 
@@ -156,7 +153,7 @@ class DecodeTask:
         options = self.options
         if options.preview or options.region is not None or options.partial or STANDARD in (job.source, job.output):
             return False
-        if not os.path.isfile(job.source) or (os.path.exists(job.output) and not os.path.isfile(job.output)):
+        if not os.path.isfile(job.source) or files.is_in_place(job.output):
             return False  # a pipe can be read only once; what is written to a device cannot be undone
         try:
             with files.open_binary(job.source) as file:
@@ -168,7 +165,7 @@ class DecodeTask:
     def _decode_in_strips(self, codec: "Codec", job: Job) -> FileResult:
         start = time.perf_counter()
         done = FileResult(job.source, job.output)
-        with _collect_warnings() as remarks:
+        with collected_remarks() as remarks:
             try:
                 data = files.read_bytes(job.source)
                 header, _ = container.read_header(data)
@@ -189,7 +186,7 @@ class DecodeTask:
             return
         for index, source in enumerate(sources):
             start = time.perf_counter()
-            with _collect_warnings() as remarks:
+            with collected_remarks() as remarks:
                 try:
                     if self.options.region is None:
                         image = codec.decode_preview(source, max_pixels=max_pixels, partial=partial)
@@ -213,7 +210,7 @@ def _write_stream(job: Job, data: bytes, done: FileResult) -> FileResult:
 
 def _write_image(job: Job, image: Image.Image, format: str, done: FileResult) -> FileResult:
     start = time.perf_counter()
-    with _collect_warnings() as remarks:
+    with collected_remarks() as remarks:
         try:
             data = formats.image_bytes(image, format)
             job.write_output(data)
@@ -223,13 +220,3 @@ def _write_image(job: Job, image: Image.Image, format: str, done: FileResult) ->
     width, height = image.size
     remarks = [*done.remarks, *remarks]
     return replace(done, remarks=tuple(remarks), width=width, height=height, bytes=len(data), seconds=seconds)
-
-
-@contextmanager
-def _collect_warnings() -> Iterator[list[Remark]]:
-    """Collect each :class:`VqcWarning` issued inside the block; the list is filled at its end."""
-    remarks: list[Remark] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield remarks
-    remarks += [Remark(str(w.message)) for w in caught if issubclass(w.category, VqcWarning)]

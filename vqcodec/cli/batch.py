@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqcodec.batch.jobs import OnPassedOver
 from vqcodec.cli.console import Console
 from vqcodec.cli.options import (
     ImageOptions,
@@ -122,15 +123,17 @@ def batch(
     from vqcodec.codec.options import EncodeOptions
 
     encode_options = EncodeOptions(quality, None, effort, max_pixels, image_options.to_read_options(), lossless)
+    passed_over: list[str] = []
     if engine == "local":
-        results = _encode_locally(source, target, encode_options, model_choice.to_weights(), jobs)
+        weights = model_choice.to_weights()
+        results = _encode_locally(source, target, encode_options, weights, jobs, passed_over.append)
     else:
         from vqcodec.distributed import ClusterOptions
 
         cluster_options = ClusterOptions(
             model_choice.to_weights("cpu"), jobs, address, as_table=format_name == "parquet"
         )
-        results = _encode_on_cluster(source, target, encode_options, cluster_options)
+        results = _encode_on_cluster(source, target, encode_options, cluster_options, passed_over.append)
     summary = _Summary()
     with console.report_errors(source, target), console.progress(None) as bar:
         for result in results:
@@ -140,19 +143,28 @@ def batch(
                 bar.advance()
     if len(console.failed) > summary.failed:  # the run itself failed, not only some pictures
         return
+    console.passed_over(passed_over)
+    if not summary.encoded + summary.skipped + summary.failed:
+        console.message(f"vqcodec: {source}: no picture was found")
     record = {"source": source, "target": target, "quality": quality}
-    console.result({**record, **vars(summary), "bpp": summary.bpp}, str(summary))
+    totals = {**vars(summary), "passed_over": len(passed_over), "bpp": summary.bpp}
+    console.result({**record, **totals}, str(summary))
 
 
 def _encode_locally(
-    source: str, target: str, encode_options: "EncodeOptions", weights: "Weights", workers: int | None
+    source: str,
+    target: str,
+    encode_options: "EncodeOptions",
+    weights: "Weights",
+    workers: int | None,
+    passed_over: OnPassedOver,
 ) -> Iterator["FileResult"]:
     from vqcodec.batch.failures import FILE_NAME, record_failures
     from vqcodec.batch.folders import FolderOptions, available_cores, encode_tree
 
     folder_options = FolderOptions("skip", weights, workers or available_cores())
     try:
-        results = encode_tree(source, target, encode_options, folder_options)
+        results = encode_tree(source, target, encode_options, folder_options, passed_over)
     except InvalidJobs as error:
         raise click.UsageError(str(error)) from None
     try:
@@ -165,11 +177,15 @@ def _encode_locally(
 
 
 def _encode_on_cluster(
-    source: str, target: str, encode_options: "EncodeOptions", cluster_options: "ClusterOptions"
+    source: str,
+    target: str,
+    encode_options: "EncodeOptions",
+    cluster_options: "ClusterOptions",
+    passed_over: OnPassedOver,
 ) -> Iterator["FileResult"]:
     from vqcodec.distributed.cluster import encode_on_cluster
 
-    yield from encode_on_cluster(source, target, encode_options, cluster_options)
+    yield from encode_on_cluster(source, target, encode_options, cluster_options, passed_over)
 
 
 def _report(console: Console, result: "FileResult") -> None:

@@ -5,6 +5,7 @@ Imports nothing heavy, so that ``--help`` is fast.
 
 import itertools
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, cause, one_line
+from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, cause, one_line, silence_libraries
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar as ClickProgressBar
@@ -29,6 +30,30 @@ _CLICK_ERRORS = (click.ClickException, click.exceptions.Exit, click.Abort, Broke
 _BAR_DELAY = 2.0
 """Seconds after which a single file gets a progress bar."""
 _CLEAR_LINE = "\r\x1b[K"
+
+
+def echo(text: str, err: bool = False, nl: bool = True) -> None:
+    """Print a text to stdout or stderr; characters that the stream's encoding lacks are escaped."""
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl, err=err)
+
+
+def keep_stderr_for_us() -> None:
+    """Keep messages of other libraries off stderr, in a process that belongs to this program.
+
+    libtiff writes to descriptor 2 by itself, so this one is led nowhere, and ``sys.stderr`` gets another.  Python's
+    option ``-W`` shows everything.
+    """
+    silence_libraries()
+    stderr = sys.__stderr__
+    if sys.warnoptions or stderr is None or sys.stderr is not stderr or stderr.fileno() != 2:
+        return
+    stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 class Console:
@@ -48,7 +73,7 @@ class Console:
         self._clear_bar()
         if sys.stdout is None:
             raise UnwritableFile("standard output is closed")
-        click.echo(json.dumps(record) if self.as_json else text)
+        echo(json.dumps(record) if self.as_json else text)
 
     def file_written(self, record: Record, text: str) -> None:
         """Report a written file: a result with ``--json``, else a message, unless there is a progress bar."""
@@ -61,12 +86,21 @@ class Console:
         """Print a message, except with ``--quiet``."""
         if not self.quiet:
             self._clear_bar()
-            click.echo(one_line(text), err=True)
+            echo(one_line(text), err=True)
 
     def detail(self, text: str) -> None:
         """Print a message with ``-v`` only."""
         if self.verbose:
             self.message(text)
+
+    def passed_over(self, names: Sequence[str]) -> None:
+        """Count the files of folders that are left alone; with ``-v`` name them."""
+        for name in names:
+            self.detail(f"{name}: passed over")
+        if names:
+            files = "1 file was" if len(names) == 1 else f"{len(names)} files were"
+            more = "" if self.verbose else "; -v names them"
+            self.message(f"vqcodec: {files} passed over because of the suffix{more}")
 
     def warn(self, name: str, text: str) -> None:
         """Print a warning about a file."""
@@ -81,7 +115,7 @@ class Console:
         if self.verbose >= 2:
             traceback.print_exception(error)
         name = output if isinstance(error, OutputExists | UnwritableFile) else source
-        click.echo(one_line(": ".join(filter(None, ("vqcodec", name, cause(error))))), err=True)
+        echo(one_line(": ".join(filter(None, ("vqcodec", name, cause(error))))), err=True)
         self.failed.append(source or "")
         if self.as_json:
             names = {"source": source, "output": output}
@@ -158,7 +192,7 @@ class ProgressBar:
     def clear(self) -> None:
         """Erase the bar so that a line can be printed; it is drawn again below the line."""
         if self._bar is not None:
-            click.echo(_CLEAR_LINE, nl=False, err=True)
+            echo(_CLEAR_LINE, nl=False, err=True)
 
     def _draw(self) -> None:
         with self._lock:
@@ -195,7 +229,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        click.echo("vqcodec: interrupted", err=True)
+        echo("vqcodec: interrupted", err=True)
         raise click.exceptions.Exit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
     finally:
         for number, handler in handled.items():

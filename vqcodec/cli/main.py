@@ -15,7 +15,7 @@ import click
 
 from vqcodec.batch.jobs import STANDARD, Job, OutputPolicy, Suffixes, plan_jobs
 from vqcodec.cli.batch import batch
-from vqcodec.cli.console import Console, Record
+from vqcodec.cli.console import Console, Record, echo, keep_stderr_for_us
 from vqcodec.cli.options import (
     CodecChoice,
     FileOptions,
@@ -52,14 +52,17 @@ def _print_failures(console: Console, total: int) -> None:
     """List the failed files at the end, because their errors may have scrolled away."""
     if console.failed and total > 1:
         names = ", ".join(console.failed)
-        click.echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
+        echo(one_line(f"vqcodec: {len(console.failed)} of {total} failed: {names}"), err=True)
 
 
-def _plan(sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
+def _plan(console: Console, sources: Sequence[str], target: str, suffixes: Suffixes) -> list[Job]:
+    passed_over: list[str] = []
     try:
-        return plan_jobs(sources, target, suffixes)
+        jobs = plan_jobs(sources, target, suffixes, passed_over.append)
     except InvalidJobs as error:
         raise click.UsageError(str(error)) from None
+    console.passed_over(passed_over)
+    return jobs
 
 
 def _run(
@@ -117,6 +120,7 @@ def main() -> None:
 
     'vqcodec COMMAND --help' describes a command.
     """
+    keep_stderr_for_us()
 
 
 _ENCODE_EXAMPLES = """\b
@@ -171,7 +175,7 @@ def encode(
             f"{result.bytes} bytes, {result.bpp:.3f} bpp{reached}, {result.seconds:.2f} s",
         )
 
-    _run(console, _plan(sources, target, suffixes), EncodeTask(options), file_options, codec_choice, describe)
+    _run(console, _plan(console, sources, target, suffixes), EncodeTask(options), file_options, codec_choice, describe)
 
 
 _DECODE_EXAMPLES = """\b
@@ -222,7 +226,7 @@ def decode(
 
     try:
         suffix = formats.suffix_for(format_name or "png")
-        jobs = _plan(sources, target, Suffixes(suffix, STREAM_SUFFIXES if file_options.recursive else None))
+        jobs = _plan(console, sources, target, Suffixes(suffix, STREAM_SUFFIXES if file_options.recursive else None))
         if jobs and target != STANDARD and format_name is None:
             suffix = Path(jobs[0].output).suffix
         picture_format = formats.picture_format(format_name or suffix)

@@ -7,12 +7,12 @@ import copy
 import math
 import operator
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from PIL import Image
 
 from vqcodec import defaults, metrics
@@ -25,9 +25,9 @@ from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
-from vqcodec.errors import GoalOutOfReach, InvalidEffort, NotAVqcFile, UnknownModel, VqcWarning
-from vqcodec.files import AnyPath, read_bytes
-from vqcodec.images.modes import Remark
+from vqcodec.errors import GoalOutOfReach, InvalidEffort, NotAVqcFile, UnknownModel, VqcError
+from vqcodec.files import AnyPath, from_position, read_bytes
+from vqcodec.images.modes import Remark, warn
 from vqcodec.images.reading import (
     AS_IS,
     Picture,
@@ -53,6 +53,9 @@ class Codec:
     same bytes again on the same machine; another number of threads, library or device may change the encoder's choice
     of indices, and with it the bytes, which decode everywhere all the same.  The caller's torch settings (autocast,
     inference mode, gradients, default dtype) change neither.
+
+    A process that was forked from one with a codec has none of torch's threads, and would wait for them for ever; its
+    calls raise :class:`VqcError`.  Use ``multiprocessing.get_context("spawn")``, or ``torch.set_num_threads(1)`` first.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Codec:
             UnknownModel, InvalidWeights, MissingFile, UnreadableFile, DeviceUnavailable.
         """
         self.device = find_device(device)
+        self._process = os.getpid()
         self._chosen = model is not None or model_path is not None
         self.model = registry.load_model(model) if model_path is None else registry.load_weights(model_path)
         vqvae = self.model.vqvae
@@ -96,7 +100,9 @@ class Codec:
         """Encode a picture and return the bytes of its stream.
 
         Args:
-            image: a path, a binary file, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+            image: a path, a binary file, a PIL image, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).  A
+                file is read as in :meth:`decode`.  Of a PIL image ``info`` holds the metadata; what Pillow's readers
+                leave out, or get wrong, is known only of an image whose pixels are not loaded yet: pass its file.
             quality: 0 to 100, continuous; higher is better and larger.
             effort: 0 to 3; higher is slower to encode and smaller.  Decoding takes the same time.
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
@@ -124,7 +130,8 @@ class Codec:
         ``image.info`` holds the stream's ``icc_profile``, ``exif`` and ``xmp``, as far as it has them.
 
         Args:
-            data: the bytes of a stream, or a path or binary file that holds them.
+            data: the bytes of a stream, or a path or binary file that holds them, from its position to its end; a file
+                at its end is read from its beginning.
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
             partial: decode what is intact of a damaged stream, with a :class:`VqcWarning` for each defect.  Without its
                 bottom level a part of the picture is coarse, without its top level, too, it is grey.
@@ -151,7 +158,8 @@ class Codec:
 
         A picture that fails gives a result with its ``error``; the others are not affected.  Pictures of similar size
         are coded together, and several groups at once in threads, which is faster and gives the same bytes.  Only a few
-        pictures are held at a time, so ``images`` may be a generator of any length.
+        pictures are held at a time, so ``images`` may be a generator of any length.  Until the iterator is exhausted
+        or closed, BLAS uses one thread in this process.
 
         Raises:
             InvalidQuality, InvalidEffort: at once.
@@ -243,6 +251,8 @@ class Codec:
         def rate(data: bytes) -> float:
             return len(data) if goal.kind == "size" else metrics.bits_per_pixel(len(data), width, height)
 
+        self._check_process()
+
         def measure(step: int) -> float:
             (coded,) = self._encoder.encode([picture], [step], [extras], effort)
             streams[step] = coded.data
@@ -309,10 +319,19 @@ class Codec:
 
     def _open(self, data: StreamSource, max_pixels: int, partial: bool) -> tuple[Stream, Decoder]:
         """Read and check a stream, and find its decoder."""
+        self._check_process()
         stream = read_stream(read_source(data), partial=partial)
         decoder = self._decoder_of(stream)
         decoder.check(stream, max_pixels)
         return stream, decoder
+
+    def _check_process(self) -> None:
+        """Raise :class:`VqcError` in a forked process, whose copy of torch waits for threads that it does not have."""
+        if os.getpid() != self._process and torch.get_num_threads() > 1:
+            raise VqcError(
+                "a Codec cannot be used in a forked process with several threads: "
+                "start processes by 'spawn', or call torch.set_num_threads(1) in them"
+            )
 
     def _decoder_of(self, stream: Stream) -> Decoder:
         """Return the decoder of this codec's model, or of the shipped model that a stream of indices needs."""
@@ -335,6 +354,7 @@ class Codec:
         lossless: bool | None = None,
     ) -> list[bytes]:
         """Encode pictures that are read already, at their quality steps."""
+        self._check_process()
         extras = [extra_sections(picture) for picture in pictures]
         if lossless:
             return [store_exactly(picture, others, effort) for picture, others in zip(pictures, extras, strict=True)]
@@ -355,8 +375,7 @@ def defects(stream: Stream) -> tuple[Remark, ...]:
 def _warn(remarks: Sequence[Remark]) -> None:
     """Warn the caller of a public method of what is lost."""
     for remark in remarks:
-        if remark.loses:
-            warnings.warn(remark.text, VqcWarning, stacklevel=3)
+        warn(remark, stacklevel=4)
 
 
 def check_effort(effort: int) -> None:
@@ -383,12 +402,12 @@ def _model_of(header: Header) -> str:
 
 
 def read_source(data: StreamSource) -> bytes:
-    """Read the bytes of a stream from bytes, a path or a binary file."""
+    """Read the bytes of a stream from bytes, a path or a binary file; see :func:`vqcodec.files.from_position`."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     if isinstance(data, str | os.PathLike):
         return read_bytes(data)
-    content = data.read() if hasattr(data, "read") else None
+    content = from_position(data).read() if hasattr(data, "read") else None
     if not isinstance(content, bytes):
         raise NotAVqcFile(f"{type(data).__name__} is neither bytes nor a path nor a binary file")
     return content

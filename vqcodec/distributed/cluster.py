@@ -9,7 +9,7 @@ first picture is read, reads finished pictures again, and fails a whole block fo
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -30,7 +30,7 @@ from vqcodec.codec.options import EncodeOptions
 from vqcodec.distributed import records, table
 from vqcodec.distributed.discovery import find_chunks, stream_key
 from vqcodec.distributed.storage import LazyFile, Storage
-from vqcodec.errors import VqcError, WorkerDied, cause
+from vqcodec.errors import PassedOver, VqcError, WorkerDied, cause
 from vqcodec.images import formats
 from vqcodec.images.reading import AS_IS, ReadOptions
 
@@ -94,14 +94,21 @@ def encode_collection(
 
 
 def encode_on_cluster(
-    source: files.AnyPath, target: files.AnyPath, encode_options: EncodeOptions, cluster_options: ClusterOptions
+    source: files.AnyPath,
+    target: files.AnyPath,
+    encode_options: EncodeOptions,
+    cluster_options: ClusterOptions,
+    passed_over: Callable[[str], None] = lambda name: None,
 ) -> Iterator[FileResult]:
-    """Do the work of :func:`encode_collection`, whose options are given as one object."""
+    """Do the work of :func:`encode_collection`, whose options are given as one object.
+
+    ``passed_over`` is called with the name of each file that has no suffix of a picture format.
+    """
     locations = _Locations(Storage.at(source), Storage.at(target), cluster_options.as_table)
     locations.source.check()
     # Encode nothing here to raise the errors that every worker would raise.
     cluster_options.weights.load().encode_batch((), encode_options.quality, effort=encode_options.effort)
-    return _run(locations, EncodeTask(encode_options), cluster_options)
+    return _run(locations, EncodeTask(encode_options), cluster_options, passed_over)
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,9 @@ class _StoredJob(Job):
             self.locations.target.write(stream_key(self.key), data)
 
 
-def _run(locations: _Locations, task: EncodeTask, cluster_options: ClusterOptions) -> Iterator[FileResult]:
+def _run(
+    locations: _Locations, task: EncodeTask, cluster_options: ClusterOptions, passed_over: Callable[[str], None]
+) -> Iterator[FileResult]:
     finished = table.digests([])
     if locations.as_table:
         parts = table.Table(locations.target)
@@ -148,7 +157,16 @@ def _run(locations: _Locations, task: EncodeTask, cluster_options: ClusterOption
     with _cluster(cluster_options), locations.target.stream(FILE_NAME) as file:
         workers = cluster_options.workers or int(ray.cluster_resources().get("CPU", 1))
         cluster_options = replace(cluster_options, workers=workers)
-        yield from record_failures(_results(locations, task, cluster_options, finished), file)
+        results = _results(locations, task, cluster_options, finished)
+        yield from record_failures(_without_passed_over(results, passed_over), file)
+
+
+def _without_passed_over(results: Iterator[FileResult], passed_over: Callable[[str], None]) -> Iterator[FileResult]:
+    for result in results:
+        if isinstance(result.error, PassedOver):
+            passed_over(result.source)
+        else:
+            yield result
 
 
 def _results(
@@ -215,7 +233,8 @@ def _cluster(cluster_options: ClusterOptions) -> Iterator[None]:
 def _find(batch: dict[str, npt.NDArray[np.int64]], locations: _Locations) -> Iterator[pa.Table]:
     (size,) = batch["item"]
     suffixes = formats.picture_suffixes()
-    for chunk in find_chunks(locations.source, suffixes, int(size), unique_outputs=not locations.as_table):
+    unique = not locations.as_table
+    for chunk in find_chunks(locations.source, suffixes, int(size), unique_outputs=unique, passed_over=True):
         yield records.chunk_to_table(chunk)
 
 
@@ -317,7 +336,12 @@ class _CrashTracker:
 
 def _write_part(batch: pa.Table, target: Storage) -> pa.Table:
     """Write results to a part of the table and return them without their streams."""
-    done = [record for record in batch.to_pylist() if not record["skipped"]]
+    passed_over = PassedOver.__name__
+    done = [
+        record
+        for record in batch.to_pylist()
+        if not record["skipped"] and not (record["error"] and record["error"]["kind"] == passed_over)
+    ]
     table.Table(target).write(
         {
             "key": record["key"],

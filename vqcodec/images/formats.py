@@ -1,14 +1,15 @@
 """Picture formats of Pillow: their names and suffixes, and a picture as a file of one."""
 
 import io
-import warnings
 from typing import Any
 
 from PIL import Image
 
-from vqcodec.errors import UnknownFormat, UnwritableFile, VqcWarning
+from vqcodec.errors import UnknownFormat, UnwritableFile
 from vqcodec.files import AnyPath, write_atomically
 from vqcodec.images import metadata
+from vqcodec.images.modes import Remark, warn
+from vqcodec.images.opening import FORMATS_OF_DOUBT
 
 _OURS = "VQC"
 """The plugin's own format: no input of encoding and no output of decoding."""
@@ -61,24 +62,47 @@ def suffix_of(format: str) -> str:
 def picture_suffixes() -> frozenset[str]:
     """Return the lower-case suffixes of the picture files that Pillow reads."""
     formats = Image.registered_extensions()
-    return frozenset(suffix for suffix, format in formats.items() if format in set(Image.OPEN) - _NOT_PICTURES)
+    read = set(Image.OPEN) - _NOT_PICTURES - FORMATS_OF_DOUBT
+    return frozenset(suffix for suffix, format in formats.items() if format in read)
 
 
 def image_bytes(image: Image.Image, format: str) -> bytes:
     """Return the picture as a file of a Pillow format (see :func:`picture_format`), with the metadata that it can hold.
 
-    For a format without alpha, the picture is composited over white, with a :class:`VqcWarning`.  Raises
-    :class:`UnwritableFile`.
+    What it cannot hold is left out with a :class:`VqcWarning`; alpha is composited over white.
+
+    Raises:
+        UnwritableFile: Pillow cannot write the picture in this format.
     """
     if image.has_transparency_data and format not in _WITH_ALPHA:
         if image.getchannel("A").getextrema() != (255, 255):
-            warnings.warn(f"{format} cannot hold alpha: the picture is composited over white", VqcWarning, stacklevel=2)
+            warn(Remark(f"{format} cannot hold alpha: the picture is composited over white"))
         image = _on_white(image)
     if format == "GIF" and image.mode == "RGB":
-        warnings.warn("GIF can hold only 256 colours", VqcWarning, stacklevel=2)
+        warn(Remark("GIF can hold only 256 colours"))
+    options = metadata.save_options(image, format)
+    return metadata.finish(_saved_somehow(image, format, options), image, format)
+
+
+def _saved_somehow(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
+    """Save with the metadata in ``options``, or with as many of them as Pillow can write."""
+    try:
+        return _saved(image, format, options)
+    except UnwritableFile:
+        plain = _saved(image, format, {})  # raises where the metadata are not to blame
+    for name in list(options):
+        try:
+            _saved(image, format, {name: options[name]})
+        except UnwritableFile as error:
+            warn(Remark(f"metadata is left out ({name}): {error}"))
+            del options[name]
+    return _saved(image, format, options) if options else plain
+
+
+def _saved(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     try:
-        image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata.save_options(image, format))
+        image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **options)
     except MemoryError:
         raise
     except Exception as error:  # each of Pillow's writers raises its own

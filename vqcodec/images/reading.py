@@ -5,23 +5,25 @@ converts Pillow's modes; ``metadata.py`` carries ICC profile, EXIF and XMP.  Ten
 ``codec/``.
 """
 
+import io
 import os
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from vqcodec import defaults
 from vqcodec.errors import ImageTooLarge, InvalidImage, LossRefused, VqcError
-from vqcodec.files import open_binary
-from vqcodec.images import metadata
-from vqcodec.images.modes import SIXTEEN_BITS, Planes, Remark, Say, split, to_srgb
+from vqcodec.files import from_position, open_binary
+from vqcodec.images import colours, exif, metadata, opening
+from vqcodec.images.containers import tiff
+from vqcodec.images.containers.contents import LARGEST, Contents, Notes
+from vqcodec.images.hidden import fill_hidden
+from vqcodec.images.modes import Planes, Remark, Say, fewer_bits, is_srgb, split, to_srgb
 from vqcodec.stream.container import MAX_EDGE, Layout
 from vqcodec.stream.metadata import METADATA_KINDS, NO_METADATA, Metadata
 
@@ -30,8 +32,19 @@ Source: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | Pixels
 
 _STRIP = 256
 """Number of rows that are converted at once."""
-
-_changing_pillows_limit = threading.Lock()
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the stored pixels upright."""
+_PICTURES_THAT_ARE_NO_FRAMES = frozenset({"MPO", "PSD"})
+"""The second picture of a phone is a depth map or a smaller copy; the pictures in a PSD are layers."""
+_LABELS = {"icc": "ICC profile", "exif": "EXIF data", "xmp": "XMP data"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,8 @@ class ReadOptions:
     """Which parts of a picture to keep; by default all.  Raises :class:`InvalidImage` for unknown values."""
 
     alpha: Literal["keep", "drop", "blend"] = "keep"
-    """``drop`` keeps the colours under transparent pixels, ``blend`` composites them over ``background``."""
+    """``keep`` replaces the colours under alpha 0, which nobody sees, by a smooth continuation of the visible ones;
+    ``drop`` keeps them; ``blend`` composites the picture over ``background``."""
     background: str = "white"
     """A colour as ``PIL.ImageColor`` reads it."""
     metadata: frozenset[str] = frozenset(METADATA_KINDS)
@@ -84,6 +98,8 @@ class Picture:
 def read_picture(source: Source, max_pixels: int = defaults.MAX_PIXELS, options: ReadOptions = AS_IS) -> Picture:
     """Read a picture from a path, a binary file, a PIL image or an array ``(H, W)`` or ``(H, W, 1 | 3 | 4)``.
 
+    A binary file is read from its position to its end; one that is at its end, from its beginning.
+
     Pictures with more than ``max_pixels`` pixels are refused before they are decoded; 0 lifts the limit.  It replaces
     Pillow's own.  An animation gives its first frame, or the current frame of a PIL image.
 
@@ -124,11 +140,24 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def _decode(file: BinaryIO, max_pixels: int, options: ReadOptions) -> Picture:
-    with _pillow_errors():
-        with _pillow_allows(max_pixels):
-            image = Image.open(file)  # reads the size, not yet the pixels
-        with image:
-            return _convert(image, max_pixels, options)
+    with _pillow_errors(), _left_at_its_end(file):
+        contents = opening.examine(from_position(file))
+        if contents.refused:
+            raise InvalidImage(contents.refused)
+        decode = contents.decode
+        if decode is None:
+            try:
+                opened = opening.open_by_pillow(contents.file)
+            except UnidentifiedImageError:
+                decode = contents.otherwise
+                if decode is None:
+                    raise
+        if decode is not None:
+            _check_size(*contents.size, max_pixels)
+            return _convert(decode(), max_pixels, options, contents)
+        with opened as image:
+            opening.check_format(image, contents)
+            return _convert(image, max_pixels, options, contents)
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
@@ -143,14 +172,28 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Picture:
-    """Convert a PIL image, and load its pixels first if they are still in the file."""
-    width, height = image.size
+@contextmanager
+def _left_at_its_end(file: BinaryIO) -> Iterator[None]:
+    """Leave a file as reading all of it does, however much Pillow reads."""
+    try:
+        yield
+    finally:
+        with suppress(AttributeError, OSError, ValueError):
+            file.seek(0, os.SEEK_END)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise :class:`InvalidImage` or :class:`ImageTooLarge` for sizes that cannot be encoded or are not allowed."""
     if width < 1 or height < 1:
         raise InvalidImage(f"picture of {width}x{height} has no pixels")
     check_size(width, height, max_pixels)
     if max(width, height) > MAX_EDGE:
         raise ImageTooLarge(f"{width}x{height} is too large: the format allows edges up to {MAX_EDGE} pixels")
+
+
+def _convert(image: Image.Image, max_pixels: int, options: ReadOptions, contents: Contents | None = None) -> Picture:
+    """Convert a PIL image, and load its pixels first if they are still in the file that has these contents."""
+    _check_size(*image.size, max_pixels)
     remarks: list[Remark] = []
 
     def say(remark: Remark) -> None:
@@ -159,29 +202,128 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions) -> Pictu
         remarks.append(remark)
 
     with _pillow_errors():
-        _remark_on_file(image, say)
-        image.load()
-        found = metadata.from_image(image)
-        if _is_turned(image):
+        if contents is None:
+            contents = _contents_of(image)
+            if contents.decode is not None:
+                image = contents.decode()
+        found = contents.metadata if contents.metadata is not None else metadata.from_image(image)
+        found = _allowed(found, contents.notes)
+        _remark_on_file(image, contents, options, say)
+        _load(image, contents)
+        if contents.orientation != 1:
+            image = image.transpose(_UPRIGHT[contents.orientation])
+        if (turned := exif.orientation(found.exif)) != 1:
             if options.auto_orient:
-                image = ImageOps.exif_transpose(image)
-                found = metadata.from_image(image)
+                image = image.transpose(_UPRIGHT[turned])
+                found = replace(found, exif=exif.without_orientation(found.exif))
             elif "exif" not in options.metadata:
                 say(Remark("the EXIF orientation is not kept; --auto-orient applies it to the pixels"))
-        planes = split(image, found.icc, say)
+        planes = split(image, found.icc, say, contents.bits)
+        if contents.opaque or _is_unset(image, planes):
+            planes = replace(planes, alpha=None)
         if not planes.profile_applies:
             found = found.only(("exif", "xmp"))
-        elif "icc" not in options.metadata or _gains_colour(planes, options):
-            planes = Planes(to_srgb(planes.colour, found.icc, say), planes.alpha)
-            found = found.only(("exif", "xmp"))
+        else:
+            found = _with_profile(found, contents.colours, planes, say)
+            if "icc" not in options.metadata or _gains_colour(planes, options):
+                planes = Planes(to_srgb(planes.colour, found.icc, say), planes.alpha)
+                found = found.only(("exif", "xmp"))
         planes = _without_alpha(planes, options)
+    pixels = _to_rgb(planes.colour)
+    alpha = None if planes.alpha is None else np.array(planes.alpha)
+    if alpha is not None:
+        fill_hidden(pixels, alpha)
     return Picture(
-        pixels=_to_rgb(planes.colour),
-        layout=Layout.of(grey=planes.colour.mode == "L", alpha=planes.alpha is not None),
-        alpha=None if planes.alpha is None else np.array(planes.alpha),
+        pixels=pixels,
+        layout=Layout.of(grey=planes.colour.mode == "L", alpha=alpha is not None),
+        alpha=alpha,
         metadata=found.only(options.metadata),
         remarks=tuple(remarks),
     )
+
+
+def _contents_of(image: Image.Image) -> Contents:
+    """Return the contents of a PIL image; what ``image.info`` holds of metadata counts, not what its file holds.
+
+    What Pillow's readers drop is known only while the file is open, that is before the pixels are loaded.
+    """
+    notes = Notes()
+    contents = Contents(io.BytesIO(), notes, metadata.from_image(image, notes))
+    opening.check_format(image, contents)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_layout(image)
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.format == "VQC":
+        return contents
+    file = image.fp
+    if file is None or file.closed:
+        raise InvalidImage("the image was closed before its pixels were loaded")
+    position = file.tell()
+    file.seek(0)
+    known = opening.examine(file)
+    file.seek(position)
+    if known.refused:
+        raise InvalidImage(known.refused)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # perhaps another page than the main one
+        return contents
+    contents.colours, contents.bits, contents.transparent = known.colours, known.bits, known.transparent
+    contents.decode, contents.size = known.decode, known.size
+    if image.format in metadata.NOT_IN_INFO and known.metadata is not None:
+        for kind, label in _LABELS.items():
+            if getattr(known.metadata, kind) and not getattr(contents.metadata, kind):
+                notes.lose(f"the {label} is not in the PIL image; encode its file to keep it", kind)
+    return contents
+
+
+def _check_layout(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Raise :class:`InvalidImage` for a layout that Pillow decodes wrongly."""
+
+    def integers(tag: int) -> tuple[int, ...]:
+        value = image.tag_v2.get(tag, ())
+        values = value if isinstance(value, tuple) else (value,)
+        return tuple(v for v in values if isinstance(v, int))
+
+    if not tiff.pillow_decodes(integers):
+        raise InvalidImage("Pillow does not decode this layout of TIFF rightly; encode its file, not a PIL image")
+
+
+def _allowed(found: Metadata, notes: Notes) -> Metadata:
+    """Leave out what is too large for a stream."""
+    for kind, label in _LABELS.items():
+        if len(getattr(found, kind)) > LARGEST:
+            notes.lose(f"the {label} is larger than {LARGEST >> 20} MiB and is not kept", kind)
+            found = found.only(set(_LABELS) - {kind})
+    return found
+
+
+def _load(image: Image.Image, contents: Contents) -> None:
+    """Load the pixels, and correct what Pillow gets wrong of transparency."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tile and contents.frames is not None:
+        image.im = Image.new(image.mode, image.size).im  # Pillow would apply its own limit on pixels
+    image.load()
+    if contents.transparent is not None:
+        image.info["transparency"] = contents.transparent
+
+
+def _is_unset(image: Image.Image, planes: Planes) -> bool:
+    """Return whether alpha is 0 everywhere in a format that many programs write without setting it."""
+    return image.format in ("BMP", "DIB", "TGA") and planes.alpha is not None and planes.alpha.getextrema() == (0, 0)
+
+
+def _with_profile(found: Metadata, said: colours.Colours | None, planes: Planes, say: Say) -> Metadata:
+    """Add a profile for colours that are said otherwise, unless they are those of sRGB."""
+    if found.icc:
+        return found
+    if said is None and exif.says_adobe_rgb(found.exif):
+        said = colours.ADOBE_RGB
+    if said is None:
+        return found
+    profile = said.profile(grey=planes.colour.mode == "L")
+    if not profile:
+        say(Remark("what the file says of its colours is impossible and is ignored"))
+    elif not is_srgb(profile, planes.colour.mode):
+        say(Remark("what the file says of its colours becomes an ICC profile", loses=False))
+        return replace(found, icc=profile)
+    return found
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
@@ -194,28 +336,29 @@ def _to_rgb(image: Image.Image) -> Pixels:
     return pixels
 
 
-def _remark_on_file(image: Image.Image, say: Say) -> None:
+def _remark_on_file(image: Image.Image, contents: Contents, options: ReadOptions, say: Say) -> None:
     """Remark on what is in the file but not in the picture.  It is known only before the pixels are loaded."""
-    frames = getattr(image, "n_frames", 1)
+    frame, frames = 1, contents.frames
+    if frames is None:
+        try:
+            frame, frames = image.tell() + 1, getattr(image, "n_frames", 1)
+        except Exception:  # whatever Pillow's readers raise behind the first frame
+            frames = 1
+            say(Remark("the file is damaged after its first frame"))
     if frames > 1:
-        # A phone's second picture in an MPO file is a depth map or a smaller copy, not the next frame.
-        say(Remark(f"only frame {image.tell() + 1} of {frames} is kept", loses=image.format != "MPO"))
-    layout = repr([tile[3] for tile in getattr(image, "tile", [])])
-    if ";16" in layout and not image.mode.startswith("I"):
-        say(SIXTEEN_BITS)
-        transparent = image.info.get("transparency")
-        if isinstance(transparent, tuple):  # Pillow reduces the pixels, not the colour that they are compared with
-            image.info["transparency"] = tuple(value >> 8 for value in transparent)
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Return whether the EXIF orientation is other than upright."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of damaged data without naming the picture
-            return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-    except Exception:  # damaged EXIF data are no reason to refuse the pixels
-        return False
+        loses = image.format not in _PICTURES_THAT_ARE_NO_FRAMES
+        say(Remark(f"only frame {frame} of {frames} is kept", loses=loses))
+    if contents.bits > 8:
+        say(fewer_bits(contents.bits))
+    for kind, text in contents.notes.lost:
+        if kind in ("", "icc", *options.metadata):
+            say(Remark(text))
+    for text in contents.notes.changed:
+        say(Remark(text, loses=False))
+    transparent = image.info.get("transparency")
+    if contents.bits == 16 and isinstance(transparent, tuple):
+        # Pillow reduces the pixels, not the colour that they are compared with
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
 
 
 def _gains_colour(planes: Planes, options: ReadOptions) -> bool:
@@ -251,21 +394,3 @@ def _pillow_errors() -> Iterator[None]:
     except Exception as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise InvalidImage(f"unreadable picture: {cause}") from error
-
-
-@contextmanager
-def _pillow_allows(max_pixels: int) -> Iterator[None]:
-    """Lift Pillow's limit on pixels where the caller allows more.
-
-    That limit is global to the process, so it is changed only for a caller who allows more, and only while the header
-    of a file is read.
-    """
-    with _changing_pillows_limit, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and not (max_pixels and max_pixels <= limit):
-            Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
