@@ -16,7 +16,7 @@ from vqcodec.codec.tiles import Box
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
-from vqcodec.model.refinement import close_loop, corrections, first_choice
+from vqcodec.model.refinement import Refinement, close_loop, first_choice, refine
 from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE, FeaturePyramid, pad
@@ -58,6 +58,8 @@ class PictureAnalysis:
         """Corrections of the leading latents of each level, (C, H, W), in ``_UNIT``; empty without refinement."""
         self._unrefined: set[Box] = set()
         """Windows whose first correction is not computed yet."""
+        self._inexact: set[Box] = set()
+        """Windows whose latents give another picture than theirs."""
         if refine and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
@@ -88,10 +90,13 @@ class PictureAnalysis:
         if self._last is None or self._last[:2] != (level, box):
             view = self._view_of(box)
             if box in self._unrefined:
-                better = self._correct(view, *first_choice(self._vqvae, view.pyramid, self._quality))
-                self._keep(better, view, box, self._corrections)
+                better = self._refine(view, *first_choice(self._vqvae, view.pyramid, self._quality))
+                self._keep(better.corrections, view, box, self._corrections)
                 self._unrefined.remove(box)
-            self._last = level, box, self._analyse(view, level, coarser)[0][:, *self._inside(view, box, level)]
+                if not better.is_exact:
+                    self._inexact.add(box)
+            latents = self._analyse(view, box, level, coarser)
+            self._last = level, box, latents[0][:, *self._inside(view, box, level)]
         return self._last[2]
 
     def refine(self, grids: Sequence[Indices]) -> None:
@@ -101,9 +106,9 @@ class PictureAnalysis:
         refined = [known.copy() for known in self._corrections]
         for box in self._windows():
             view = self._view_of(box)
-            latents = [self._analyse(view, level, grids[:level]) for level in range(len(grids))]
+            latents = [self._analyse(view, box, level, grids[:level]) for level in range(len(grids))]
             codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
-            self._keep(self._correct(view, latents, codewords), view, box, refined)
+            self._keep(self._refine(view, latents, codewords).corrections, view, box, refined)
         self._corrections, self._last = refined, None
 
     def _windows(self) -> Iterator[Box]:
@@ -141,8 +146,8 @@ class PictureAnalysis:
         return self._view
 
     @torch.no_grad()
-    def _analyse(self, view: _View, level: int, coarser: Sequence[Indices]) -> Tensor:
-        """Return the latents of a level in a view, with the corrections found so far: (1, D, H, W)."""
+    def _analyse(self, view: _View, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+        """Return the latents of a level in the view of a window, with the corrections found so far: (1, D, H, W)."""
         conditioning: Conditioning | None = None
         with half(self._device, min(view.x.shape[2:]) // self._vqvae.config.stride):
             for i, grid in enumerate(coarser):
@@ -151,7 +156,7 @@ class PictureAnalysis:
         if self._corrections:
             known = self._corrections[level][:, *self._positions(view.around, level)]
             latents[:, : len(known)] += torch.from_numpy(known).to(self._device) * _UNIT
-            if level + 1 == len(self._vqvae.config.levels):
+            if box in self._inexact and level + 1 == len(self._vqvae.config.levels):
                 latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
         return latents
 
@@ -162,9 +167,9 @@ class PictureAnalysis:
             wanted = known + found[0][: len(whole), *self._inside(view, box, level)].cpu().numpy() / _UNIT
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
-    def _correct(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> list[Tensor]:
+    def _refine(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> Refinement:
         size = view.around.height, view.around.width
-        return corrections(self._vqvae, view.x, latents, codewords, self._quality, size)
+        return refine(self._vqvae, view.x, latents, codewords, self._quality, size)
 
     def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
         """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""

@@ -27,6 +27,8 @@ _GREY_BPP, _COLOUR_BPP = 2.5, 3.0
 they are grey: docs/PERFORMANCE.md."""
 _SAMPLE_BYTES = 128
 """A sample of so few bytes is always worth a trial: headers decide then."""
+_RAW_SHARE = 0.5
+"""Indices of this share of the uncompressed size, as noise and tiny pictures have, are worth a trial, too."""
 _SAVING = 0.8
 """Size after more effort as a share of that after little, at the least; 0.89 is the least that was seen."""
 _ALWAYS_SMALL = 3
@@ -71,7 +73,9 @@ def better_buy(
         lambda_: the price of squared error at its quality, in bits.
         decoded: returns the colours (H, W, 3) that indices decode to.  Called only where the sizes do not decide.
     """
-    if not looks_drawn(picture):
+    height, width, channels = picture.pixels.shape
+    raw = height * width * (1 if picture.layout.is_grey else channels)
+    if len(indexed.data) < _RAW_SHARE * raw and not looks_drawn(picture):
         return indexed.data
 
     @functools.cache

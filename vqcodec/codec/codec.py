@@ -27,6 +27,7 @@ from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
 from vqcodec.errors import GoalOutOfReach, InvalidEffort, NotAVqcFile, UnknownModel, VqcError
 from vqcodec.files import AnyPath, from_position, read_bytes
+from vqcodec.images.hidden import fill_hidden
 from vqcodec.images.modes import Remark, warn
 from vqcodec.images.reading import (
     AS_IS,
@@ -243,6 +244,8 @@ class Codec:
         check_effort(effort)
         picture = read_picture(image, max_pixels, options)
         extras = extra_sections(picture)
+        if picture.alpha is not None and not lossless:
+            fill_hidden(picture.pixels, picture.alpha)
         height, width = picture.pixels.shape[:2]
         by_rate = goal.kind != "psnr"
         streams: dict[int, bytes] = {}
@@ -356,6 +359,9 @@ class Codec:
         """Encode pictures that are read already, at their quality steps."""
         self._check_process()
         extras = [extra_sections(picture) for picture in pictures]
+        for picture in pictures:
+            if picture.alpha is not None and not lossless:
+                fill_hidden(picture.pixels, picture.alpha)
         if lossless:
             return [store_exactly(picture, others, effort) for picture, others in zip(pictures, extras, strict=True)]
         every = self._encoder.encode(pictures, steps, extras, effort)

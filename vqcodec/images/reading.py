@@ -22,7 +22,6 @@ from vqcodec.files import from_position, open_binary
 from vqcodec.images import colours, exif, metadata, opening
 from vqcodec.images.containers import tiff
 from vqcodec.images.containers.contents import LARGEST, Contents, Notes
-from vqcodec.images.hidden import fill_hidden
 from vqcodec.images.modes import Planes, Remark, Say, fewer_bits, is_srgb, split, to_srgb
 from vqcodec.stream.container import MAX_EDGE, Layout
 from vqcodec.stream.metadata import METADATA_KINDS, NO_METADATA, Metadata
@@ -231,8 +230,6 @@ def _convert(image: Image.Image, max_pixels: int, options: ReadOptions, contents
         planes = _without_alpha(planes, options)
     pixels = _to_rgb(planes.colour)
     alpha = None if planes.alpha is None else np.array(planes.alpha)
-    if alpha is not None:
-        fill_hidden(pixels, alpha)
     return Picture(
         pixels=pixels,
         layout=Layout.of(grey=planes.colour.mode == "L", alpha=alpha is not None),

@@ -9,6 +9,7 @@ small steps; with a step size derived from the codebook's cells, one step gives 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,8 +22,6 @@ from vqcodec.model.vqvae import VQVAE, FeaturePyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.05, 0.3
 """Fractions of a Newton step; smaller for coarse levels, whose errors finer levels correct."""
-_LOOP_FROM = 0.6
-"""Position in the quality range from which the loop is closed."""
 _LOOPS = 8
 """Most rounds of it."""
 _LOOP_SHARE = 0.5
@@ -72,11 +71,9 @@ def close_loop(model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | 
     Ribiere 1969) on the squared error, from ``z`` (1, D, H, W), until it is small beside that of the quantization.
     ``x`` is the padded picture (1, 3, H, W) in [0, 1].
     """
-    if float(quality) < _LOOP_FROM * (model.config.knots - 1):
-        return z
     gain = model.log_gain[-1].image(quality).exp()
     chosen = _static_codewords(model, len(model.quantizers) - 1, z, quality)
-    goal = _LOOP_SHARE * ((z - chosen) / gain).square().sum().item()
+    goal = _LOOP_SHARE * _quantization_error(model, z, chosen, quality)
     direction, last = torch.zeros_like(z), torch.zeros_like(z)
     for _ in range(_LOOPS):
         leaf = z.detach().requires_grad_()
@@ -97,16 +94,27 @@ def close_loop(model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | 
     return z.detach()
 
 
+@dataclass(frozen=True)
+class Refinement:
+    """What a first choice of codewords tells about the latents."""
+
+    corrections: list[Tensor]
+    """What to add to each level's scaled latents, (1, D, H, W), in cells."""
+    is_exact: bool
+    """Whether the squared error is that of the finest level's quantization, or less.  If not, as for pictures unlike
+    those of the training, or at high quality, :func:`close_loop` helps."""
+
+
 @torch.enable_grad()
-def corrections(
+def refine(
     model: VQVAE,
     x: Tensor,
     latents: Sequence[Tensor],
     codewords: Sequence[Tensor],
     quality: Tensor,
     size: tuple[int, int],
-) -> list[Tensor]:
-    """Return what to add to each level's scaled latents: (1, D, H, W), in cells.
+) -> Refinement:
+    """Return corrections of each level's scaled latents.
 
     Args:
         model: an entropy-constrained model.
@@ -127,10 +135,18 @@ def corrections(
     lam = model.config.lambda_at(float(quality) / (model.config.knots - 1))
     gradients = torch.autograd.grad(error * (lam * 255**2 / 3), leaves)  # in bits per cell
     steps = [_COARSE_STEP] * (len(latents) - 1) + [_FINEST_STEP]
-    return [
+    corrections = [
         step * (chosen - gradient * (BIT_PRICE / 2) - z)
         for step, z, chosen, gradient in zip(steps, latents, codewords, gradients, strict=True)
     ]
+    expected = _quantization_error(model, latents[-1], codewords[-1], quality)
+    return Refinement(corrections, (pixels - x).square().sum().item() <= expected)
+
+
+def _quantization_error(model: VQVAE, z: Tensor, chosen: Tensor, quality: Tensor) -> float:
+    """Return the squared error in pixels of codewords for ``z``, both (1, D, H, W), at the finest level."""
+    gain = model.log_gain[-1].image(quality).exp()
+    return float(((z - chosen) / gain).square().sum())
 
 
 def importance(x: Tensor) -> Tensor:
