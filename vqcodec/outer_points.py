@@ -21,18 +21,19 @@ if TYPE_CHECKING:  # the coding of indices works without torch
 
 Integers = TypeVar("Integers", NDArray[np.int32], "Tensor")
 
-_SHELL_BITS = 4
+SHELL_BITS = 4
+"""Low bits of a packed outer point: its shell."""
 
 
 def outer_shell(indices: Integers) -> Integers:
     """Return the number of the outer shell, counted from 0, of each index below zero."""
-    return ~indices & (1 << _SHELL_BITS) - 1
+    return ~indices & (1 << SHELL_BITS) - 1
 
 
 def outer_digits(config: SliceConfig, indices: Integers) -> list[Integers]:
     """Return the digits of each coordinate of indices below zero: one array for each of the ``d`` dimensions."""
     width, offset = config.precision + 1, 1 << config.precision
-    packed = ~indices >> _SHELL_BITS
+    packed = ~indices >> SHELL_BITS
     return [(packed >> width * i & (1 << width) - 1) - offset for i in range(config.dim)]
 
 
@@ -47,7 +48,7 @@ def pack(config: SliceConfig, shell: NDArray[np.integer], digits: NDArray[np.int
     packed = np.zeros(len(shell), np.int32)
     for i in range(config.dim):
         packed |= (digits[:, i].astype(np.int32) + offset) << width * i
-    result: NDArray[np.int32] = ~(packed << _SHELL_BITS | shell.astype(np.int32))
+    result: NDArray[np.int32] = ~(packed << SHELL_BITS | shell.astype(np.int32))
     return result
 
 
@@ -86,14 +87,25 @@ def length_frequencies(config: SliceConfig) -> NDArray[np.float64]:
     return result
 
 
-def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return the code length in bits of the digits of outer points (N,), without their shell."""
+def digit_prices(config: SliceConfig) -> NDArray[np.float64]:
+    """Return the code length in bits (precision, precision + 1) of a coordinate's digits.
+
+    Rows are the bit length of the largest coordinate's digits, from 1 on; columns the coordinate's own.
+    """
     table = length_frequencies(config)[1:]
     with np.errstate(divide="ignore"):
         prices = np.log2(table.sum(1, keepdims=True)) - np.log2(table)
-    lengths = np.stack([bit_length(np.abs(digits)) for digits in outer_digits(config, indices)], 1)
+    result: NDArray[np.float64] = prices + np.arange(table.shape[1])
+    return result
+
+
+def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the code length in bits of the digits of outer points (N,), without their shell."""
+    prices = digit_prices(config)
     rows = largest_digit_bits(config)[outer_shell(indices)] - 1
-    bits: NDArray[np.float32] = (prices[rows[:, None], lengths] + lengths).sum(1).astype(np.float32)
+    bits = np.zeros(len(indices))
+    for digits in outer_digits(config, indices):
+        bits += prices[rows, bit_length(np.abs(digits))]
     return bits
 
 

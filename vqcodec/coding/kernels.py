@@ -1,0 +1,739 @@
+"""The prior and the symbols of slices as compiled functions, for speed alone: each does what numpy code does elsewhere.
+
+The only module that imports numba.  ``compiled.py`` calls these functions and names the numpy code that each one
+replaces.  Importing this module compiles everything, or loads it from numba's cache.
+
+All sums of float32 products are sums of integers (times a power of two per column) that stay in the range in which
+float32 is exact, so products may be added in any order, fused or not; only the functions of such sums relax the rules
+of floating point.  Everything else follows IEEE 754 operation by operation.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numba.core import types
+
+from vqcodec.arithmetic import ATTENTION_RATIO, EXACT, FINE_LIMIT, HEAD_DIM, LIMIT, SCORE_SHIFT
+from vqcodec.coding.frequencies import BITS_TABLE, LEAST_LOGIT, LOG2_STEPS, LOG2_TABLE, TABLE, TABLE_SIZE
+from vqcodec.config import BIT_PRICE, MAX_OUTER_BITS
+from vqcodec.outer_points import SHELL_BITS
+
+PRECISION = 24
+"""Cumulative counts are out of two to this power."""
+
+OK, ZERO_LAST, OUTSIDE_SHELL, OUTSIDE_OUTER_SHELL = range(4)
+"""What :func:`decode_slice` returns: whether the symbols are ones that an encoder writes."""
+
+_f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
+_d1, _d2 = types.float64[::1], types.float64[:, ::1]
+_i1, _i2, _n1 = types.int32[::1], types.int32[:, ::1], types.int64[::1]
+_u1, _u2, _b1, _int = types.uint32[::1], types.uint32[:, ::1], types.boolean[::1], types.int64
+
+_LINEAR = types.Tuple((_f2, _f1))
+_HEAD = types.Tuple(
+    (_LINEAR, _f2, _LINEAR, _LINEAR, _LINEAR, _LINEAR, _f2, _LINEAR, _f2, _f3)
+)
+"""length, length_quality, first, second, third, shell, shell_quality, coefficients, quality, features."""
+_SHELLS = types.Tuple((_i1, _i1, _i1, _i1, _d2, _int, _int))
+"""First codeword and size of each shell; bit length of digits and scale of each outer shell; frequencies of
+bit lengths; dimensions; precision."""
+_PAYLOADS = types.Tuple((_u1, _n1, _n1, types.uint64[::1]))
+"""All words; of each item its first word, the end of those left, and the state of its coder."""
+_SYMBOLS = types.Tuple((_i1, _u1, _u1, _i1, _u1, _n1))
+"""Item, cumulative count, count and alphabet (0: uniform) of each symbol; the frequencies of all, in an array of no
+elements if they are not wanted; how many symbols and how many frequencies there are."""
+_CHOICE = types.Tuple((_f2, _f3, _f2, _f1, _f1, _d2))
+"""The arrays of ``SliceLatents`` in order, then ``digit_prices``."""
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+_exact_sums = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+
+
+def _entry(*arguments, returns=types.void):
+    """Compile a function for arguments of these types when this module is imported."""
+    return njit(returns(*arguments), cache=True, nogil=True, error_model="numpy")
+
+
+# ---- Linear maps
+
+
+@_compiled
+def _list_inputs(x, base, rows, values, count):
+    """Append the inputs ``x`` (inputs,) other than zero and their numbers, from ``base`` on; return the new count."""
+    for j in range(len(x)):
+        rows[count] = base + j
+        values[count] = x[j]
+        count += x[j] != 0
+    return count
+
+
+@_exact_sums
+def _add_products(rows, values, count, weight, first, y):
+    """Add the columns of ``weight`` from ``first`` on, times the listed inputs, to ``y``."""
+    n = len(y)
+    p = 0
+    while p + 8 <= count:
+        x0, x1, x2, x3 = values[p], values[p + 1], values[p + 2], values[p + 3]
+        x4, x5, x6, x7 = values[p + 4], values[p + 5], values[p + 6], values[p + 7]
+        w0, w1 = weight[rows[p], first : first + n], weight[rows[p + 1], first : first + n]
+        w2, w3 = weight[rows[p + 2], first : first + n], weight[rows[p + 3], first : first + n]
+        w4, w5 = weight[rows[p + 4], first : first + n], weight[rows[p + 5], first : first + n]
+        w6, w7 = weight[rows[p + 6], first : first + n], weight[rows[p + 7], first : first + n]
+        for j in range(n):
+            y[j] += (
+                x0 * w0[j] + x1 * w1[j] + x2 * w2[j] + x3 * w3[j] + x4 * w4[j] + x5 * w5[j] + x6 * w6[j] + x7 * w7[j]
+            )
+        p += 8
+    while p < count:
+        x0, w0 = values[p], weight[rows[p], first : first + n]
+        for j in range(n):
+            y[j] += x0 * w0[j]
+        p += 1
+
+
+@_compiled
+def _map_inputs(rows, values, count, linear, first, y):
+    """Set ``y`` to the outputs of a linear map from ``first`` on, for the listed inputs."""
+    y[:] = 0
+    _add_products(rows, values, count, linear[0], first, y)
+    bias = linear[1]
+    for j in range(len(y)):
+        y[j] = np.floor(y[j] + bias[first + j])
+
+
+@_compiled
+def _map(x, linear, y, rows, values):
+    """Set ``y`` (outputs,) to a linear map of ``x`` (inputs,)."""
+    _map_inputs(rows, values, _list_inputs(x, 0, rows, values, 0), linear, 0, y)
+
+
+@_compiled
+def _activate(y):
+    for j in range(len(y)):
+        y[j] = min(max(y[j], np.float32(0)), np.float32(LIMIT))
+
+
+@_compiled
+def _room(size):
+    """Return arrays for the numbers and values of up to ``size`` inputs."""
+    return np.empty(size + 1, np.int64), np.empty(size + 1, np.float32)
+
+
+# ---- The trunk
+
+
+@_entry(_f2, _b1, _n1, _n1, _LINEAR, _f2, _n1, _f2, types.boolean, _f2)
+def trunk_start(embedded, occupied, cells, offsets, past, quality, steps, context, has_context, h):
+    """Set ``h`` (N, C) to the first features of the trunk."""
+    rows, values = _room(past[0].shape[0])
+    channels = embedded.shape[1]
+    for i in range(len(cells)):
+        count = 0
+        for t in range(len(offsets)):
+            cell = cells[i] + offsets[t]
+            if occupied[cell]:
+                count = _list_inputs(embedded[cell], t * channels, rows, values, count)
+        y, added = h[i], quality[steps[i]]
+        _map_inputs(rows, values, count, past, 0, y)
+        if has_context:
+            own = context[cells[i]]
+            for j in range(len(y)):
+                y[j] += added[j] + own[j]
+        else:
+            for j in range(len(y)):
+                y[j] += added[j]
+        _activate(y)
+
+
+@_entry(_f2, _n1, _n1, _LINEAR, _LINEAR, _f2, _f2)
+def trunk_end(trunk, cells, offsets, near, mix, h, known):
+    """Keep ``h`` (N, C) in ``trunk`` and set the first channels of ``known`` (N, C + E) to the trunk's output."""
+    rows, values = _room(near[0].shape[0])
+    n, channels = h.shape
+    for i in range(n):
+        trunk[cells[i]] = h[i]
+    middle = np.empty(channels, np.float32)
+    for i in range(n):
+        count = 0
+        for t in range(len(offsets)):
+            count = _list_inputs(trunk[cells[i] + offsets[t]], t * channels, rows, values, count)
+        _map_inputs(rows, values, count, near, 0, middle)
+        _activate(middle)
+        y = known[i, :channels]
+        _map(middle, mix, y, rows, values)
+        for j in range(channels):
+            y[j] += h[i, j]
+        _activate(y)
+
+
+@_exact_sums
+def _product(x, y):
+    total = np.float32(0)
+    for j in range(len(x)):
+        total += x[j] * y[j]
+    return total
+
+
+@_entry(_LINEAR, _f2, _LINEAR, _n1, _n1, _b1, _f2, _f2, _f2)
+def attend(project, bias, out, cells, offsets, inside, keys, values, h):
+    """Add the attended values to ``h`` (N, C), which is changed, and keep keys and values (cells, width)."""
+    heads, taps = bias.shape[0], len(offsets)
+    n, channels = h.shape
+    width = keys.shape[1]
+    rows, inputs = _room(max(channels, width))
+    projected = np.empty((n, 3 * width), np.float32)
+    for i in range(n):
+        _map(h[i], project, projected[i], rows, inputs)
+        for j in range(3 * width):
+            projected[i, j] = min(max(projected[i, j], np.float32(-LIMIT)), np.float32(LIMIT))
+        keys[cells[i]] = projected[i, width : 2 * width]
+        values[cells[i]] = projected[i, 2 * width :]
+    scores = np.empty(taps, np.float32)
+    attended = np.empty(width, np.float32)
+    change = np.empty(channels, np.float32)
+    summed = np.empty(HEAD_DIM, np.float64)
+    for i in range(n):
+        for head in range(heads):
+            a, b = head * HEAD_DIM, (head + 1) * HEAD_DIM
+            query = projected[i, a:b]
+            largest = bias[head, 0]
+            for t in range(taps):
+                cell = cells[i] + offsets[t]
+                if inside[cell]:
+                    score = _product(query, keys[cell, a:b]) * np.float32(2.0**-SCORE_SHIFT)
+                    scores[t] = np.floor(score) + bias[head, 1 + t]
+                    largest = max(largest, scores[t])
+            total = TABLE[np.int64(min(largest - bias[head, 0], np.float32(TABLE_SIZE - 1)))]
+            summed[:] = 0
+            for t in range(taps):
+                cell = cells[i] + offsets[t]
+                if inside[cell]:
+                    weight = TABLE[np.int64(min(largest - scores[t], np.float32(TABLE_SIZE - 1)))]
+                    total += weight
+                    for j in range(HEAD_DIM):
+                        summed[j] += weight * values[cell, a + j]
+            for j in range(HEAD_DIM):
+                attended[a + j] = np.floor(summed[j] * ATTENTION_RATIO / total)
+        _map(attended, out, change, rows, inputs)
+        y = h[i]
+        for j in range(channels):
+            y[j] += change[j]
+        _activate(y)
+
+
+@_entry(_i2, _f3, _int, _f2, _int, _n1, _i2, _int, returns=types.boolean)
+def embed(chosen, table, size, known, width, cells, indices, group):
+    """Write a slice's indices (N, G) and their embeddings, from channel ``width`` and codebook ``group`` on.
+
+    Returns whether any of them is not zero.
+    """
+    n, groups = chosen.shape
+    channels = table.shape[2]
+    found = False
+    for i in range(n):
+        for g in range(groups):
+            index = chosen[i, g]
+            if index != 0:
+                found = True
+                indices[cells[i], group + g] = index
+                row = index if index > 0 else size + (~index & (1 << SHELL_BITS) - 1)
+                for j in range(channels):
+                    known[i, width + g * channels + j] = table[g, row, j]
+    return found
+
+
+@_entry(_f2, _int, _n1, _f2, _b1)
+def keep_embedded(known, channels, cells, embedded, occupied):
+    """Keep the embeddings of finished positions, which follow the first ``channels`` of ``known``."""
+    for i in range(len(cells)):
+        own = known[i, channels:]
+        if np.any(own):
+            embedded[cells[i]] = own
+            occupied[cells[i]] = True
+
+
+@_entry(_f2, _n1, _n1, _LINEAR, _f2)
+def map_taps(x, cells, offsets, linear, y):
+    """Set ``y`` (N, outputs) to a linear map over taps of ``x`` (cells, channels)."""
+    rows, values = _room(linear[0].shape[0])
+    for i in range(len(cells)):
+        count = 0
+        for t in range(len(offsets)):
+            count = _list_inputs(x[cells[i] + offsets[t]], t * x.shape[1], rows, values, count)
+        _map_inputs(rows, values, count, linear, 0, y[i])
+
+
+# ---- Frequencies and rANS
+
+
+@_compiled
+def _set_frequencies(logits, frequencies):
+    """Set ``frequencies`` from ``logits`` and return their sum."""
+    largest = logits[0]
+    for k in range(1, len(logits)):
+        largest = max(largest, logits[k])
+    total = 0.0
+    for k in range(len(logits)):
+        frequencies[k] = TABLE[np.int64(min(largest - logits[k], np.float32(TABLE_SIZE - 1)))]
+        total += frequencies[k]
+    return total
+
+
+@_compiled
+def _scale(total, count):
+    return ((1 << PRECISION) - count) / total
+
+
+@_compiled
+def _take(payloads, item, left, count):
+    """Advance a coder whose next symbol has ``count`` from ``left`` on."""
+    words, starts, ends, states = payloads
+    state = states[item]
+    low = state & np.uint64((1 << PRECISION) - 1)
+    state = (state >> np.uint64(PRECISION)) * np.uint64(count) + (low - np.uint64(left))
+    if state < np.uint64(1 << 32) and ends[item] > starts[item]:
+        ends[item] -= 1
+        state = state << np.uint64(32) | np.uint64(words[ends[item]])
+    states[item] = state
+
+
+@_compiled
+def _pop(payloads, item, frequencies, size, total):
+    """Return the next symbol of an item, given frequencies, of which those from ``size`` on are zero."""
+    value = np.int64(payloads[3][item] & np.uint64((1 << PRECISION) - 1))
+    scale = _scale(total, len(frequencies))
+    before, left, k = 0.0, 0, 0
+    while True:
+        if k < size:
+            before += frequencies[k]
+        right = np.int64(np.floor(before * scale)) + k + 1 if k + 1 < len(frequencies) else 1 << PRECISION
+        if value < right:
+            break
+        left = right
+        k += 1
+    _take(payloads, item, left, right - left)
+    return k
+
+
+@_compiled
+def _pop_uniform(payloads, item, bits):
+    """Return the next symbol of an item, uniform below ``2^bits``."""
+    value = np.int64(payloads[3][item] & np.uint64((1 << PRECISION) - 1)) >> (PRECISION - bits)
+    _take(payloads, item, value << (PRECISION - bits), 1 << (PRECISION - bits))
+    return value
+
+
+@_compiled
+def _append(symbols, item, left, count, size):
+    items, lefts, counts, sizes, rows, used = symbols
+    n = used[0]
+    items[n], lefts[n], counts[n], sizes[n] = item, left, count, size
+    used[0] = n + 1
+
+
+@_compiled
+def _push(symbols, item, frequencies, size, total, symbol):
+    """Append a symbol of an item, given frequencies, of which those from ``size`` on are zero."""
+    scale = _scale(total, len(frequencies))
+    before = 0.0
+    for k in range(symbol):
+        before += frequencies[k]
+    left = np.int64(np.floor(before * scale)) + symbol
+    right = 1 << PRECISION
+    if symbol + 1 < len(frequencies):
+        if symbol < size:
+            before += frequencies[symbol]
+        right = np.int64(np.floor(before * scale)) + symbol + 1
+    _append(symbols, item, left, right - left, len(frequencies))
+    rows, used = symbols[4], symbols[5]
+    if len(rows):
+        for k in range(len(frequencies)):
+            rows[used[1] + k] = np.uint32(frequencies[k]) if k < size else np.uint32(0)
+        used[1] += len(frequencies)
+
+
+@_compiled
+def _push_uniform(symbols, item, bits, symbol):
+    """Append a symbol of an item, uniform below ``2^bits``."""
+    _append(symbols, item, symbol << (PRECISION - bits), 1 << (PRECISION - bits), 0)
+
+
+@_entry(_SYMBOLS, types.uint64[::1], _u2, _n1)
+def pack_symbols(symbols, states, words, used):
+    """Encode all symbols, last first: fill row by row of ``words`` (items, M), ``used`` (items,) of each."""
+    items, lefts, counts, sizes, rows, numbers = symbols
+    for s in range(numbers[0] - 1, -1, -1):
+        item, count = items[s], np.uint64(counts[s])
+        state = states[item]
+        if state >> np.uint64(64 - PRECISION) >= count:
+            words[item, used[item]] = np.uint32(state & np.uint64(0xFFFFFFFF))
+            used[item] += 1
+            state = state >> np.uint64(32)
+        states[item] = (state // count << np.uint64(PRECISION)) | (state % count + np.uint64(lefts[s]))
+    for item in range(len(states)):
+        state = states[item]
+        while state:
+            words[item, used[item]] = np.uint32(state & np.uint64(0xFFFFFFFF))
+            used[item] += 1
+            state = state >> np.uint64(32)
+
+
+# ---- The symbols of a slice
+
+
+@_compiled
+def _set_lengths(known, width, steps, head, logits):
+    """Set ``logits`` (N, G + 1) to those of lengths."""
+    rows, values = _room(width)
+    for i in range(len(logits)):
+        _map(known[i, :width], head[0], logits[i], rows, values)
+        added = head[1][steps[i]]
+        for k in range(len(added)):
+            logits[i, k] += added[k]
+
+
+@_compiled
+def _set_shells(x, step, head, groups, u, logits):
+    """Set ``u`` to the hidden features and ``logits`` (G * shells) to those of shells, for the first codebooks."""
+    rows, values = _room(max(len(x), len(u)))
+    middle, change = np.empty(len(u), np.float32), np.empty(len(u), np.float32)
+    _map(x, head[2], u, rows, values)
+    _activate(u)
+    _map(u, head[3], middle, rows, values)
+    _activate(middle)
+    _map(middle, head[4], change, rows, values)
+    for j in range(len(u)):
+        u[j] += change[j]
+    _activate(u)
+    used = logits[: len(logits) // (head[1].shape[1] - 1) * groups]
+    _map(u, head[5], used, rows, values)
+    added = head[6][step]
+    for k in range(len(used)):
+        used[k] += added[k]
+
+
+@_compiled
+def _set_words(u, step, head, group, first, logits, rows, values):
+    """Set ``logits`` to those of a codebook's codewords from ``first`` on."""
+    features = head[9][group]
+    rank = len(features)
+    p = np.empty(rank, np.float32)
+    _map_inputs(rows, values, _list_inputs(u, 0, rows, values, 0), head[7], group * rank, p)
+    for r in range(rank):
+        p[r] += head[8][step, group * rank + r]
+        p[r] = min(max(p[r], np.float32(-FINE_LIMIT)), np.float32(FINE_LIMIT))
+    logits[:] = 0
+    _add_products(rows, values, _list_inputs(p, 0, rows, values, 0), features, first, logits)
+    for k in range(len(logits)):
+        logits[k] = np.floor(logits[k])
+
+
+@_compiled
+def _decode_outer(items, found, outer, shells, payloads, chosen):
+    """Decode the outer points where ``found`` (groups, N) are outer shells."""
+    starts, sizes, largest, scales, digit_frequencies, dim, precision = shells
+    places = np.empty((outer, 2), np.int64)
+    bits = np.empty((outer, dim), np.int64)
+    m = 0
+    status = OK
+    for g in range(found.shape[0]):
+        for i in range(found.shape[1]):
+            if found[g, i] >= len(sizes):
+                places[m, 0], places[m, 1] = i, g
+                most = largest[found[g, i] - len(sizes)]
+                own = digit_frequencies[most]
+                longest = 0
+                for d in range(dim):
+                    bits[m, d] = _pop(payloads, items[i], own, len(own), own.sum())
+                    longest = max(longest, bits[m, d])
+                if longest != most:
+                    status = OUTSIDE_OUTER_SHELL
+                m += 1
+    if status != OK:
+        return status
+    for m in range(outer):
+        i, g = places[m]
+        packed = 0
+        for d in range(dim):
+            digit = 0
+            if bits[m, d]:
+                highest = 1 << bits[m, d] - 1
+                rest = _pop_uniform(payloads, items[i], bits[m, d])
+                digit = -rest if rest >= highest else rest + highest
+            packed |= digit + (1 << precision) << (precision + 1) * d
+        chosen[i, g] = ~(packed << SHELL_BITS | found[g, i] - len(sizes))
+    return status
+
+
+@_entry(_f2, _int, _n1, _n1, _HEAD, _SHELLS, _PAYLOADS, _i2, returns=_int)
+def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
+    """Decode the indices ``chosen`` (N, G), zero before, given the first channels of ``known`` (N, C + E)."""
+    starts, sizes, largest, scales, digit_frequencies, dim, precision = shells
+    n, groups = chosen.shape
+    count = head[6].shape[1] // groups
+    lengths = np.empty(n, np.int64)
+    frequencies = np.empty(max(count, groups + 1), np.float64)
+    logits = np.empty((n, groups + 1), np.float32)
+    _set_lengths(known, width, steps, head, logits)
+    used = 0
+    for i in range(n):
+        own = frequencies[: groups + 1]
+        lengths[i] = _pop(payloads, items[i], own, len(own), _set_frequencies(logits[i], own))
+        used = max(used, lengths[i])
+    if not used:
+        return OK
+    u = np.empty((n, head[3][0].shape[0]), np.float32)
+    shell_logits = np.empty((n, groups * count), np.float32)
+    for i in range(n):
+        if lengths[i]:
+            _set_shells(known[i, :width], steps[i], head, lengths[i], u[i], shell_logits[i])
+    found = np.zeros((groups, n), np.int64)
+    status = OK
+    for g in range(used):
+        for i in range(n):
+            if g < lengths[i]:
+                row = shell_logits[i, g * count : (g + 1) * count]
+                if g == lengths[i] - 1:
+                    row[0] = LEAST_LOGIT
+                own = frequencies[:count]
+                found[g, i] = _pop(payloads, items[i], own, count, _set_frequencies(row, own))
+                if g == lengths[i] - 1 and not found[g, i]:
+                    status = ZERO_LAST
+    if status != OK:
+        return status
+    widest = sizes.max()
+    frequencies = np.empty(widest, np.float64)
+    words = np.empty(widest, np.float32)
+    rows, values = _room(max(u.shape[1], head[9].shape[1]))
+    outer = 0
+    for g in range(used):
+        for i in range(n):
+            shell = found[g, i]
+            if shell >= len(sizes):
+                outer += 1
+            elif shell:
+                size = sizes[shell]
+                row = words[:size]
+                _set_words(u[i], steps[i], head, g, starts[shell], row, rows, values)
+                total = _set_frequencies(row, frequencies)
+                word = _pop(payloads, items[i], frequencies, size, total)
+                if word >= size:
+                    status = OUTSIDE_SHELL
+                chosen[i, g] = starts[shell] + word
+    if status == OK and outer:
+        status = _decode_outer(items, found[:used], outer, shells, payloads, chosen)
+    return status
+
+
+@_compiled
+def _digit(index, d, precision):
+    """Return the digits of a coordinate of an outer point."""
+    return (~np.int64(index) >> SHELL_BITS + (precision + 1) * d & (1 << precision + 1) - 1) - (1 << precision)
+
+
+@_compiled
+def _bit_length(value):
+    length = 0
+    while value:
+        value >>= 1
+        length += 1
+    return length
+
+
+@_compiled
+def _shell(index, sizes):
+    """Return the shell of an index."""
+    if index < 0:
+        return len(sizes) + (~index & (1 << SHELL_BITS) - 1)
+    shell = 0
+    while index >= sizes[shell]:
+        index -= sizes[shell]
+        shell += 1
+    return shell
+
+
+# ---- The encoder's choice
+
+
+@_compiled
+def _log2(total):
+    mantissa, exponent = math.frexp(total)
+    return LOG2_TABLE[np.int64(mantissa * (2 * LOG2_STEPS)) - LOG2_STEPS] + exponent
+
+
+@_compiled
+def _set_bits(logits, bits):
+    """Set ``bits`` to the code length of each symbol; return the bits of their sum without the first."""
+    total = _set_frequencies(logits, bits)
+    whole, rest = _log2(total), total - bits[0]
+    largest = logits[0]
+    for k in range(1, len(logits)):
+        largest = max(largest, logits[k])
+    for k in range(len(logits)):
+        bits[k] = whole - BITS_TABLE[np.int64(min(largest - logits[k], np.float32(TABLE_SIZE - 1)))]
+    return whole - _log2(rest)
+
+
+@_compiled
+def _is_apart(z, least, dim, power):
+    """Set ``power`` (G,) to the squared norms of latents (G * d); return whether one is not plainly zero."""
+    apart = False
+    for g in range(len(power)):
+        total = z[g * dim] * z[g * dim]
+        for d in range(1, dim):
+            total += z[g * dim + d] * z[g * dim + d]
+        power[g] = total
+        apart = apart or total > least[g]
+    return apart
+
+
+@_compiled
+def _nearest_outer(z, power, shells, digit_prices, shell_bits):
+    """Return the outer point nearest to ``z`` (d,) and its cost without the squared norm of ``z``."""
+    starts, sizes, largest, scales, digit_frequencies, dim, precision = shells
+    limit = np.float32((1 << MAX_OUTER_BITS) - 1)
+    peak = np.float32(0)
+    for d in range(dim):
+        peak = max(peak, min(abs(z[d]), limit))
+    length = _bit_length(np.int64(np.rint(peak)))
+    shell = length - (MAX_OUTER_BITS - len(largest) + 1)
+    if shell < 0:
+        return 0, np.inf
+    scale = np.float32(scales[shell])
+    most = min(limit, np.float32((1 << precision) - 1))
+    packed, distance, bits = 0, np.float32(0), 0.0
+    for d in range(dim):
+        digit = min(max(np.rint(min(max(z[d], -limit), limit) / scale), -most), most)
+        distance += (z[d] - digit * scale) * (z[d] - digit * scale)
+        bits += digit_prices[largest[shell] - 1, _bit_length(np.int64(abs(digit)))]
+        packed |= np.int64(digit) + (1 << precision) << (precision + 1) * d
+    return ~(packed << SHELL_BITS | shell), (distance - power) + BIT_PRICE * (shell_bits[len(sizes) + shell] + bits)
+
+
+@_compiled
+def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits, chosen):
+    """Set ``chosen`` (G,) to the indices of a position."""
+    starts, sizes, largest, scales, digit_frequencies, dim, precision = shells
+    latents, codebooks, norms, least, reach, digit_prices = choice
+    groups = len(chosen)
+    count = len(shell_logits) // groups
+    bits = np.empty(max(count, groups + 1), np.float64)
+    costs = np.empty(norms.shape[1], np.float32)
+    words = np.empty(norms.shape[1], np.float32)
+    frequencies = np.empty(sizes.max(), np.float64)
+    rows, values = _room(max(len(u), head[9].shape[1]))
+    zero, other, apart = np.empty(groups), np.full(groups, np.inf), np.empty(groups)
+    for g in range(groups):
+        own = bits[:count]
+        apart[g] = BIT_PRICE * _set_bits(shell_logits[g * count : (g + 1) * count], own)
+        zero[g] = BIT_PRICE * own[0]
+        if power[g] <= least[g]:
+            continue
+        for k in range(1, len(costs)):
+            costs[k] = norms[g, k]
+        for d in range(dim):
+            for k in range(1, len(costs)):
+                costs[k] += z[g * dim + d] * codebooks[g, d, k]
+        _set_words(u, step, head, g, 1, words[1:], rows, values)
+        best = 0
+        for shell in range(1, len(sizes)):
+            a, b = starts[shell], starts[shell] + sizes[shell]
+            top = words[a]
+            for k in range(a + 1, b):
+                top = max(top, words[k])
+            whole = own[shell] + _log2(_set_frequencies(words[a:b], frequencies))
+            for k in range(a, b):
+                price = whole - BITS_TABLE[np.int64(min(top - words[k], np.float32(TABLE_SIZE - 1)))]
+                cost = costs[k] + BIT_PRICE * price
+                if cost < other[g]:
+                    other[g], best = cost, k
+        chosen[g] = best
+        if power[g] > reach[g]:
+            index, cost = _nearest_outer(z[g * dim : (g + 1) * dim], power[g], shells, digit_prices, own)
+            if cost < other[g]:
+                other[g], chosen[g] = cost, index
+    own = bits[: groups + 1]
+    _set_bits(length_logits, own)
+    length, lowest, before = 0, BIT_PRICE * own[0], 0.0
+    for g in range(groups):
+        inner = min(zero[g], other[g])
+        before += inner
+        cost = BIT_PRICE * own[g + 1] + (before - inner + other[g] - apart[g])
+        if cost < lowest:
+            length, lowest = g + 1, cost
+    for g in range(groups):
+        if g >= length or (g < length - 1 and not other[g] < zero[g]):
+            chosen[g] = 0
+
+
+# ---- Encoding
+
+
+@_entry(_f2, _int, _n1, _n1, _HEAD, _SHELLS, types.boolean, _n1, _CHOICE, _i2, _SYMBOLS)
+def encode_slice(known, width, items, steps, head, shells, choosing, cells, choice, chosen, symbols):
+    """Append the symbols of the indices ``chosen`` (N, G), which are chosen first if ``choosing``."""
+    starts, sizes, largest, scales, digit_frequencies, dim, precision = shells
+    n, groups = chosen.shape
+    count = head[6].shape[1] // groups
+    frequencies = np.empty(max(count, groups + 1), np.float64)
+    length_logits = np.empty((n, groups + 1), np.float32)
+    _set_lengths(known, width, steps, head, length_logits)
+    u = np.empty((n, head[3][0].shape[0]), np.float32)
+    shell_logits = np.empty((n, groups * count), np.float32)
+    if choosing:
+        power = np.empty(groups, np.float32)
+        for i in range(n):
+            z = choice[0][cells[i]]
+            if _is_apart(z, choice[3], dim, power):
+                _set_shells(known[i, :width], steps[i], head, groups, u[i], shell_logits[i])
+                _choose(z, power, u[i], steps[i], head, shells, choice, length_logits[i], shell_logits[i], chosen[i])
+    lengths = np.empty(n, np.int64)
+    used = 0
+    for i in range(n):
+        length = groups
+        while length and not chosen[i, length - 1]:
+            length -= 1
+        own = frequencies[: groups + 1]
+        _push(symbols, items[i], own, len(own), _set_frequencies(length_logits[i], own), length)
+        lengths[i] = length
+        used = max(used, length)
+        if length and not choosing:
+            _set_shells(known[i, :width], steps[i], head, length, u[i], shell_logits[i])
+    for g in range(used):
+        for i in range(n):
+            if g < lengths[i]:
+                row = shell_logits[i, g * count : (g + 1) * count]
+                if g == lengths[i] - 1:
+                    row[0] = LEAST_LOGIT
+                own = frequencies[:count]
+                total = _set_frequencies(row, own)
+                _push(symbols, items[i], own, count, total, _shell(np.int64(chosen[i, g]), sizes))
+    widest = sizes.max()
+    frequencies = np.empty(widest, np.float64)
+    words = np.empty(widest, np.float32)
+    rows, values = _room(max(u.shape[1], head[9].shape[1]))
+    for g in range(used):
+        for i in range(n):
+            index = np.int64(chosen[i, g])
+            if index > 0:
+                shell = _shell(index, sizes)
+                row = words[: sizes[shell]]
+                _set_words(u[i], steps[i], head, g, starts[shell], row, rows, values)
+                total = _set_frequencies(row, frequencies)
+                _push(symbols, items[i], frequencies, len(row), total, index - starts[shell])
+    for g in range(used):
+        for i in range(n):
+            if chosen[i, g] < 0:
+                own = digit_frequencies[largest[_shell(np.int64(chosen[i, g]), sizes) - len(sizes)]]
+                for d in range(dim):
+                    digit = abs(_digit(chosen[i, g], d, precision))
+                    _push(symbols, items[i], own, len(own), own.sum(), _bit_length(digit))
+    for g in range(used):
+        for i in range(n):
+            if chosen[i, g] < 0:
+                for d in range(dim):
+                    digit = _digit(chosen[i, g], d, precision)
+                    bits = _bit_length(abs(digit))
+                    if bits:
+                        _push_uniform(symbols, items[i], bits, -digit if digit < 0 else digit - (1 << bits - 1))
