@@ -40,14 +40,14 @@ def _context(context: Context, indices: Indices) -> Array:
     cells = (y + 1) * stride + x + 1
     offsets = np.array([dy * stride + dx for dy, dx in SQUARE])
 
-    def padded(values: Array) -> Array:
-        result = np.zeros(((height + 2) * stride + 1, values.shape[1]), np.float32)
-        result[cells] = values
-        return result
+    inside = np.zeros((height + 2) * stride + 1, bool)
+    inside[cells] = True
 
     def apply(linear: Linear, values: Array) -> Array:
+        x = np.zeros((len(inside), values.shape[1]), np.float32)
+        x[cells] = values
         result = np.empty((len(cells), channels), np.float32)
-        kernels.map_taps(padded(values), cells, offsets, _linear(linear), result)
+        kernels.map_taps(x, inside, cells, offsets, _linear(linear), result)
         return result
 
     h = np.clip(apply(context.first, context.embedding(indices.reshape(groups, -1).T)), 0, LIMIT)
@@ -68,6 +68,7 @@ class CompiledTrunk:
         self._prior, self._layout, self._steps = prior, layout, np.asarray(quality, np.int64)
         self._embedded = layout.buffer(prior.embedding.channels)
         self._occupied = np.zeros(layout.size, bool)
+        self._inside = layout.inside()
         self._trunk = layout.buffer(prior.channels)
         self._groups = np.cumsum([0, *(head.config.groups for head in prior.heads)]).tolist()
         self._indices = np.zeros((layout.size, self._groups[-1]), np.int32)
@@ -77,7 +78,7 @@ class CompiledTrunk:
             self._context = layout.spread([_context(prior.context, grid) for grid in coarse])
         self._past, self._near = layout.offsets(PAST), layout.offsets(PAST_AND_HERE)
         if prior.attention is not None:
-            self._window, self._inside = layout.offsets(ATTENTION_TAPS), layout.inside()
+            self._window = layout.offsets(ATTENTION_TAPS)
             self._keys = layout.buffer(prior.attention.width)
             self._values = layout.buffer(prior.attention.width)
 
@@ -110,7 +111,7 @@ class CompiledTrunk:
                 h,
             )
         known = np.zeros((len(cells), prior.channels + prior.embedding.channels), np.float32)
-        kernels.trunk_end(self._trunk, cells, self._near, _linear(prior.near), _linear(prior.mix), h, known)
+        kernels.trunk_end(self._trunk, self._inside, cells, self._near, _linear(prior.near), _linear(prior.mix), h, known)
         return known
 
     def fill(self, wavefront: Wavefront, number: int, chosen: Indices, known: Array) -> None:
@@ -147,7 +148,7 @@ class _Slices:
 def _head(head: Head) -> tuple[object, ...]:
     assert head.shells is not None
     return (
-        _linear(head.shells.length),
+        (np.ascontiguousarray(head.shells.length.weight.T), head.shells.length.bias),
         head.shells.length_quality,
         _linear(head.first),
         _linear(head.second),

@@ -34,7 +34,7 @@ _LINEAR = types.Tuple((_f2, _f1))
 _HEAD = types.Tuple(
     (_LINEAR, _f2, _LINEAR, _LINEAR, _LINEAR, _LINEAR, _f2, _LINEAR, _f2, _f3)
 )
-"""length, length_quality, first, second, third, shell, shell_quality, coefficients, quality, features."""
+"""length (its weights transposed), length_quality, first, second, third, shell, shell_quality, coefficients, quality, features."""
 _SHELLS = types.Tuple((_i1, _i1, _i1, _i1, _d2, _int, _int))
 """First codeword and size of each shell; bit length of digits and scale of each outer shell; frequencies of
 bit lengths; dimensions; precision."""
@@ -46,8 +46,10 @@ elements if they are not wanted; how many symbols and how many frequencies there
 _CHOICE = types.Tuple((_f2, _f3, _f2, _f1, _f1, _d2))
 """The arrays of ``SliceLatents`` in order, then ``digit_prices``."""
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
-_exact_sums = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+_compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy")
+_exact_sums = njit(
+    no_cpython_wrapper=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nnan", "nsz"}
+)
 
 
 def _entry(*arguments, returns=types.void):
@@ -71,35 +73,38 @@ def _list_inputs(x, base, rows, values, count):
 @_exact_sums
 def _add_products(rows, values, count, weight, first, y):
     """Add the columns of ``weight`` from ``first`` on, times the listed inputs, to ``y``."""
-    n = len(y)
+    n, start = np.uint64(len(y)), np.uint64(first)  # unsigned: no test for negative indices in the inner loop
+    for p in range(count, count + 7):  # fill the last eight up
+        rows[p], values[p] = 0, 0
     p = 0
-    while p + 8 <= count:
+    while p < count:
         x0, x1, x2, x3 = values[p], values[p + 1], values[p + 2], values[p + 3]
         x4, x5, x6, x7 = values[p + 4], values[p + 5], values[p + 6], values[p + 7]
-        w0, w1 = weight[rows[p], first : first + n], weight[rows[p + 1], first : first + n]
-        w2, w3 = weight[rows[p + 2], first : first + n], weight[rows[p + 3], first : first + n]
-        w4, w5 = weight[rows[p + 4], first : first + n], weight[rows[p + 5], first : first + n]
-        w6, w7 = weight[rows[p + 6], first : first + n], weight[rows[p + 7], first : first + n]
+        w0, w1, w2, w3 = weight[rows[p]], weight[rows[p + 1]], weight[rows[p + 2]], weight[rows[p + 3]]
+        w4, w5, w6, w7 = weight[rows[p + 4]], weight[rows[p + 5]], weight[rows[p + 6]], weight[rows[p + 7]]
         for j in range(n):
+            k = start + j
             y[j] += (
-                x0 * w0[j] + x1 * w1[j] + x2 * w2[j] + x3 * w3[j] + x4 * w4[j] + x5 * w5[j] + x6 * w6[j] + x7 * w7[j]
+                x0 * w0[k] + x1 * w1[k] + x2 * w2[k] + x3 * w3[k] + x4 * w4[k] + x5 * w5[k] + x6 * w6[k] + x7 * w7[k]
             )
         p += 8
-    while p < count:
-        x0, w0 = values[p], weight[rows[p], first : first + n]
-        for j in range(n):
-            y[j] += x0 * w0[j]
-        p += 1
+
+
+@_exact_sums
+def _add_bias(bias, first, y):
+    """Add the bias from ``first`` on to ``y`` and round down."""
+    start = np.uint64(first)
+    for j in range(np.uint64(len(y))):
+        y[j] = np.floor(y[j] + bias[start + j])
 
 
 @_compiled
 def _map_inputs(rows, values, count, linear, first, y):
     """Set ``y`` to the outputs of a linear map from ``first`` on, for the listed inputs."""
-    y[:] = 0
-    _add_products(rows, values, count, linear[0], first, y)
-    bias = linear[1]
     for j in range(len(y)):
-        y[j] = np.floor(y[j] + bias[first + j])
+        y[j] = 0
+    _add_products(rows, values, count, linear[0], first, y)
+    _add_bias(linear[1], first, y)
 
 
 @_compiled
@@ -108,16 +113,43 @@ def _map(x, linear, y, rows, values):
     _map_inputs(rows, values, _list_inputs(x, 0, rows, values, 0), linear, 0, y)
 
 
+@_exact_sums
+def _clip(y, least, most):
+    for j in range(len(y)):
+        value = least if y[j] < least else y[j]
+        y[j] = most if value > most else value
+
+
 @_compiled
 def _activate(y):
-    for j in range(len(y)):
-        y[j] = min(max(y[j], np.float32(0)), np.float32(LIMIT))
+    _clip(y, np.float32(0), np.float32(LIMIT))
 
 
 @_compiled
 def _room(size):
     """Return arrays for the numbers and values of up to ``size`` inputs."""
-    return np.empty(size + 1, np.int64), np.empty(size + 1, np.float32)
+    return np.empty(size + 8, np.int64), np.empty(size + 8, np.float32)
+
+
+@_compiled
+def _map_taps(x, occupied, cells, offsets, linear, y):
+    """Set ``y`` (N, outputs) to a linear map over taps of ``x`` (cells, channels), zero where not ``occupied``.
+
+    Tap by tap, so that its weights stay in the cache.
+    """
+    channels = x.shape[1]
+    rows, values = _room(channels)
+    for i in range(len(cells)):
+        for j in range(y.shape[1]):
+            y[i, j] = 0
+    for t in range(len(offsets)):
+        for i in range(len(cells)):
+            cell = cells[i] + offsets[t]
+            if occupied[cell]:
+                count = _list_inputs(x[cell], t * channels, rows, values, 0)
+                _add_products(rows, values, count, linear[0], 0, y[i])
+    for i in range(len(cells)):
+        _add_bias(linear[1], 0, y[i])
 
 
 # ---- The trunk
@@ -126,44 +158,33 @@ def _room(size):
 @_entry(_f2, _b1, _n1, _n1, _LINEAR, _f2, _n1, _f2, types.boolean, _f2)
 def trunk_start(embedded, occupied, cells, offsets, past, quality, steps, context, has_context, h):
     """Set ``h`` (N, C) to the first features of the trunk."""
-    rows, values = _room(past[0].shape[0])
-    channels = embedded.shape[1]
+    _map_taps(embedded, occupied, cells, offsets, past, h)
     for i in range(len(cells)):
-        count = 0
-        for t in range(len(offsets)):
-            cell = cells[i] + offsets[t]
-            if occupied[cell]:
-                count = _list_inputs(embedded[cell], t * channels, rows, values, count)
         y, added = h[i], quality[steps[i]]
-        _map_inputs(rows, values, count, past, 0, y)
+        for j in range(len(y)):
+            y[j] += added[j]
         if has_context:
             own = context[cells[i]]
             for j in range(len(y)):
-                y[j] += added[j] + own[j]
-        else:
-            for j in range(len(y)):
-                y[j] += added[j]
+                y[j] += own[j]
         _activate(y)
 
 
-@_entry(_f2, _n1, _n1, _LINEAR, _LINEAR, _f2, _f2)
-def trunk_end(trunk, cells, offsets, near, mix, h, known):
+@_entry(_f2, _b1, _n1, _n1, _LINEAR, _LINEAR, _f2, _f2)
+def trunk_end(trunk, inside, cells, offsets, near, mix, h, known):
     """Keep ``h`` (N, C) in ``trunk`` and set the first channels of ``known`` (N, C + E) to the trunk's output."""
-    rows, values = _room(near[0].shape[0])
     n, channels = h.shape
+    rows, values = _room(channels)
     for i in range(n):
         trunk[cells[i]] = h[i]
-    middle = np.empty(channels, np.float32)
+    middle = np.empty((n, channels), np.float32)
+    _map_taps(trunk, inside, cells, offsets, near, middle)
     for i in range(n):
-        count = 0
-        for t in range(len(offsets)):
-            count = _list_inputs(trunk[cells[i] + offsets[t]], t * channels, rows, values, count)
-        _map_inputs(rows, values, count, near, 0, middle)
-        _activate(middle)
-        y = known[i, :channels]
-        _map(middle, mix, y, rows, values)
+        _activate(middle[i])
+        y, own = known[i, :channels], h[i]
+        _map(middle[i], mix, y, rows, values)
         for j in range(channels):
-            y[j] += h[i, j]
+            y[j] += own[j]
         _activate(y)
 
 
@@ -185,8 +206,7 @@ def attend(project, bias, out, cells, offsets, inside, keys, values, h):
     projected = np.empty((n, 3 * width), np.float32)
     for i in range(n):
         _map(h[i], project, projected[i], rows, inputs)
-        for j in range(3 * width):
-            projected[i, j] = min(max(projected[i, j], np.float32(-LIMIT)), np.float32(LIMIT))
+        _clip(projected[i], np.float32(-LIMIT), np.float32(LIMIT))
         keys[cells[i]] = projected[i, width : 2 * width]
         values[cells[i]] = projected[i, 2 * width :]
     scores = np.empty(taps, np.float32)
@@ -248,34 +268,37 @@ def keep_embedded(known, channels, cells, embedded, occupied):
     """Keep the embeddings of finished positions, which follow the first ``channels`` of ``known``."""
     for i in range(len(cells)):
         own = known[i, channels:]
-        if np.any(own):
-            embedded[cells[i]] = own
-            occupied[cells[i]] = True
+        for j in range(len(own)):
+            if own[j] != 0:
+                embedded[cells[i]] = own
+                occupied[cells[i]] = True
+                break
 
 
-@_entry(_f2, _n1, _n1, _LINEAR, _f2)
-def map_taps(x, cells, offsets, linear, y):
+@_entry(_f2, _b1, _n1, _n1, _LINEAR, _f2)
+def map_taps(x, inside, cells, offsets, linear, y):
     """Set ``y`` (N, outputs) to a linear map over taps of ``x`` (cells, channels)."""
-    rows, values = _room(linear[0].shape[0])
-    for i in range(len(cells)):
-        count = 0
-        for t in range(len(offsets)):
-            count = _list_inputs(x[cells[i] + offsets[t]], t * x.shape[1], rows, values, count)
-        _map_inputs(rows, values, count, linear, 0, y[i])
+    _map_taps(x, inside, cells, offsets, linear, y)
 
 
 # ---- Frequencies and rANS
 
 
-@_compiled
-def _set_frequencies(logits, frequencies):
-    """Set ``frequencies`` from ``logits`` and return their sum."""
+@_exact_sums
+def _largest(logits):
     largest = logits[0]
     for k in range(1, len(logits)):
-        largest = max(largest, logits[k])
-    total = 0.0
+        largest = logits[k] if logits[k] > largest else largest
+    return largest
+
+
+@_exact_sums
+def _set_frequencies(logits, frequencies):
+    """Set ``frequencies`` from ``logits`` and return their sum."""
+    largest, total = _largest(logits), 0.0
     for k in range(len(logits)):
-        frequencies[k] = TABLE[np.int64(min(largest - logits[k], np.float32(TABLE_SIZE - 1)))]
+        below = np.int32(largest - logits[k])
+        frequencies[k] = TABLE[np.uint64(below if below < TABLE_SIZE else TABLE_SIZE - 1)]
         total += frequencies[k]
     return total
 
@@ -385,46 +408,71 @@ def pack_symbols(symbols, states, words, used):
 @_compiled
 def _set_lengths(known, width, steps, head, logits):
     """Set ``logits`` (N, G + 1) to those of lengths."""
-    rows, values = _room(width)
+    weight, bias = head[0]
     for i in range(len(logits)):
-        _map(known[i, :width], head[0], logits[i], rows, values)
-        added = head[1][steps[i]]
-        for k in range(len(added)):
-            logits[i, k] += added[k]
+        x, added = known[i, :width], head[1][steps[i]]
+        for k in range(len(bias)):
+            logits[i, k] = np.floor(_product(x, weight[k]) + bias[k]) + added[k]
 
 
 @_compiled
-def _set_shells(x, step, head, groups, u, logits):
-    """Set ``u`` to the hidden features and ``logits`` (G * shells) to those of shells, for the first codebooks."""
-    rows, values = _room(max(len(x), len(u)))
-    middle, change = np.empty(len(u), np.float32), np.empty(len(u), np.float32)
-    _map(x, head[2], u, rows, values)
-    _activate(u)
-    _map(u, head[3], middle, rows, values)
-    _activate(middle)
-    _map(middle, head[4], change, rows, values)
-    for j in range(len(u)):
-        u[j] += change[j]
-    _activate(u)
-    used = logits[: len(logits) // (head[1].shape[1] - 1) * groups]
-    _map(u, head[5], used, rows, values)
-    added = head[6][step]
-    for k in range(len(used)):
-        used[k] += added[k]
+def _map_rows(x, used, linear, y):
+    """Set the rows of ``y`` that are in use to a linear map of those of ``x``, whose other channels are not read."""
+    width = linear[0].shape[0]
+    rows, values = _room(width)
+    for i in range(len(used)):
+        if used[i]:
+            _map(x[i, :width], linear, y[i], rows, values)
 
 
 @_compiled
-def _set_words(u, step, head, group, first, logits, rows, values):
-    """Set ``logits`` to those of a codebook's codewords from ``first`` on."""
-    features = head[9][group]
-    rank = len(features)
-    p = np.empty(rank, np.float32)
-    _map_inputs(rows, values, _list_inputs(u, 0, rows, values, 0), head[7], group * rank, p)
-    for r in range(rank):
-        p[r] += head[8][step, group * rank + r]
-        p[r] = min(max(p[r], np.float32(-FINE_LIMIT)), np.float32(FINE_LIMIT))
-    logits[:] = 0
-    _add_products(rows, values, _list_inputs(p, 0, rows, values, 0), features, first, logits)
+def _set_shells(known, steps, head, used, u, logits):
+    """Set ``u`` (N, hidden) to the hidden features and ``logits`` (N, G * shells) to those of shells.
+
+    Only for the first ``used`` (N,) codebooks of each position.  Layer by layer, so that weights stay in the cache.
+    """
+    count = logits.shape[1] // (head[1].shape[1] - 1)
+    rows, values = _room(u.shape[1])
+    middle, change = np.empty_like(u), np.empty_like(u)
+    _map_rows(known, used, head[2], u)
+    for i in range(len(used)):
+        if used[i]:
+            _activate(u[i])
+    _map_rows(u, used, head[3], middle)
+    for i in range(len(used)):
+        if used[i]:
+            _activate(middle[i])
+    _map_rows(middle, used, head[4], change)
+    for i in range(len(used)):
+        if used[i]:
+            own = u[i]
+            for j in range(len(own)):
+                own[j] += change[i, j]
+            _activate(own)
+            part, added = logits[i, : used[i] * count], head[6][steps[i]]
+            _map(own, head[5], part, rows, values)
+            for k in range(len(part)):
+                part[k] += added[k]
+
+
+@_compiled
+def _list_coefficients(u, step, head, group, p, rows, values):
+    """Set ``p`` (rank,) to the coefficients of a codebook; list them, and return how many are not zero."""
+    first = group * len(p)
+    _map_inputs(rows, values, _list_inputs(u, 0, rows, values, 0), head[7], first, p)
+    added = head[8][step]
+    for r in range(len(p)):
+        p[r] += added[first + r]
+    _clip(p, np.float32(-FINE_LIMIT), np.float32(FINE_LIMIT))
+    return _list_inputs(p, 0, rows, values, 0)
+
+
+@_exact_sums
+def _set_words(rows, values, count, features, first, logits):
+    """Set ``logits`` to those of a codebook's codewords from ``first`` on, given the listed coefficients."""
+    for k in range(len(logits)):
+        logits[k] = 0
+    _add_products(rows, values, count, features, first, logits)
     for k in range(len(logits)):
         logits[k] = np.floor(logits[k])
 
@@ -485,9 +533,7 @@ def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
         return OK
     u = np.empty((n, head[3][0].shape[0]), np.float32)
     shell_logits = np.empty((n, groups * count), np.float32)
-    for i in range(n):
-        if lengths[i]:
-            _set_shells(known[i, :width], steps[i], head, lengths[i], u[i], shell_logits[i])
+    _set_shells(known, steps, head, lengths, u, shell_logits)
     found = np.zeros((groups, n), np.int64)
     status = OK
     for g in range(used):
@@ -506,6 +552,7 @@ def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
     frequencies = np.empty(widest, np.float64)
     words = np.empty(widest, np.float32)
     rows, values = _room(max(u.shape[1], head[9].shape[1]))
+    p = np.empty(head[9].shape[1], np.float32)
     outer = 0
     for g in range(used):
         for i in range(n):
@@ -515,7 +562,8 @@ def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
             elif shell:
                 size = sizes[shell]
                 row = words[:size]
-                _set_words(u[i], steps[i], head, g, starts[shell], row, rows, values)
+                listed = _list_coefficients(u[i], steps[i], head, g, p, rows, values)
+                _set_words(rows, values, listed, head[9][g], starts[shell], row)
                 total = _set_frequencies(row, frequencies)
                 word = _pop(payloads, items[i], frequencies, size, total)
                 if word >= size:
@@ -556,6 +604,10 @@ def _shell(index, sizes):
 # ---- The encoder's choice
 
 
+_MARGIN = 1e-3
+"""Added to bounds of costs for the errors of rounding and of ``LOG2_TABLE``."""
+
+
 @_compiled
 def _log2(total):
     mantissa, exponent = math.frexp(total)
@@ -576,16 +628,62 @@ def _set_bits(logits, bits):
 
 
 @_compiled
-def _is_apart(z, least, dim, power):
-    """Set ``power`` (G,) to the squared norms of latents (G * d); return whether one is not plainly zero."""
+def _set_distances(z, g, dim, choice, costs):
+    """Set ``costs`` (K,) to the squared distances of a latent to all codewords, less its squared norm."""
+    codebooks, norms = choice[1], choice[2]
+    for k in range(len(costs)):
+        costs[k] = norms[g, k]
+    for d in range(dim):
+        x, words = z[g * dim + d], codebooks[g, d]
+        for k in range(len(costs)):
+            costs[k] += x * words[k]
+
+
+@_compiled
+def _may_be_used(z, shells, choice, length_logits, power):
+    """Set ``power`` (G,) to the squared norms of latents (G * d); return whether the least cost may not be at zero.
+
+    A lower bound of the cost at each length is its price and the distances: an index other than zero costs at least as
+    much as it is known not to be zero.
+    """
+    dim = shells[5]
+    groups = len(power)
     apart = False
-    for g in range(len(power)):
+    for g in range(groups):
         total = z[g * dim] * z[g * dim]
         for d in range(1, dim):
             total += z[g * dim + d] * z[g * dim + d]
         power[g] = total
-        apart = apart or total > least[g]
-    return apart
+        apart = apart or total > choice[3][g]
+    if not apart:
+        return False
+    bits = np.empty(groups + 1)
+    _set_bits(length_logits, bits)
+    distances = np.empty(choice[2].shape[1], np.float32)
+    for exactly in range(2):
+        gain = 0.0
+        may = False
+        for g in range(groups):
+            if power[g] > choice[3][g]:
+                if exactly and power[g] <= choice[4][g]:
+                    _set_distances(z, g, dim, choice, distances)
+                    gain -= min(_least(distances[1:]), np.float32(0))
+                else:
+                    gain += power[g]
+                if BIT_PRICE * (bits[0] - bits[g + 1]) + gain > -_MARGIN:
+                    may = True
+                    break
+        if not may:
+            return False
+    return True
+
+
+@_exact_sums
+def _least(distances):
+    least = distances[0]
+    for k in range(1, len(distances)):
+        least = distances[k] if distances[k] < least else least
+    return least
 
 
 @_compiled
@@ -620,34 +718,34 @@ def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits
     count = len(shell_logits) // groups
     bits = np.empty(max(count, groups + 1), np.float64)
     costs = np.empty(norms.shape[1], np.float32)
-    words = np.empty(norms.shape[1], np.float32)
+    words = np.empty(sizes.max(), np.float32)
+    p = np.empty(head[9].shape[1], np.float32)
     frequencies = np.empty(sizes.max(), np.float64)
     rows, values = _room(max(len(u), head[9].shape[1]))
-    zero, other, apart = np.empty(groups), np.full(groups, np.inf), np.empty(groups)
+    zero, other, apart = np.empty(groups), np.empty(groups), np.empty(groups)
     for g in range(groups):
         own = bits[:count]
         apart[g] = BIT_PRICE * _set_bits(shell_logits[g * count : (g + 1) * count], own)
         zero[g] = BIT_PRICE * own[0]
+        other[g] = np.inf
         if power[g] <= least[g]:
             continue
-        for k in range(1, len(costs)):
-            costs[k] = norms[g, k]
-        for d in range(dim):
-            for k in range(1, len(costs)):
-                costs[k] += z[g * dim + d] * codebooks[g, d, k]
-        _set_words(u, step, head, g, 1, words[1:], rows, values)
+        _set_distances(z, g, dim, choice, costs)
+        listed = _list_coefficients(u, step, head, g, p, rows, values)
         best = 0
         for shell in range(1, len(sizes)):
             a, b = starts[shell], starts[shell] + sizes[shell]
-            top = words[a]
-            for k in range(a + 1, b):
-                top = max(top, words[k])
-            whole = own[shell] + _log2(_set_frequencies(words[a:b], frequencies))
-            for k in range(a, b):
-                price = whole - BITS_TABLE[np.int64(min(top - words[k], np.float32(TABLE_SIZE - 1)))]
-                cost = costs[k] + BIT_PRICE * price
+            if BIT_PRICE * own[shell] + _least(costs[a:b]) > other[g] + _MARGIN:
+                continue  # farther than the best one, at any price within the shell
+            row = words[: b - a]
+            _set_words(rows, values, listed, head[9][g], a, row)
+            whole = own[shell] + _log2(_set_frequencies(row, frequencies))
+            top = _largest(row)
+            for k in range(b - a):
+                price = whole - BITS_TABLE[np.int64(min(top - row[k], np.float32(TABLE_SIZE - 1)))]
+                cost = costs[a + k] + BIT_PRICE * price
                 if cost < other[g]:
-                    other[g], best = cost, k
+                    other[g], best = cost, a + k
         chosen[g] = best
         if power[g] > reach[g]:
             index, cost = _nearest_outer(z[g * dim : (g + 1) * dim], power[g], shells, digit_prices, own)
@@ -681,14 +779,17 @@ def encode_slice(known, width, items, steps, head, shells, choosing, cells, choi
     _set_lengths(known, width, steps, head, length_logits)
     u = np.empty((n, head[3][0].shape[0]), np.float32)
     shell_logits = np.empty((n, groups * count), np.float32)
+    lengths = np.zeros(n, np.int64)
     if choosing:
-        power = np.empty(groups, np.float32)
+        power = np.empty((n, groups), np.float32)
         for i in range(n):
-            z = choice[0][cells[i]]
-            if _is_apart(z, choice[3], dim, power):
-                _set_shells(known[i, :width], steps[i], head, groups, u[i], shell_logits[i])
-                _choose(z, power, u[i], steps[i], head, shells, choice, length_logits[i], shell_logits[i], chosen[i])
-    lengths = np.empty(n, np.int64)
+            if _may_be_used(choice[0][cells[i]], shells, choice, length_logits[i], power[i]):
+                lengths[i] = groups
+        _set_shells(known, steps, head, lengths, u, shell_logits)
+        for i in range(n):
+            if lengths[i]:
+                z = choice[0][cells[i]]
+                _choose(z, power[i], u[i], steps[i], head, shells, choice, length_logits[i], shell_logits[i], chosen[i])
     used = 0
     for i in range(n):
         length = groups
@@ -698,8 +799,8 @@ def encode_slice(known, width, items, steps, head, shells, choosing, cells, choi
         _push(symbols, items[i], own, len(own), _set_frequencies(length_logits[i], own), length)
         lengths[i] = length
         used = max(used, length)
-        if length and not choosing:
-            _set_shells(known[i, :width], steps[i], head, length, u[i], shell_logits[i])
+    if used and not choosing:
+        _set_shells(known, steps, head, lengths, u, shell_logits)
     for g in range(used):
         for i in range(n):
             if g < lengths[i]:
@@ -713,13 +814,15 @@ def encode_slice(known, width, items, steps, head, shells, choosing, cells, choi
     frequencies = np.empty(widest, np.float64)
     words = np.empty(widest, np.float32)
     rows, values = _room(max(u.shape[1], head[9].shape[1]))
+    p = np.empty(head[9].shape[1], np.float32)
     for g in range(used):
         for i in range(n):
             index = np.int64(chosen[i, g])
             if index > 0:
                 shell = _shell(index, sizes)
                 row = words[: sizes[shell]]
-                _set_words(u[i], steps[i], head, g, starts[shell], row, rows, values)
+                listed = _list_coefficients(u[i], steps[i], head, g, p, rows, values)
+                _set_words(rows, values, listed, head[9][g], starts[shell], row)
                 total = _set_frequencies(row, frequencies)
                 _push(symbols, items[i], frequencies, len(row), total, index - starts[shell])
     for g in range(used):
