@@ -14,8 +14,8 @@ from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
 from vqcodec.codec.tiles import Box, Tiling, cut
 from vqcodec.coding.grids import decode_grids
 from vqcodec.coding.rans import WORD_BYTES
-from vqcodec.coding.symbols import min_words
 from vqcodec.coding.slice_symbols import Indices
+from vqcodec.coding.symbols import min_words
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil
 from vqcodec.model.vqvae import VQVAE

@@ -6,6 +6,7 @@ ports.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,9 @@ class CompiledTrunk:
                 h,
             )
         known = np.zeros((len(cells), prior.channels + prior.embedding.channels), np.float32)
-        kernels.trunk_end(self._trunk, self._inside, cells, self._near, _linear(prior.near), _linear(prior.mix), h, known)
+        kernels.trunk_end(
+            self._trunk, self._inside, cells, self._near, _linear(prior.near), _linear(prior.mix), h, known
+        )
         return known
 
     def fill(self, wavefront: Wavefront, number: int, chosen: Indices, known: Array) -> None:
@@ -210,7 +213,7 @@ class CompiledDecoder:
 
     def finish(self) -> None:
         """See :class:`~vqcodec.coding.symbols.IndexDecoder`."""
-        words, starts, ends, states = self._payloads
+        _, starts, ends, states = self._payloads
         if states.any() or (ends != starts).any():
             raise CorruptStream("entropy-coded data does not end after the last symbol")
 
@@ -220,7 +223,7 @@ class _Symbols:
 
     def __init__(self, *, frequencies: bool = False):
         self._frequencies = frequencies
-        self.arrays = (
+        self.arrays: tuple[NDArray[Any], ...] = (
             np.empty(0, np.int32),
             np.empty(0, np.uint32),
             np.empty(0, np.uint32),
@@ -249,9 +252,7 @@ def _grown(array: NDArray[np.generic], room: int) -> NDArray[np.generic]:
 class CompiledEncoder:
     """:class:`~vqcodec.coding.symbols.IndexEncoder` with a :class:`~vqcodec.coding.symbols.RateDistortionSelector`."""
 
-    def __init__(
-        self, prior: IntegerLevelPrior, shapes: Sequence[tuple[int, int]], latents: Sequence[SliceLatents]
-    ):
+    def __init__(self, prior: IntegerLevelPrior, shapes: Sequence[tuple[int, int]], latents: Sequence[SliceLatents]):
         """``latents`` are those of each slice."""
         self._shapes, self._slices, self._symbols = shapes, _Slices(prior), _Symbols()
         self._latents = [

@@ -56,7 +56,11 @@ class FrequencyHasher:
 
 def fixed_indices(heads: Sequence[Head], shape: tuple[int, int], start: int) -> Indices:
     """Return fixed pseudo-random indices (G, H, W) of a level: with shells, half of them zero, some outer points."""
-    slices = [(head.config, len(head.config.outer_bits) if head.shells else 0) for head in heads for _ in range(head.config.groups)]
+    slices = [
+        (head.config, len(head.config.outer_bits) if head.shells else 0)
+        for head in heads
+        for _ in range(head.config.groups)
+    ]
     spread = np.arange(start, start + len(slices) * math.prod(shape), dtype=np.uint64)
     spread = spread * np.uint64(_RATIO) % np.uint64(2**32)
     result = []

@@ -8,6 +8,7 @@ turns it off.
 import threading
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from vqcodec.coding.integer_prior import IntegerLevelPrior
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.coding.symbols import IndexDecoder, IndexEncoder, RateDistortionSelector, slice_latents
-from vqcodec.coding.traversal import NumpyTrunk, WavefrontLayout, walk
+from vqcodec.coding.traversal import NumpyTrunk, Trunk, WavefrontLayout, walk
+
+if TYPE_CHECKING:  # at run time only where it is installed, and when it pays
+    from vqcodec.coding.compiled import CompiledDecoder, CompiledEncoder
 
 LOAD_AFTER = 12_000
 """Positions to walk in a process before loading numba pays."""
@@ -41,15 +45,14 @@ class _Compiled:
 
 
 def _load() -> ModuleType | None:
+    """Return the module ``compiled``; None without numba, or where it cannot compile or keep what it compiled."""
     try:
         import numba
-    except Exception:  # not installed, or not for this Python, numpy or processor
-        return None
-    if numba.config.DISABLE_JIT:
-        return None
-    try:
+
+        if numba.config.DISABLE_JIT:
+            return None
         from vqcodec.coding import compiled
-    except Exception:
+    except Exception:  # numba has no common class for its errors
         return None
     return compiled
 
@@ -76,6 +79,8 @@ def decode_grids(
     grid's size is allocated, :class:`~vqcodec.errors.CorruptStream` for damage.
     """
     compiled = _compiled_for(prior, shapes)
+    port: IndexDecoder | CompiledDecoder
+    trunk: type[Trunk]
     if compiled is None:
         port, trunk = IndexDecoder(payloads, shapes), NumpyTrunk
     else:
@@ -96,10 +101,12 @@ def encode_grids(
 
     ``codebooks`` are (G, K, d) per slice; see :func:`~vqcodec.coding.traversal.walk` for the others.
     """
-    shapes = [grid.shape[1:] for grid in latents]
+    shapes = [(grid.shape[1], grid.shape[2]) for grid in latents]
     layout = WavefrontLayout(prior, shapes)
     slices = slice_latents(layout, latents, codebooks)
     compiled = _compiled_for(prior, shapes)
+    port: IndexEncoder | CompiledEncoder
+    trunk: type[Trunk]
     if compiled is None:
         port, trunk = IndexEncoder(shapes, RateDistortionSelector(slices)), NumpyTrunk
     else:

@@ -169,9 +169,7 @@ class Context:
         return y.reshape(2 * height, 2 * width, channels)
 
     @classmethod
-    def read(
-        cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int, *, by_shells: bool
-    ) -> "Context":
+    def read(cls, arrays: Arrays, name: str, coarse: LevelConfig, channels: int, *, by_shells: bool) -> "Context":
         """Read ``name.embedding``, ``name.first``, ``name.second`` and ``name.up``."""
         embedding = Embedding.read(arrays, f"{name}.embedding", coarse, by_shells=by_shells)
         return cls(
@@ -288,9 +286,7 @@ class Head:
         return SlicePrediction(self, known, quality)
 
     @classmethod
-    def read(
-        cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int], *, by_shells: bool
-    ) -> "Head":
+    def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int], *, by_shells: bool) -> "Head":
         """Read a head of ``shape = (inputs, hidden)`` from the arrays under ``name``.
 
         ``name.features`` is (G, rank, K), ``name.quality`` (steps, G * rank).

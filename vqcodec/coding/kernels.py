@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numba.core import types
 
-from vqcodec.arithmetic import ATTENTION_RATIO, EXACT, FINE_LIMIT, HEAD_DIM, LIMIT, SCORE_SHIFT
+from vqcodec.arithmetic import ATTENTION_RATIO, FINE_LIMIT, HEAD_DIM, LIMIT, SCORE_SHIFT
 from vqcodec.coding.frequencies import BITS_TABLE, LEAST_LOGIT, LOG2_STEPS, LOG2_TABLE, TABLE, TABLE_SIZE
 from vqcodec.config import BIT_PRICE, MAX_OUTER_BITS
 from vqcodec.outer_points import SHELL_BITS
@@ -31,10 +31,9 @@ _i1, _i2, _n1 = types.int32[::1], types.int32[:, ::1], types.int64[::1]
 _u1, _u2, _b1, _int = types.uint32[::1], types.uint32[:, ::1], types.boolean[::1], types.int64
 
 _LINEAR = types.Tuple((_f2, _f1))
-_HEAD = types.Tuple(
-    (_LINEAR, _f2, _LINEAR, _LINEAR, _LINEAR, _LINEAR, _f2, _LINEAR, _f2, _f3)
-)
-"""length (its weights transposed), length_quality, first, second, third, shell, shell_quality, coefficients, quality, features."""
+_HEAD = types.Tuple((_LINEAR, _f2, _LINEAR, _LINEAR, _LINEAR, _LINEAR, _f2, _LINEAR, _f2, _f3))
+"""length (its weights transposed), length_quality, first, second, third, shell, shell_quality, coefficients, quality,
+features."""
 _SHELLS = types.Tuple((_i1, _i1, _i1, _i1, _d2, _int, _int))
 """First codeword and size of each shell; bit length of digits and scale of each outer shell; frequencies of
 bit lengths; dimensions; precision."""
@@ -46,15 +45,16 @@ elements if they are not wanted; how many symbols and how many frequencies there
 _CHOICE = types.Tuple((_f2, _f3, _f2, _f1, _f1, _d2))
 """The arrays of ``SliceLatents`` in order, then ``digit_prices``."""
 
-_compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy")
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_compiled = njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _exact_sums = njit(
-    no_cpython_wrapper=True, no_cfunc_wrapper=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nnan", "nsz"}
+    **_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc", "contract", "nnan", "nsz"}
 )
 
 
 def _entry(*arguments, returns=types.void):
     """Compile a function for arguments of these types when this module is imported."""
-    return njit(returns(*arguments), cache=True, nogil=True, error_model="numpy")
+    return njit(returns(*arguments), **_OPTIONS, cache=True)
 
 
 # ---- Linear maps

@@ -146,10 +146,9 @@ class RateDistortionSelector:
         own = self._slices[number]
         z = own.at(wavefront.cells)
         if prediction.head.shells is None:
-            logits = prediction.at(np.arange(len(z))).words()
-            costs = own.distances(z)
-            costs -= logits * np.float32(BIT_PRICE / LOGIT_UNIT)
-            return costs.argmin(2).T.astype(np.int32)
+            distances = own.distances(z)
+            distances -= prediction.at(np.arange(len(z))).words() * np.float32(BIT_PRICE / LOGIT_UNIT)
+            return np.ascontiguousarray(distances.argmin(2).T, np.int32)
         chosen = np.zeros(z.shape[:2], np.int32)
         power = _power(z)
         apart = power > own.least  # the others are plainly zero
@@ -160,7 +159,15 @@ class RateDistortionSelector:
         shell_logits = logits.shells()
         shell_bits = code_lengths(shell_logits)
         places, groups = np.nonzero(apart[rows])
-        best, costs = _best_nonzero(own, z[rows[places], groups], power[rows[places], groups], places, groups, logits, shell_bits[places, groups])
+        best, costs = _best_nonzero(
+            own,
+            z[rows[places], groups],
+            power[rows[places], groups],
+            places,
+            groups,
+            logits,
+            shell_bits[places, groups],
+        )
         used = _choose_used(
             BIT_PRICE * shell_bits[:, :, 0],
             BIT_PRICE * _bits_without_first(shell_logits),
@@ -213,7 +220,8 @@ def _best_nonzero(
     far = np.flatnonzero(power > own.reach[groups])
     if len(far):
         outer, points = nearest(config, z[far])
-        far, points, outer = (part[outer < 0] for part in (far, points, outer))
+        beyond = outer < 0
+        far, points, outer = far[beyond], points[beyond], outer[beyond]
         bits = shell_bits[far, table.count + outer_shell(outer)] + digit_bits(config, outer)
         outer_costs = (_power(z[far] - points) - power[far]) + BIT_PRICE * bits
         better = outer_costs < least[far]

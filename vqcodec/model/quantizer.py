@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from vqcodec.config import BIT_PRICE, SliceConfig
 from vqcodec.outer_points import digit_bits, nearest, outer_digits, outer_scale, outer_shell
 
-
 _OUTER_BITS = 10.0
 """Price of an outer shell where the prior does not say."""
 
