@@ -90,7 +90,7 @@ def test_known_indices_decode_the_same(case):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("spread", [0.3, 2.0, 60.0])
+@pytest.mark.parametrize("spread", [0.5, 2.0, 60.0])
 def test_chosen_indices_and_their_bytes_are_the_same(case, network, spread):
     """With small latents most indices are zero, with large ones there are outer points."""
     prior, coarse, shapes, _ = case
@@ -107,7 +107,7 @@ def test_chosen_indices_and_their_bytes_are_the_same(case, network, spread):
     for a, b in zip(indices, again, strict=True):
         np.testing.assert_array_equal(a, b)
     every = np.concatenate([grid.ravel() for grid in indices])
-    assert (every == 0).any() and (every < 0).any() == (spread == 60)
+    assert (every < 0).any() if spread == 60 else (every == 0).any() and (every > 0).any()
 
 
 def codebooks_of(level):
@@ -126,7 +126,7 @@ def test_damaged_payloads_give_the_same_error_or_indices(case):
     payloads = reference(prior, coarse, shapes, indices)
     rng = np.random.default_rng(0)
     errors = set()
-    for trial in range(60):
+    for trial in range(32):
         damaged = list(payloads)
         item = trial % 3
         data = bytearray(damaged[item])
