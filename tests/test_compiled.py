@@ -16,7 +16,7 @@ from vqcodec.errors import CorruptStream, MalformedStream
 from vqcodec.training.export import integer_prior
 
 pytest.importorskip("numba")
-from vqcodec.coding import compiled  # noqa: E402 (needs numba)
+from vqcodec.coding import compiled
 
 SHAPES = ([(3, 5), (6, 2), (1, 1)], [(6, 10), (12, 4), (2, 2)])
 STEPS = (10, 130, 255)
