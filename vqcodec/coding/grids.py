@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.coding.integer_prior import IntegerLevelPrior
+from vqcodec.coding.rans import payload_words
 from vqcodec.coding.slice_symbols import Indices
-from vqcodec.coding.symbols import IndexDecoder, IndexEncoder, RateDistortionSelector, slice_latents
+from vqcodec.coding.symbols import IndexDecoder, IndexEncoder, RateDistortionSelector, min_words, slice_latents
 from vqcodec.coding.traversal import NumpyTrunk, Trunk, WavefrontLayout, walk
 
 if TYPE_CHECKING:  # at run time only where it is installed, and when it pays
@@ -78,6 +79,8 @@ def decode_grids(
     Raises :class:`~vqcodec.errors.MalformedStream` for a payload that is too short for its grid before anything of the
     grid's size is allocated, :class:`~vqcodec.errors.CorruptStream` for damage.
     """
+    for payload, shape in zip(payloads, shapes, strict=True):  # refuse what is too short before numba is loaded for it
+        payload_words(payload, min_words(shape))
     compiled = _compiled_for(prior, shapes)
     port: IndexDecoder | CompiledDecoder
     trunk: type[Trunk]
