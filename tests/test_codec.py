@@ -19,7 +19,7 @@ from vqcodec.batch.jobs import Job
 from vqcodec.codec import analysis, decoder, encoder, levels, synthesis
 from vqcodec.codec.rate_control import Goal
 from vqcodec.codec.tiles import Box
-from vqcodec.coding.symbols import IndexDecoder
+from vqcodec.coding import grids as coding_grids
 from vqcodec.coding.traversal import walk
 from vqcodec.images import metadata
 from vqcodec.images.reading import Picture, ReadOptions
@@ -314,7 +314,9 @@ def test_a_region_needs_its_tiles_only(tiny_codec, monkeypatch):
     monkeypatch.setattr(encoder, "TILE_LOG2", 7)
     data = tiny_codec.encode(picture(20, 1500), 70)
     seen = []
-    monkeypatch.setattr(decoder, "IndexDecoder", lambda *given: seen.append(len(given[0])) or IndexDecoder(*given))
+    monkeypatch.setattr(
+        decoder, "decode_grids", lambda *given: seen.append(len(given[1])) or coding_grids.decode_grids(*given)
+    )
     tiny_codec.decode_region(data, Box(700, 3, 50, 10))
     assert max(seen) <= 4  # of 12
 

@@ -177,6 +177,14 @@ def test_one_module_imports_the_entropy_coder():
     assert users <= {"vqcodec.coding.rans"}
 
 
+def test_numba_is_optional():
+    """One module needs it, one tries to import it, one needs the former; all others work without."""
+    users = {m for m, names in IMPORTS.items() if any(name.split(".")[0] == "numba" for name in names)}
+    assert users <= {"vqcodec.coding.kernels", "vqcodec.coding.grids"}
+    assert {m for m, names in OURS.items() if "vqcodec.coding.kernels" in names} == {"vqcodec.coding.compiled"}
+    assert {m for m, names in OURS.items() if "vqcodec.coding.compiled" in names} == {"vqcodec.coding.grids"}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_is_unpickled(module):
     roots = {name.split(".")[0] for name in IMPORTS[module]}

@@ -108,14 +108,25 @@ def length_frequencies(config: SliceConfig) -> NDArray[np.float64]:
     return result
 
 
-def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return the code length in bits of the digits of outer points (N,), without their shell."""
+def digit_prices(config: SliceConfig) -> NDArray[np.float64]:
+    """Return the code length in bits (precision, precision + 1) of a coordinate's digits.
+
+    Rows are the bit length of the largest coordinate's digits, from 1 on; columns the coordinate's own.
+    """
     table = length_frequencies(config)[1:]
     with np.errstate(divide="ignore"):
         prices = np.log2(table.sum(1, keepdims=True)) - np.log2(table)
-    lengths = np.stack([bit_length(np.abs(digits)) for digits in outer_digits(config, indices)], 1)
+    result: NDArray[np.float64] = prices + np.arange(table.shape[1])
+    return result
+
+
+def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the code length in bits of the digits of outer points (N,), without their shell."""
+    prices = digit_prices(config)
     rows = largest_digit_bits(config)[outer_shell(config, indices)] - 1
-    bits: NDArray[np.float32] = (prices[rows[:, None], lengths] + lengths).sum(1).astype(np.float32)
+    bits = np.zeros(len(indices))
+    for digits in outer_digits(config, indices):
+        bits += prices[rows, bit_length(np.abs(digits))]
     return bits
 
 

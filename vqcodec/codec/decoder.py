@@ -14,10 +14,10 @@ from vqcodec.codec.exact import check_exact, exact_pixels
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
 from vqcodec.codec.tiles import Box, Tiling, cut
+from vqcodec.coding.grids import decode_grids
 from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.slice_symbols import Indices
-from vqcodec.coding.symbols import IndexDecoder, min_words
-from vqcodec.coding.traversal import WavefrontLayout, walk
+from vqcodec.coding.symbols import min_words
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil
 from vqcodec.model.vqvae import VQVAE
@@ -144,10 +144,7 @@ class Decoder:
     def _decode_tiles(self, level: int, group: TileGroup[bytes]) -> tuple[list[Indices], list[None]]:
         """Return the indices of each tile."""
         prior = self._model.priors[level]
-        decoder = IndexDecoder(group.sources, group.shapes)
-        indices = walk(prior, WavefrontLayout(prior, group.shapes), group.coarse, group.steps, decoder)
-        decoder.finish()
-        return indices, []
+        return decode_grids(prior, group.sources, group.shapes, group.coarse, group.steps), []
 
 
 def _image(stream: Stream, pixels: Pixels, alpha: Pixels | None) -> Image.Image:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from vqcodec.codec.analysis import PictureAnalysis
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
+from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
-from vqcodec.coding.symbols import IndexEncoder, RateDistortionSelector
-from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.images.reading import Picture
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
@@ -116,11 +115,8 @@ class Encoder:
 
     def _encode_tiles(self, level: int, group: TileGroup[Latents]) -> tuple[list[Indices], list[bytes]]:
         """Return the indices and the payload of each tile."""
-        prior = self._model.priors[level]
-        layout = WavefrontLayout(prior, group.shapes)
-        encoder = IndexEncoder(group.shapes, RateDistortionSelector(layout, group.sources, self._codebooks[level]))
-        indices = walk(prior, layout, group.coarse, group.steps, encoder)
-        return indices, encoder.to_bytes()
+        prior, codebooks = self._model.priors[level], self._codebooks[level]
+        return encode_grids(prior, group.sources, codebooks, group.coarse, group.steps)
 
 
 def extra_sections(picture: Picture) -> list[Section]:

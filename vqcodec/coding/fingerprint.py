@@ -7,6 +7,7 @@ for speed every section would decode to garbage; the hash, stored in the weights
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from vqcodec.coding.integer_prior import Head, IntegerLevelPrior, SlicePrediction
 from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice
 from vqcodec.coding.symbols import FixedIndices, Selector
-from vqcodec.coding.traversal import Wavefront, WavefrontLayout, walk
+from vqcodec.coding.traversal import IndexPort, NumpyTrunk, Trunk, Wavefront, WavefrontLayout, walk
 from vqcodec.outer_points import largest_digit_bits, pack
 
 SHAPES = ((1, 1), (2, 7), (7, 1))
@@ -28,7 +29,7 @@ _RATIO = 2654435769
 class FrequencyHasher:
     """An :class:`~vqcodec.coding.traversal.IndexPort` with known indices that hashes each tile's frequencies."""
 
-    def __init__(self, items: int, known: Selector):
+    def __init__(self, prior: IntegerLevelPrior, items: int, known: Selector):
         self._known = known
         self._hashes = [hashlib.sha256() for _ in range(items)]
 
@@ -75,7 +76,19 @@ def fixed_indices(heads: Sequence[Head], shape: tuple[int, int], start: int) -> 
     return np.stack(result)
 
 
-def fingerprint(priors: Sequence[IntegerLevelPrior]) -> str:
+class Hasher(IndexPort, Protocol):
+    """Hashes each tile's frequencies."""
+
+    def __init__(self, prior: IntegerLevelPrior, items: int, known: Selector): ...
+
+    def digests(self) -> list[bytes]: ...
+
+
+def fingerprint(
+    priors: Sequence[IntegerLevelPrior],
+    hasher_type: type[Hasher] = FrequencyHasher,
+    trunk_type: type[Trunk] = NumpyTrunk,
+) -> str:
     """Return the fingerprint (SHA-256 in hexadecimal) that ``docs/FORMAT.md`` defines, for the priors of all levels."""
     total = hashlib.sha256()
     coarse: list[Indices] | None = None
@@ -87,8 +100,8 @@ def fingerprint(priors: Sequence[IntegerLevelPrior]) -> str:
             start += grids[-1].size
         layout = WavefrontLayout(prior, [grid.shape[1:] for grid in grids])
         known = FixedIndices(layout, grids, [head.config.groups for head in prior.heads])
-        hasher = FrequencyHasher(len(grids), known)
-        walk(prior, layout, coarse, QUALITIES, hasher)
+        hasher = hasher_type(prior, len(grids), known)
+        walk(prior, layout, coarse, QUALITIES, hasher, trunk_type)
         for digest in hasher.digests():
             total.update(digest)
         coarse = grids

@@ -159,6 +159,10 @@ class Context:
         x = self.embedding(indices.reshape(groups, -1).T).reshape(height, width, -1)
         h = _activate(self.first(_neighbourhoods(x)))
         h = _activate(h + self.second(_neighbourhoods(h.reshape(height, width, -1))))
+        return self.upsample(h, height, width)
+
+    def upsample(self, h: Array, height: int, width: int) -> Array:
+        """Map the hidden features (H * W, channels) to features (2H, 2W, channels)."""
         y = _clip(self.up(h), -LIMIT, LIMIT)
         # Sub-pixels in the order of torch's pixel_shuffle: channel, row, column.
         channels = y.shape[1] // 4
@@ -269,9 +273,18 @@ class Head:
     features: Array
     """(G, rank, K): integers times a power of two per group."""
 
-    def predict(self, h: Array, quality: NDArray[np.integer]) -> "SlicePrediction":
-        """Return the logits of a slice at positions with ``h`` (N, C) and quality steps (N,), computed on demand."""
-        return SlicePrediction(self, h, quality)
+    @property
+    def inputs(self) -> int:
+        """Channels that are read: the trunk's and those of earlier slices."""
+        return len(self.first.weight)
+
+    def predict(self, known: Array, quality: NDArray[np.integer]) -> "SlicePrediction":
+        """Return the logits of a slice at positions, computed on demand.
+
+        ``known`` (N, C + E) holds trunk features and embeddings, of which the first :attr:`inputs` channels are read;
+        ``quality`` (N,) the quality steps.
+        """
+        return SlicePrediction(self, known, quality)
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, config: SliceConfig, shape: tuple[int, int], *, by_shells: bool) -> "Head":
@@ -301,8 +314,9 @@ class Head:
 class SlicePrediction:
     """The logits of a slice at the positions of a wavefront, all integers.  Computes what is asked for."""
 
-    def __init__(self, head: Head, h: Array, quality: NDArray[np.integer]):
-        self.head, self._h, self._quality = head, h, quality
+    def __init__(self, head: Head, known: Array, quality: NDArray[np.integer]):
+        self.head, self.known, self.quality = head, known, quality
+        self._h = known[:, : head.inputs]
         self._lengths: Array | None = None
         self._found: tuple[NDArray[np.intp], IndexPrediction] | None = None
 
@@ -316,7 +330,7 @@ class SlicePrediction:
         if self._lengths is None:
             assert self.head.shells is not None
             self._lengths = self.head.shells.length(self._h)
-            self._lengths += self.head.shells.length_quality.take(self._quality, 0)
+            self._lengths += self.head.shells.length_quality.take(self.quality, 0)
         return self._lengths
 
     def at(self, rows: NDArray[np.intp]) -> "IndexPrediction":
@@ -326,7 +340,7 @@ class SlicePrediction:
             places = np.searchsorted(known, rows)
             if places.max(initial=0) < len(known) and (known[places] == rows).all():
                 return prediction.at(places)
-        h, quality = (self._h, self._quality) if len(rows) == self.count else (self._h[rows], self._quality[rows])
+        h, quality = (self._h, self.quality) if len(rows) == self.count else (self._h[rows], self.quality[rows])
         u = _activate(self.head.first(h))
         u = _activate(u + self.head.third(_activate(self.head.second(u))))
         self._found = rows, IndexPrediction(self.head, u, quality)

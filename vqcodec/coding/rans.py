@@ -40,29 +40,38 @@ class AnsEncoder:
 
     def to_bytes(self, least: int = 0) -> bytes:
         """Return all pushed symbols as little-endian 32-bit words, padded with zeros to ``least`` words."""
-        words: NDArray[np.uint32] = self._coder.get_compressed()
-        return words.astype("<u4").tobytes().ljust(WORD_BYTES * least, b"\0")
+        return payload(self._coder.get_compressed(), least)
+
+
+def payload_words(data: bytes, least: int) -> NDArray[np.uint32]:
+    """Return the words of a payload; ``least`` is that of :meth:`AnsEncoder.to_bytes`.
+
+    Raises :class:`MalformedStream` for fewer than ``least`` words, :class:`CorruptStream` for other lengths and endings
+    that no encoder writes.
+    """
+    if len(data) % WORD_BYTES:
+        raise CorruptStream(f"{len(data)} bytes of entropy-coded data: not a multiple of {WORD_BYTES}")
+    words = np.frombuffer(data, "<u4").astype(np.uint32)
+    if len(words) < least:
+        raise MalformedStream(f"{len(data)} bytes of entropy-coded data: at least {WORD_BYTES * least} are needed")
+    if len(words) == least:
+        words = np.trim_zeros(words, "b")
+    if len(words) and words[-1] == 0:
+        raise CorruptStream("entropy-coded data ends with a word of zeros")
+    return words
+
+
+def payload(words: NDArray[np.uint32], least: int) -> bytes:
+    """Return words as a payload: little-endian, padded with zeros to ``least`` words."""
+    return words.astype("<u4").tobytes().ljust(WORD_BYTES * least, b"\0")
 
 
 class AnsDecoder:
     """Decodes the symbols of an :class:`AnsEncoder`."""
 
     def __init__(self, data: bytes, least: int = 0):
-        """Start at the end of ``data``; ``least`` is that of :meth:`AnsEncoder.to_bytes`.
-
-        Raises :class:`MalformedStream` for fewer than ``least`` words, :class:`CorruptStream` for other lengths and
-        endings that no encoder writes.
-        """
-        if len(data) % WORD_BYTES:
-            raise CorruptStream(f"{len(data)} bytes of entropy-coded data: not a multiple of {WORD_BYTES}")
-        words = np.frombuffer(data, "<u4").astype(np.uint32)
-        if len(words) < least:
-            raise MalformedStream(f"{len(data)} bytes of entropy-coded data: at least {WORD_BYTES * least} are needed")
-        if len(words) == least:
-            words = np.trim_zeros(words, "b")
-        if len(words) and words[-1] == 0:
-            raise CorruptStream("entropy-coded data ends with a word of zeros")
-        self._coder = constriction.stream.stack.AnsCoder(words)
+        """Start at the end of ``data``; for ``least`` and errors see :func:`payload_words`."""
+        self._coder = constriction.stream.stack.AnsCoder(payload_words(data, least))
 
     def pop(self, frequencies: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the next symbols (N,), given their frequencies (N, K)."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.arithmetic import LOGIT_UNIT
+from vqcodec.coding.frequencies import code_lengths, frequencies, log2, logit_gaps
 from vqcodec.coding.integer_prior import IndexPrediction, SlicePrediction
 from vqcodec.coding.rans import AnsDecoder, AnsEncoder
 from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice, shell_table
@@ -76,125 +77,180 @@ class FixedIndices:
     def __init__(self, layout: WavefrontLayout, grids: Sequence[Indices], groups: Sequence[int]):
         """``grids`` (G, H, W) per item, ``groups`` codebooks of each slice."""
         spread = layout.spread([grid.transpose(1, 2, 0) for grid in grids]).astype(np.int32)
-        self._slices = np.split(spread, np.cumsum(groups)[:-1], axis=1)
+        self._slices = [np.ascontiguousarray(part) for part in np.split(spread, np.cumsum(groups)[:-1], axis=1)]
 
     def __call__(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
         """See :class:`Selector`."""
-        return self._slices[number][wavefront.cells]
+        return self._slices[number].take(wavefront.cells, 0)
+
+
+@dataclass(frozen=True)
+class SliceLatents:
+    """The latents of a slice, and what choosing its indices needs to know of its codebooks."""
+
+    latents: NDArray[np.float32]
+    """(cells, G * d) in codebook cells."""
+    codebooks: NDArray[np.float32]
+    """-2 * codewords, (G, d, K)."""
+    norms: NDArray[np.float32]
+    """(G, K) squared norm of each codeword."""
+    least: NDArray[np.float32]
+    """(G,) latents of a squared norm up to this are nearest to the zero codeword."""
+
+    @classmethod
+    def of(cls, latents: NDArray[np.float32], codebooks: NDArray[np.float32]) -> "SliceLatents":
+        """Prepare latents (cells, G * d) for ``codebooks`` (G, K, d)."""
+        norms = np.square(codebooks).sum(2)
+        return cls(
+            np.ascontiguousarray(latents),
+            np.ascontiguousarray(-2 * codebooks.transpose(0, 2, 1)),
+            norms,
+            norms[:, 1:].min(1, initial=np.inf) / 4,
+        )
+
+    def at(self, cells: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the latents (N, G, d) at cells."""
+        return self.latents.take(cells, 0).reshape(len(cells), *self.codebooks.shape[:2])
+
+    def distances(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return squared distances (G, N, K) of ``z`` (N, G, d) to all codewords, less the squared norm of ``z``."""
+        distances: NDArray[np.float32] = np.ascontiguousarray(z.transpose(1, 0, 2)) @ self.codebooks
+        distances += self.norms[:, None]
+        return distances
+
+
+def slice_latents(
+    layout: WavefrontLayout, latents: Sequence[NDArray[np.float32]], codebooks: Sequence[NDArray[np.float32]]
+) -> list[SliceLatents]:
+    """Return the latents of each slice from those of each item (D, H, W), given ``codebooks`` (G, K, d) per slice."""
+    spread = layout.spread([z.transpose(1, 2, 0) for z in latents])
+    ends = np.cumsum([c.shape[0] * c.shape[2] for c in codebooks])[:-1]
+    return [SliceLatents.of(*both) for both in zip(np.split(spread, ends, axis=1), codebooks, strict=True)]
 
 
 class RateDistortionSelector:
     """Selects the indices with the least squared error + :data:`BIT_PRICE` * bits (Chou et al. 1989).
 
-    Codebook by codebook the best codeword or outer point is found, then the slice's length.  An encoder may choose any
-    indices, so this arithmetic need not be exact.
+    Codebook by codebook the best codeword or outer point is found, then the slice's length.  ``kernels.py`` does the
+    same, operation by operation, so that streams are the same with and without it.
     """
 
-    def __init__(
-        self, layout: WavefrontLayout, latents: Sequence[NDArray[np.float32]], codebooks: Sequence[NDArray[np.float32]]
-    ):
-        """``latents`` (D, H, W) per item, in codebook cells; ``codebooks`` (G, K, d) per slice."""
-        spread = layout.spread([z.transpose(1, 2, 0) for z in latents])
-        ends = np.cumsum([c.shape[0] * c.shape[2] for c in codebooks])[:-1]
-        self._latents = np.split(spread, ends, axis=1)
-        self._codebooks = [-2 * c.transpose(0, 2, 1) for c in codebooks]
-        self._norms = [np.square(c).sum(2) for c in codebooks]
-        # Latents nearer to zero than this are nearest to the zero codeword.
-        self._least = [norms[:, 1:].min(1, initial=np.inf) / 4 for norms in self._norms]
+    def __init__(self, slices: Sequence[SliceLatents]):
+        self._slices = slices
 
     def __call__(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
         """See :class:`Selector`."""
-        words = self._codebooks[number]
-        z = self._latents[number][wavefront.cells].reshape(-1, len(words), words.shape[1])
+        own = self._slices[number]
+        z = own.at(wavefront.cells)
         if prediction.head.shells is None:
-            costs = self._distances(number, z)
-            costs -= prediction.at(np.arange(len(z))).words() * np.float32(BIT_PRICE / LOGIT_UNIT)
-            nearest_words: Indices = costs.argmin(2).T.astype(np.int32)
-            return nearest_words
+            distances = own.distances(z)
+            distances -= prediction.at(np.arange(len(z))).words() * np.float32(BIT_PRICE / LOGIT_UNIT)
+            return np.ascontiguousarray(distances.argmin(2).T, np.int32)
         chosen = np.zeros(z.shape[:2], np.int32)
-        power = np.einsum("ngd,ngd->ng", z, z)
-        apart = power > self._least[number]  # the others are plainly zero
+        power = _power(z)
+        apart = power > own.least  # the others are plainly zero
         rows = np.flatnonzero(apart.any(1))
         if not len(rows):
             return chosen
         logits = prediction.at(rows)
-        shell_bits = _bits(logits.shells())
+        shell_logits = logits.shells()
+        shell_bits = code_lengths(shell_logits)
         places, groups = np.nonzero(apart[rows])
-        best, costs = self._best_nonzero(number, z[rows], power[rows], places, groups, logits, shell_bits)
-        lengths = _bits(prediction.lengths()[rows])
-        used = _choose_used(shell_bits[:, :, 0], lengths, (places, groups), costs)
-        found = np.zeros((len(rows), len(words)), np.int32)
+        best, costs = _best_nonzero(
+            own,
+            z[rows[places], groups],
+            power[rows[places], groups],
+            places,
+            groups,
+            logits,
+            shell_bits[places, groups],
+        )
+        used = _choose_used(
+            BIT_PRICE * shell_bits[:, :, 0],
+            BIT_PRICE * _bits_without_first(shell_logits),
+            BIT_PRICE * code_lengths(prediction.lengths()[rows]),
+            (places, groups),
+            costs,
+        )
+        found = np.zeros((len(rows), z.shape[1]), np.int32)
         found[places, groups] = best
         chosen[rows] = np.where(used, found, 0)
         return chosen
 
-    def _distances(self, number: int, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return squared distances (G, n, K) of ``z`` (n, G, d) to all codewords, less the squared norm of ``z``."""
-        distances: NDArray[np.float32] = np.ascontiguousarray(z.transpose(1, 0, 2)) @ self._codebooks[number]
-        distances += self._norms[number][:, None]
-        return distances
 
-    def _best_nonzero(
-        self,
-        number: int,
-        z: NDArray[np.float32],
-        power: NDArray[np.float32],
-        places: NDArray[np.intp],
-        groups: NDArray[np.intp],
-        logits: IndexPrediction,
-        shell_bits: NDArray[np.float32],
-    ) -> tuple[Indices, NDArray[np.float32]]:
-        """Return the best indices (M,) other than zero, and their costs (M,) without what zero costs."""
-        config = logits.config
-        table = shell_table(config)
-        own_shells = shell_bits[places, groups]
-        values = logits.words()[groups, places]
-        values = np.maximum(values - values.max(1, keepdims=True), -100 * LOGIT_UNIT) * np.float32(1 / LOGIT_UNIT)
-        sums = np.log2(np.add.reduceat(np.exp2(values), table.starts, 1))
-        prices = (own_shells[:, : table.count] + sums)[:, table.of_word] - values
-        costs = self._distances(number, z)[groups, places] + np.float32(BIT_PRICE) * prices
-        costs[:, 0] = np.inf
-        best = costs.argmin(1).astype(np.int32)
-        least = costs[np.arange(len(best)), best]
-        far = np.flatnonzero(least + power[places, groups] > LEAST_OUTER_COST)
-        if len(far):
-            latents = z[places[far], groups[far]]
-            outer, points = nearest(config, latents)
-            known = outer < 0
-            far, latents, points, outer = far[known], latents[known], points[known], outer[known]
-            bits = own_shells[far, table.count + outer_shell(config, outer)] + digit_bits(config, outer)
-            outer_costs = np.square(latents - points).sum(1) - np.square(latents).sum(1) + BIT_PRICE * bits
-            better = outer_costs < least[far]
-            best[far[better]], least[far[better]] = outer[better], outer_costs[better]
-        return best, least
+def _power(z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the squared norms (...) of vectors (..., d), summed in order."""
+    power: NDArray[np.float32] = z[..., 0] * z[..., 0]
+    for d in range(1, z.shape[-1]):
+        power += z[..., d] * z[..., d]
+    return power
 
 
-def _bits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the code length in bits of each symbol of integer logits (..., K)."""
-    values = np.maximum(logits - logits.max(-1, keepdims=True), -100 * LOGIT_UNIT) * np.float32(1 / LOGIT_UNIT)
-    bits: NDArray[np.float32] = np.log2(np.exp2(values).sum(-1, keepdims=True)) - values
-    return bits
+def _best_nonzero(
+    own: SliceLatents,
+    z: NDArray[np.float32],
+    power: NDArray[np.float32],
+    places: NDArray[np.intp],
+    groups: NDArray[np.intp],
+    logits: IndexPrediction,
+    shell_bits: NDArray[np.float64],
+) -> tuple[Indices, NDArray[np.float64]]:
+    """Return the best indices (M,) other than zero, and their costs (M,) without what zero costs.
+
+    ``z`` (M, d), ``power`` (M,) and ``shell_bits`` (M, shells) are those of the codebooks ``groups`` (M,) at the rows
+    ``places`` (M,) of ``logits``.
+    """
+    config = logits.config
+    table = shell_table(config)
+    words = logits.words()[groups, places]
+    prices = [
+        bits[:, None] + code_lengths(words[:, start : start + size])
+        for bits, start, size in zip(shell_bits.T, table.starts.tolist(), table.sizes.tolist(), strict=False)
+    ]
+    distances = own.norms[groups]
+    for d in range(z.shape[1]):
+        distances += z[:, d, None] * own.codebooks[groups, d]
+    costs = distances + BIT_PRICE * np.concatenate(prices, 1)
+    costs[:, 0] = np.inf
+    best = costs.argmin(1).astype(np.int32)
+    least = costs[np.arange(len(best)), best]
+    far = np.flatnonzero(least + power > LEAST_OUTER_COST)
+    if len(far):
+        outer, points = nearest(config, z[far])
+        beyond = outer < 0
+        far, points, outer = far[beyond], points[beyond], outer[beyond]
+        bits = shell_bits[far, table.count + outer_shell(config, outer)] + digit_bits(config, outer)
+        outer_costs = (_power(z[far] - points) - power[far]) + BIT_PRICE * bits
+        better = outer_costs < least[far]
+        best[far[better]], least[far[better]] = outer[better], outer_costs[better]
+    return best, least
+
+
+def _bits_without_first(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the code length in bits of the event that a symbol of logits (..., K) is not the first."""
+    counts = frequencies(logit_gaps(logits))
+    total = counts.sum(-1)
+    return log2(total) - log2(total - counts[..., 0])
 
 
 def _choose_used(
-    zero_bits: NDArray[np.float32],
-    length_bits: NDArray[np.float32],
+    zero: NDArray[np.float64],
+    apart: NDArray[np.float64],
+    lengths: NDArray[np.float64],
     places: tuple[NDArray[np.intp], NDArray[np.intp]],
-    costs: NDArray[np.float32],
+    costs: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """Return which indices (n, G) are not zero at the least cost over all lengths.
 
-    ``zero_bits`` (n, G) is the price of shell 0, ``length_bits`` (n, G + 1) that of each length, ``costs`` (M,) the
-    cost of the best index other than zero at ``places``; the cost of index zero is its price.
+    ``zero`` (n, G) is the cost of shell 0, ``apart`` (n, G) that of all others together, ``lengths`` (n, G + 1) that
+    of each length, ``costs`` (M,) that of the best index other than zero at ``places``.
     """
-    zero = np.float32(BIT_PRICE) * zero_bits
     other = np.full_like(zero, np.inf)
     other[places] = costs
     inner = np.minimum(zero, other)
+    total = lengths.copy()
     # The last codebook in use is known not to be zero, which takes the price of that off.
-    known = -np.log2(np.maximum(1 - np.exp2(-zero_bits), 1e-9))
-    total = np.float32(BIT_PRICE) * length_bits
-    total[:, 1:] += np.cumsum(inner, 1) - inner + other - np.float32(BIT_PRICE) * known
+    total[:, 1:] += np.cumsum(inner, 1) - inner + other - apart
     length = total.argmin(1)[:, None]
     numbers = np.arange(1, zero.shape[1] + 1)
     used: NDArray[np.bool_] = (numbers < length) & (other < zero) | (numbers == length)
