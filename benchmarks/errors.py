@@ -23,3 +23,7 @@ class RoundTripFailed(BenchmarkError):
 
 class InvalidResult(BenchmarkError):
     """The file is not a result in CompressAI's schema."""
+
+
+class UnknownMember(BenchmarkError):
+    """No member of the family of bottlenecks has this name."""
