@@ -27,3 +27,7 @@ class InvalidResult(BenchmarkError):
 
 class UnknownMember(BenchmarkError):
     """No member of the family of bottlenecks has this name."""
+
+
+class Diverged(BenchmarkError):
+    """The loss of a training is not finite."""

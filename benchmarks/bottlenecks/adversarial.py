@@ -50,7 +50,8 @@ def adaptive_weight(distortion: Tensor, adversarial: Tensor, last: Tensor) -> Te
     """Return the weight that makes both losses' gradients in the decoder's ``last`` layer equally long (equation 7)."""
     (g_distortion,) = torch.autograd.grad(distortion, last, retain_graph=True)
     (g_adversarial,) = torch.autograd.grad(adversarial, last, retain_graph=True)
-    return (g_distortion.norm() / (g_adversarial.norm() + 1e-6)).clamp(max=MAX_WEIGHT).detach()
+    weight: Tensor = (g_distortion.norm() / (g_adversarial.norm() + 1e-6)).clamp(max=MAX_WEIGHT)
+    return weight.detach()
 
 
 def feature_matching(real: list[Tensor], decoded: list[Tensor]) -> Tensor:
@@ -59,11 +60,13 @@ def feature_matching(real: list[Tensor], decoded: list[Tensor]) -> Tensor:
 
 
 def generator_loss(discriminator: PatchDiscriminator, x: Tensor, y: Tensor, distortion: Tensor, last: Tensor) -> Tensor:
-    """Return what the discriminator adds to the loss of the reconstruction ``y`` of ``x``, in units of ``distortion``."""
+    """Return what the discriminator adds to the loss of the reconstruction ``y`` of ``x``, in units of the distortion.
+
+    ``last`` is the weight of the decoder's last layer.
+    """
     with torch.no_grad():
         _, real = discriminator(x)
     scores, decoded = discriminator(y)
-    adversarial = -scores.mean()
-    return SHARE * adaptive_weight(distortion, adversarial, last) * adversarial + MATCHING * feature_matching(
-        real, decoded
-    )
+    adversarial: Tensor = -scores.mean()
+    weight = SHARE * adaptive_weight(distortion, adversarial, last)
+    return weight * adversarial + MATCHING * feature_matching(real, decoded)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.bottlenecks.convolutions import Encoder
-from benchmarks.bottlenecks.protocol import Shape
+from benchmarks.bottlenecks.protocol import Decoder, Shape
 
 POSE = 6
 """Latents of the affine matrix: rotation, log scale, stretch, shear, and two of the shift."""
@@ -31,7 +31,7 @@ def affine_matrix(pose: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linalg.matrix_exp(torch.stack(rows, 1)), torch.stack(shift, 1)
 
 
-class CoordinateDecoder(nn.Module):
+class CoordinateDecoder(Decoder):
     """Draw a picture as a function of coordinates, moved by the first :data:`POSE` latents."""
 
     coordinates: Tensor
@@ -53,7 +53,8 @@ class CoordinateDecoder(nn.Module):
         features = torch.cat([points, *(f(w) for w in waves for f in (torch.sin, torch.cos))], 2)
         h = self.layers(self.place(features) + self.content(content)[:, None])
         side = self.shape.side
-        return self.last(h).transpose(1, 2).reshape(len(points), self.shape.channels, side, side)
+        samples: Tensor = self.last(h)
+        return samples.transpose(1, 2).reshape(len(points), self.shape.channels, side, side)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents (B, D, 1, 1) to pictures (B, C, S, S)."""
@@ -67,12 +68,12 @@ class CoordinateDecoder(nn.Module):
         return self.draw(flat[:, POSE:], self.coordinates.expand(len(flat), -1, -1))
 
 
-def through_affine_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, nn.Module]:
+def through_affine_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
     """Return encoder and decoder.  The grid has one position, for a pose belongs to the whole picture."""
     return Encoder(shape, inputs), CoordinateDecoder(shape)
 
 
-def without_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, nn.Module]:
+def without_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
     """Return encoder and decoder of the same sizes whose decoder ignores the pose, for comparison."""
     decoder = CoordinateDecoder(shape)
     decoder.forward = decoder.upright  # type: ignore[method-assign]

@@ -1,10 +1,9 @@
 """The transforms that all members share: strided convolutions with residual blocks, of the package's layers."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.bottlenecks.protocol import Shape
+from benchmarks.bottlenecks.protocol import Decoder, Shape
 from vqcodec.model.layers import ResidualBlock, conv, upsample
 
 _KNOTS = 2
@@ -41,7 +40,7 @@ class Encoder(nn.Module):
         return z
 
 
-class Decoder(nn.Module):
+class ConvDecoder(Decoder):
     """Latents -> pixels, the encoder's mirror image."""
 
     def __init__(self, shape: Shape):
@@ -57,9 +56,7 @@ class Decoder(nn.Module):
         return F.pixel_shuffle(self.last(F.leaky_relu(self.layers(latents), 0.1)), 2)
 
 
-def convolutions(shape: Shape, inputs: int) -> tuple[nn.Module, nn.Module]:
-    """Return encoder and decoder; the same random numbers start them whatever ``inputs`` is."""
-    state = torch.get_rng_state()
-    decoder = Decoder(shape)
-    torch.set_rng_state(state)
+def convolutions(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
+    """Return encoder and decoder."""
+    decoder = ConvDecoder(shape)  # first: it has the same layers for all members, and so the same random numbers
     return Encoder(shape, inputs), decoder

@@ -26,7 +26,7 @@ COOLING = 0.8
 """Fraction of the training in which the temperature falls."""
 MAX_EVIDENCE = 10.0
 """Bound of the evidential logits, as in the authors' code, so that exp does not overflow."""
-DIRICHLET_WEIGHT = 1e-3
+DIRICHLET_WEIGHT = 1e-2
 """Weight of the Dirichlet's KL in the evidential dVAE."""
 
 
@@ -80,7 +80,7 @@ class Learned(Discrete):
 class MovingAverage(Discrete):
     """VQ-VAE whose codewords are moving averages of their latents, :data:`DECAY` (van den Oord et al. 2017, A.1).
 
-    With ``revival``, unused codewords move onto random latents of the batch (Williams et al. 2020; Dhariwal et al. 2020).
+    With ``revival``, unused codewords move onto random latents of the batch (Dhariwal et al. 2020, "Jukebox").
     """
 
     def __init__(self, shape: Shape, revival: bool = False):
@@ -203,7 +203,8 @@ class Gumbel(Relaxed):
         kl = (log_p.exp() * (log_p + math.log(self.shape.size))).sum((1, 2, 3, 4))
         temperature = self.temperature(progress)
         quantized = self.mix(gumbel_softmax(logits, temperature)) if self.training else self.dequantize(indices)
-        statistics = {"temperature": temperature, "KL, bpp": float(kl.mean()) / NATS_PER_BIT / self.shape.side**2}
+        bpp = float(kl.detach().mean()) / NATS_PER_BIT / self.shape.side**2
+        statistics = {"temperature": temperature, "KL, bpp": bpp}
         return Coded(quantized, self.fixed_rate(z), kl.mean(), indices, statistics)
 
 
@@ -233,5 +234,6 @@ class Evidential(Relaxed):
             quantized = self.mix(gumbel_softmax(probabilities.clamp_min(1e-20).log(), temperature))
         else:
             quantized = self.dequantize(indices)
-        statistics = {"temperature": temperature, "Dirichlet KL, bpp": float(kl) / NATS_PER_BIT / self.shape.side**2}
+        bpp = float(kl.detach()) / NATS_PER_BIT / self.shape.side**2
+        statistics = {"temperature": temperature, "Dirichlet KL, bpp": bpp}
         return Coded(quantized, self.fixed_rate(z), DIRICHLET_WEIGHT * kl, indices, statistics)

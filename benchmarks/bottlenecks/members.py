@@ -46,12 +46,9 @@ FAMILY = (
         convolutions,
         penalty=contraction,
     ),
-    Member(
-        "mae", "no code", "He et al. 2022", "fills in hidden patches", Plain, convolutions, corrupt=hide_patches
-    ),
+    Member("mae", "no code", "He et al. 2022", "fills in hidden patches", Plain, convolutions, corrupt=hide_patches),
     Member("vae", "continuous code", "Kingma & Welling 2014", "Gaussian posterior, KL", Gaussian, convolutions),
     _beta(0.25),
-    _beta(1),
     _beta(4),
     Member(
         "annealed-vae",
@@ -148,8 +145,12 @@ FAMILY = (
 
 
 def choose(names: tuple[str, ...]) -> tuple[Member, ...]:
-    """Return the members named, every setting of each, in the order of the report.  Raises :class:`UnknownMember`."""
+    """Return the members named, every setting of each, in the order of the report.  Raises :class:`UnknownMember`.
+
+    ``beta-vae`` includes ``vae``, which is its setting ``beta = 1``.
+    """
     unknown = [name for name in names if name not in MEMBERS]
     if unknown:
         raise UnknownMember(f"no member {', '.join(unknown)}: choose among {' '.join(MEMBERS)}")
-    return tuple(member for member in FAMILY if member.name in names)
+    wanted = {*names, *(["vae"] if "beta-vae" in names else [])}
+    return tuple(member for member in FAMILY if member.name in wanted)

@@ -39,6 +39,8 @@ class Shape:
     """Codewords of a codebook."""
     sigma: float
     """Standard deviation of the decoder's noise; samples are in [0, 1]."""
+    batch: int
+    """Pictures per training step."""
 
     @property
     def latents(self) -> int:
@@ -101,10 +103,17 @@ class Bottleneck(nn.Module):
         return None
 
 
+class Decoder(nn.Module):
+    """Base class: latents (B, D, H, W) -> pictures (B, C, S, S), centred at 0."""
+
+    last: nn.Conv2d | nn.Linear
+    """Last layer, whose gradients weigh an adversarial loss."""
+
+
 class Transforms(Protocol):
     """Builds an encoder and a decoder, given the shape and the channels that the encoder must produce."""
 
-    def __call__(self, shape: Shape, inputs: int) -> tuple[nn.Module, nn.Module]:
+    def __call__(self, shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
         """Return the encoder (B, C, S, S) -> (B, inputs, H, W) and the decoder (B, D, H, W) -> (B, C, S, S)."""
 
 
@@ -157,7 +166,11 @@ class Autoencoder(nn.Module):
     def __init__(self, member: Member, shape: Shape):
         super().__init__()
         self.shape = shape
+        state = torch.get_rng_state()
         self.bottleneck = member.bottleneck(shape)
+        torch.set_rng_state(state)  # transforms start alike, whatever the bottleneck drew
+        self.encoder: nn.Module
+        self.decoder: Decoder
         self.encoder, self.decoder = member.transforms(shape, self.bottleneck.inputs)
 
     def encode(self, x: Tensor) -> Tensor:

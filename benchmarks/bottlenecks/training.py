@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from benchmarks.bottlenecks.discrete import Discrete
 from benchmarks.bottlenecks.index_prior import IndexPrior
 from benchmarks.bottlenecks.measure import code_statistics
 from benchmarks.bottlenecks.protocol import Autoencoder, Coded, Corruption, Member
+from benchmarks.errors import Diverged
 from vqcodec.training.trainer import TrainingPlan
 
 POINTS = 24
@@ -58,9 +59,11 @@ class Loop:
             torch.optim.Adam(self.discriminator.parameters(), betas=(0.5, 0.9)) if self.discriminator else None
         )
 
-    def run(self, tick: Callable[[], None]) -> Trained:
-        """Train for all steps; call ``tick`` after each."""
-        plan, course, seconds = self.plan, [], []
+    def run(self) -> Generator[None, None, Trained]:
+        """Train for all steps; yield after each.  Raises :class:`Diverged`."""
+        plan = self.plan
+        course: list[dict[str, float]] = []
+        seconds: list[float] = []
         marks = {round(plan.steps * i / POINTS) for i in range(1, POINTS + 1)}
         for step in range(plan.steps):
             begin = time.perf_counter()
@@ -71,7 +74,7 @@ class Loop:
             if step + 1 in marks:
                 statistics = code_statistics(self.model, self.source.held_out)
                 course.append({"step": step + 1, "loss": loss} | statistics)
-            tick()
+            yield
         self.model.eval()
         return Trained(self.model, self.prior, course, sorted(seconds)[len(seconds) // 2])
 
@@ -102,7 +105,7 @@ class Loop:
             judged = adversarial.hinge(against(x)[0], against(y.detach())[0])
             self._update(self.discriminator_optimizer, judged, rate)
         if not math.isfinite(value := loss.item()):
-            raise FloatingPointError(f"{member.run}: the loss is {value} at step {step}")
+            raise Diverged(f"the loss is {value} at step {step}")
         return value, coded
 
     def train_prior(self, indices: Tensor, step: int) -> None:

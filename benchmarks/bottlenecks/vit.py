@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.bottlenecks.protocol import Shape
+from benchmarks.bottlenecks.protocol import Decoder, Shape
 
 LAYERS = 4
 """Blocks of the encoder and of the decoder."""
@@ -33,7 +33,8 @@ class _Blocks(nn.Module):
         tokens = x.flatten(2).transpose(1, 2) + self.position
         for block in self.blocks:
             tokens = block(tokens)
-        return self.norm(tokens).transpose(1, 2).reshape(x.shape)
+        normed: Tensor = self.norm(tokens)
+        return normed.transpose(1, 2).reshape(x.shape)
 
 
 class Encoder(nn.Module):
@@ -52,7 +53,7 @@ class Encoder(nn.Module):
         return z
 
 
-class Decoder(nn.Module):
+class PatchDecoder(Decoder):
     """Latents -> tokens -> patches."""
 
     def __init__(self, shape: Shape):
@@ -67,6 +68,6 @@ class Decoder(nn.Module):
         return F.pixel_shuffle(self.last(self.blocks(self.embed(latents))), self.patch)
 
 
-def patch_transformer(shape: Shape, inputs: int) -> tuple[nn.Module, nn.Module]:
+def patch_transformer(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
     """Return encoder and decoder."""
-    return Encoder(shape, inputs), Decoder(shape)
+    return Encoder(shape, inputs), PatchDecoder(shape)
