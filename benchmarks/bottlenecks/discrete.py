@@ -91,9 +91,10 @@ class MovingAverage(Discrete):
 
     @torch.no_grad()
     def start(self, codebook: Tensor) -> None:
-        """Set the codewords (G, K, d), each with the weight of one latent."""
+        """Set the codewords (G, K, d); their averages start without a latent."""
         self.quantizer.codebook.copy_(codebook)
-        self.quantizer.sums.copy_(codebook)
+        self.quantizer.counts.zero_()
+        self.quantizer.sums.zero_()
 
     def costs(self, rows: Tensor) -> Tensor:
         """Return the costs (G, N, K) by which ``rows`` (G, N, d) choose a codeword."""

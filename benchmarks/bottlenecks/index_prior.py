@@ -52,7 +52,7 @@ class IndexPrior(nn.Module):
             h = h + layer(F.relu(h))
         context = h.permute(0, 2, 3, 1)
         siblings = torch.stack([F.embedding(i, table) for i, table in zip(by_group, self.siblings, strict=True)])
-        before = siblings.cumsum(0) - siblings  # of the groups before each
+        before = torch.cat([torch.zeros_like(siblings[:1]), siblings[:-1].cumsum(0)])  # sums over the groups before
         return torch.einsum("gbhwc,gck->gbhwk", F.relu(context + before), self.heads) + self.bias
 
     def bits(self, indices: Tensor) -> Tensor:

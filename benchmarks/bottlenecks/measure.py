@@ -20,7 +20,7 @@ BOUND_PICTURES = 8
 """Pictures whose log p(x) is bounded."""
 BOUND_SAMPLES = 64
 """Samples of the importance-weighted bound."""
-BOUND_CHAINS, BOUND_STEPS = 4, 30
+BOUND_CHAINS, BOUND_STEPS = 2, 30
 """Chains and steps of annealed importance sampling."""
 
 
@@ -56,18 +56,13 @@ def usage(indices: Tensor, size: int) -> dict[str, float]:
 @torch.no_grad()
 def code_statistics(model: Autoencoder, pictures: Tensor) -> dict[str, float]:
     """Return what shows a collapse: used codewords of a discrete code, active units of a continuous one."""
-    training = model.training
     model.eval()
-    z = encode_all(model, pictures)
     if isinstance(model.bottleneck, Gaussian):
-        found = {"active units": active_units(model.bottleneck.posterior(z)[0])}
-    elif isinstance(model.bottleneck, Discrete):
-        indices = torch.cat([_indices(model, part) for part in z.split(BATCH)])
-        found = usage(indices, model.shape.size)
-    else:
-        found = {}
-    model.train(training)
-    return found
+        return {"active units": active_units(model.bottleneck.posterior(encode_all(model, pictures))[0])}
+    if isinstance(model.bottleneck, Discrete):
+        parts = encode_all(model, pictures).split(BATCH)
+        return usage(torch.cat([_indices(model, part) for part in parts]), model.shape.size)
+    return {}
 
 
 def _indices(model: Autoencoder, z: Tensor) -> Tensor:

@@ -23,8 +23,16 @@ def _beta(value: float) -> Member:
     )
 
 
-def _annealed(shape: Shape) -> Gaussian:
-    return Gaussian(shape, annealed=True)
+def _annealed(beta: float) -> Member:
+    return Member(
+        "annealed-vae",
+        "continuous code",
+        "Bowman et al. 2016",
+        "the KL's weight rises from 0",
+        lambda shape: Gaussian(shape, beta=beta, annealed=True),
+        convolutions,
+        setting="" if beta == 1 else f"beta {beta:g}",
+    )
 
 
 def _revived(shape: Shape) -> MovingAverage:
@@ -50,14 +58,8 @@ FAMILY = (
     Member("vae", "continuous code", "Kingma & Welling 2014", "Gaussian posterior, KL", Gaussian, convolutions),
     _beta(0.25),
     _beta(4),
-    Member(
-        "annealed-vae",
-        "continuous code",
-        "Bowman et al. 2016",
-        "the KL's weight rises from 0",
-        _annealed,
-        convolutions,
-    ),
+    _annealed(1),
+    _annealed(4),
     Member(
         "wae", "continuous code", "Tolstikhin et al. 2018", "MMD between latents and prior", Wasserstein, convolutions
     ),
