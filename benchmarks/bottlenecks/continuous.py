@@ -6,7 +6,7 @@ from torch import Tensor
 from benchmarks.bottlenecks.protocol import NATS_PER_BIT, Bottleneck, Coded, Shape
 
 ANNEALING = 0.5
-"""Fraction of the training during which the annealed VAE's KL gains weight, linearly from 0."""
+"""Fraction of the training during which an annealed KL gains weight, linearly from 0."""
 MMD_WEIGHT = 10.0
 """Weight of the Wasserstein autoencoder's penalty: nats per picture, latent and unit of MMD."""
 ACTIVE_VARIANCE = 0.01
@@ -16,6 +16,11 @@ ACTIVE_VARIANCE = 0.01
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return KL(N(mean, variance) || N(0, 1)) per element, in nats (Kingma & Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+
+
+def warm_up(progress: float) -> float:
+    """Return an annealed KL's share of its final weight after the fraction ``progress`` of the training."""
+    return min(1.0, progress / ANNEALING)
 
 
 class Gaussian(Bottleneck):
@@ -35,7 +40,7 @@ class Gaussian(Bottleneck):
 
     def weight(self, progress: float) -> float:
         """Return the weight of the KL after the fraction ``progress`` of the training."""
-        return self.beta * min(1.0, progress / ANNEALING) if self.annealed else self.beta
+        return self.beta * warm_up(progress) if self.annealed else self.beta
 
     @staticmethod
     def posterior(z: Tensor) -> tuple[Tensor, Tensor]:

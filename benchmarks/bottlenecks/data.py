@@ -28,7 +28,7 @@ VIEWS = 8
 _SHOWN = 96
 """Held-out crops, or rotated digits."""
 
-PHOTOGRAPHS = Shape(channels=3, side=CROP, stride=8, width=32, groups=4, dim=8, size=256, sigma=0.05, batch=16)
+PHOTOGRAPHS = Shape(channels=3, side=CROP, stride=8, width=32, groups=4, dim=8, size=256, sigma=0.05, batch=8)
 DIGITS = Shape(channels=1, side=8, stride=4, width=32, groups=4, dim=4, size=32, sigma=0.1, batch=64)
 ROTATED = Shape(channels=1, side=16, stride=16, width=32, groups=4, dim=4, size=32, sigma=0.1, batch=64)
 

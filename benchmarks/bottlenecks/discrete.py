@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.bottlenecks.continuous import warm_up
 from benchmarks.bottlenecks.protocol import NATS_PER_BIT, Bottleneck, Coded, Shape
-from vqcodec.config import SliceConfig
+from vqcodec.config import BIT_PRICE, SliceConfig
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, straight_through
 from vqcodec.training.objective import COMMITMENT
 
@@ -152,9 +153,8 @@ class EntropyConstrained(MovingAverage):
         per_picture = bits.reshape(self.shape.groups, len(z), -1).sum((0, 2))
         surrogate = (z * gradient).sum() / len(z)  # its gradient is that of the expected bits
         rate = per_picture.mean() + surrogate - surrogate.detach()
-        # The codec weighs the squared error by COMMITMENT / BIT_PRICE bits, the base class by COMMITMENT nats.
-        price = 6.0  # 1 / BIT_PRICE bits, in nats: ln 2 * 12 / (2 ln 2)
-        return Coded(coded.quantized, per_picture, NATS_PER_BIT * rate + price * coded.auxiliary, coded.indices)
+        commitment = coded.auxiliary / BIT_PRICE  # in bits, as in the codec's training
+        return Coded(coded.quantized, per_picture, NATS_PER_BIT * (rate + commitment), coded.indices)
 
 
 class Relaxed(Discrete):
@@ -194,7 +194,10 @@ def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:
 
 
 class Gumbel(Relaxed):
-    """dVAE: categorical posterior, uniform prior, Gumbel-softmax with falling temperature (Ramesh et al. 2021)."""
+    """dVAE: categorical posterior, uniform prior, Gumbel-softmax (Ramesh et al. 2021, appendix A.2).
+
+    As there, the temperature falls during the training and the KL gains weight.
+    """
 
     def code(self, z: Tensor, progress: float) -> Coded:
         """Return a relaxed sample of the codewords in training, the most probable ones in use."""
@@ -206,7 +209,8 @@ class Gumbel(Relaxed):
         quantized = self.mix(gumbel_softmax(logits, temperature)) if self.training else self.dequantize(indices)
         bpp = float(kl.detach().mean()) / NATS_PER_BIT / self.shape.side**2
         statistics = {"temperature": temperature, "KL, bpp": bpp}
-        return Coded(quantized, self.fixed_rate(z), kl.mean(), indices, statistics)
+        loss = warm_up(progress) * kl.mean()
+        return Coded(quantized, self.fixed_rate(z), loss, indices, statistics)
 
 
 def dirichlet_kl(alpha: Tensor) -> Tensor:
