@@ -51,7 +51,7 @@ def write_page(path: Path, summary: Mapping[str, Any], pictures: Path) -> None:
     records: Sequence[Record] = summary["runs"]
     figures = {"rates": _rates(records)} | {name: _course(records, name) for name in COURSES}
     columns = ["Member", "Rate, bpp", "Kind", "PSNR, dB", "Detail", *(title for _, title, _ in NUMBERS)]
-    columns += ["ms per step", "Parameters", "More"]
+    columns += ["ms per step", "of the processor", "Parameters", "More"]
     environment = summary["environment"]
     page = Template((_OWN / "page.html").read_text(encoding="utf-8")).substitute(
         title=f"Bottlenecks and transforms on {escape(summary['data'])}",
@@ -130,6 +130,7 @@ def _row(record: Record) -> str:
         _number(record["detail"], ".2f"),
         *(_number(numbers.pop(key, None), form) for key, _, form in NUMBERS),
         _number(1e3 * record["seconds_per_step"], ".0f"),
+        _number(1e3 * record["processor_seconds_per_step"], ".0f"),
         _number(record["parameters"], ",d"),
     ]
     more = "; ".join(f"{key} {value:.3g}" for key, value in numbers.items())

@@ -112,6 +112,7 @@ def _train(
             "batch": source.shape.batch,
             "parameters": sum(p.numel() for p in trained.model.parameters()),
             "seconds_per_step": trained.seconds_per_step,
+            "processor_seconds_per_step": trained.processor_seconds_per_step,
             **{field: getattr(measured, field) for field in ("psnr", "detail", "bpp", "rate", "numbers")},
             "course": trained.course,
         }

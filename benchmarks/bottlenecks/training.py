@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ class Trained:
     """Step, training loss and statistics of the held-out pictures' code, along the training."""
     seconds_per_step: float
     """Median over the steps, the index prior not counted."""
+    processor_seconds_per_step: float
+    """The same of the processor time of all threads, which other programs on the machine hardly change."""
 
 
 def distortion(corruption: Corruption, x: Tensor, y: Tensor, sigma: float) -> Tensor:
@@ -64,11 +67,13 @@ class Loop:
         plan = self.plan
         course: list[dict[str, float]] = []
         seconds: list[float] = []
+        processor_seconds: list[float] = []
         marks = {round(plan.steps * i / POINTS) for i in range(1, POINTS + 1)}
         for step in range(plan.steps):
-            begin = time.perf_counter()
+            begin, processor_begin = time.perf_counter(), time.process_time()
             loss, coded = self.step(step)
             seconds.append(time.perf_counter() - begin)
+            processor_seconds.append(time.process_time() - processor_begin)
             if self.prior and coded.indices is not None:
                 self.train_prior(coded.indices, step)
             if step + 1 in marks:
@@ -76,7 +81,7 @@ class Loop:
                 course.append({"step": step + 1, "loss": loss} | statistics)
             yield
         self.model.eval()
-        return Trained(self.model, self.prior, course, sorted(seconds)[len(seconds) // 2])
+        return Trained(self.model, self.prior, course, median(seconds), median(processor_seconds))
 
     def step(self, step: int) -> tuple[float, Coded]:
         """Take one optimizer step; return the loss in nats per sample, and the code."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from benchmarks.defaults import MEMBERS
 from benchmarks.errors import NoPictures
 from vqcodec.training.objective import COMMITMENT
 
+DOCS = Path(__file__).parents[2] / "docs"
 TINY = Shape(channels=1, side=8, stride=4, width=8, groups=2, dim=3, size=8, sigma=0.1, batch=8)
 
 
@@ -573,3 +575,33 @@ def test_what_cannot_be_studied_is_said_in_one_line(tmp_path):
         result = report(tmp_path / "out", *arguments)
         assert result.exit_code == 1
         assert result.stderr.startswith("benchmarks: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("data", ["photographs", "digits"])
+def test_the_page_has_the_numbers_of_the_committed_results(data):
+    summary = json.loads((DOCS / "results" / f"bottlenecks-{data}.json").read_text(encoding="utf-8"))
+    _, _, section = (DOCS / "BOTTLENECKS.md").read_text(encoding="utf-8").partition(f"## Results on {data}")
+    assert f"`{summary['command']}`" in section.partition("##")[0]
+    rows = {line.split(" | ")[0].lstrip("| "): line for line in section.partition("##")[0].splitlines()}
+    assert [run["run"] for run in summary["runs"]] == [member.run for member in FAMILY]
+    for run in summary["runs"]:
+        numbers = run["numbers"]
+        cells = [
+            run["run"],
+            *(
+                "-" if v is None else format(v, f)
+                for v, f in (
+                    (run["bpp"], ".3f"),
+                    (run["psnr"], ".2f"),
+                    (run["detail"], ".2f"),
+                    (numbers.get("perplexity"), ".1f"),
+                    (numbers.get("used codewords"), ".1f"),
+                    (numbers.get("active units"), ".0%"),
+                    (numbers.get("ELBO"), ".0f"),
+                    (numbers.get("IWAE bound"), ".0f"),
+                    (numbers.get("AIS bound"), ".0f"),
+                    (1e3 * run["seconds_per_step"], ".0f"),
+                )
+            ),
+        ]
+        assert rows[run["run"]] == f"| {' | '.join(cells)} |"
