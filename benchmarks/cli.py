@@ -345,7 +345,7 @@ def goals(dataset: Path | None, images: int | None) -> None:
 @_message_options
 @_reporting
 def bottlenecks(data: Path | None, members: tuple[str, ...], steps: int, seed: int, out: Path) -> None:
-    """Train the VQ-VAE family and its ancestors side by side; write an HTML page and bottlenecks.json."""
+    """Train the VQ-VAE family and its ancestors side by side; write a page, a table and bottlenecks.json."""
     from benchmarks.bottlenecks.members import choose
     from benchmarks.bottlenecks.study import Study, command_line, run
 
@@ -353,4 +353,4 @@ def bottlenecks(data: Path | None, members: tuple[str, ...], steps: int, seed: i
     for record in run(study, _tell, _progress):
         rate = "no code  " if record["bpp"] is None else f"{record['bpp']:.3f} bpp"
         click.echo(f"{record['run']:20} {rate}  {record['psnr']:6.2f} dB  {record['seconds_per_step']:.3f} s per step")
-    click.echo(f"wrote {out / 'index.html'} and bottlenecks.json")
+    click.echo(f"wrote {out / 'index.html'}, table.md and bottlenecks.json")

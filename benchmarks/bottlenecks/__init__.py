@@ -17,5 +17,6 @@
     training.py      one training loop for all
     measure.py       one evaluation for all
     study.py         run the members, keep what is done
+    table.py         the table of a study
     page.py          the HTML page
 """

@@ -15,6 +15,7 @@ from typing import Any
 from plotly import graph_objects
 from plotly.offline import get_plotlyjs
 
+from benchmarks.bottlenecks.table import NUMBERS, Record, cost
 from benchmarks.report.figures import FONT, GRID, plain
 
 COLOURS = {
@@ -26,15 +27,6 @@ COLOURS = {
     "symmetry": "#2ca02c",
 }
 """Colour of each group of members."""
-NUMBERS = (
-    ("perplexity", "Perplexity", ".1f"),
-    ("used codewords", "Used codewords", ".1f"),
-    ("active units", "Active units", ".0%"),
-    ("ELBO", "ELBO, nats", ".0f"),
-    ("IWAE bound", "IWAE, nats", ".0f"),
-    ("AIS bound", "AIS, nats", ".0f"),
-)
-"""Numbers that have a column: key, title, format.  The others stand in the last column."""
 COURSES = ("used codewords", "perplexity", "active units")
 """Statistics drawn over the training."""
 
@@ -43,17 +35,16 @@ _TEXT = ("Member", "Kind", "More")
 _REPORT = files("benchmarks.report") / "assets"
 _OWN = files("benchmarks.bottlenecks") / "assets"
 
-Record = Mapping[str, Any]
-
 
 def write_page(path: Path, summary: Mapping[str, Any], pictures: Path) -> None:
     """Write the page of a study's ``summary``; ``pictures`` is the folder of its rows of pictures."""
     records: Sequence[Record] = summary["runs"]
     figures = {"rates": _rates(records)} | {name: _course(records, name) for name in COURSES}
-    columns = ["Member", "Rate, bpp", "Kind", "PSNR, dB", "Detail", *(title for _, title, _ in NUMBERS)]
+    columns = ["Member", "Rate, bpp", "Kind", "PSNR, dB", "Cost, nats", "Detail", *(title for _, title, _ in NUMBERS)]
     columns += ["ms per step", "of the processor", "Parameters", "More"]
     environment = summary["environment"]
-    page = Template((_OWN / "page.html").read_text(encoding="utf-8")).substitute(
+    template = Template((_OWN / "page.html").read_text(encoding="utf-8"))
+    page = template.substitute(
         title=f"Bottlenecks and transforms on {escape(summary['data'])}",
         lead=f"{len(records)} runs, same transforms, data and steps. {environment['date']}",
         style=(_REPORT / "page.css").read_text(encoding="utf-8"),
@@ -64,8 +55,11 @@ def write_page(path: Path, summary: Mapping[str, Any], pictures: Path) -> None:
             f'<th data-kind="{"text" if title in _TEXT else "number"}"><button>{title}</button></th>'
             for title in columns
         ),
-        table_rows="\n".join(_row(record) for record in records),
-        pictures="\n".join(_pictures(record, pictures) for record in records),
+        table_rows="\n".join(_row(record, summary) for record in records),
+        pictures="\n".join(
+            _pictures(record, pictures, first=record["data"] not in {other["data"] for other in records[:i]})
+            for i, record in enumerate(records)
+        ),
         method="\n".join(f"    <li>{line}</li>" for line in _method(summary)),
     )
     path.write_text(page, encoding="utf-8")
@@ -83,7 +77,7 @@ def _rates(records: Sequence[Record]) -> dict[str, Any]:
             text=[record["run"] for record in members],
             name=group,
             mode="markers+text",
-            textposition="top center",
+            textposition=["top center" if i % 2 else "bottom center" for i in range(len(members))],
             marker={"size": 9, "color": colour},
             hovertemplate="%{text}: %{x:.3f} bpp, %{y:.2f} dB<extra></extra>",
             visible=bool(members),
@@ -118,7 +112,7 @@ def _set_up(figure: graph_objects.Figure, x: str, y: str) -> None:
     figure.update_yaxes(title=y, gridcolor=GRID, zeroline=False)
 
 
-def _row(record: Record) -> str:
+def _row(record: Record, summary: Mapping[str, Any]) -> str:
     """Return the row of a run in the table."""
     numbers = dict(record["numbers"])
     look = f'<i style="background:{COLOURS[record["group"]]}"></i>'
@@ -127,6 +121,7 @@ def _row(record: Record) -> str:
         _number(record["bpp"], ".3f"),
         (record["rate"],) * 2,
         _number(record["psnr"], ".2f"),
+        _number(cost(record, summary), ".3f"),
         _number(record["detail"], ".2f"),
         *(_number(numbers.pop(key, None), form) for key, _, form in NUMBERS),
         _number(1e3 * record["seconds_per_step"], ".0f"),
@@ -144,11 +139,11 @@ def _number(value: float | None, form: str) -> tuple[str, str]:
     return ("", "-") if value is None else (str(value), format(value, form))
 
 
-def _pictures(record: Record, folder: Path) -> str:
-    """Return the rows of pictures of a run."""
+def _pictures(record: Record, folder: Path, first: bool) -> str:
+    """Return the rows of pictures of a run, with the originals if it is the ``first`` on its data."""
     stem = record["run"].replace(" ", "-")
     parts = [f"<h3>{escape(record['run'])}</h3><p class=note>{escape(record['idea'])} ({escape(record['paper'])})</p>"]
-    for kind in ("originals", "reconstructions", "upright", "samples"):
+    for kind in (*(["originals"] if first else []), "reconstructions", "upright", "samples"):
         path = folder / f"{stem}-{kind}.png"
         if path.exists():
             data = base64.b64encode(path.read_bytes()).decode("ascii")
@@ -168,6 +163,7 @@ def _method(summary: Mapping[str, Any]) -> list[str]:
         "Rate: a VAE's is its KL, with reconstructions from samples of the posterior; a discrete code's is the "
         "cross-entropy of a small autoregressive prior trained beside it, beside its fixed-length rate (groups &times; "
         "log2 K per position) and its own (last column). Latents without a code have no rate.",
+        "Cost: squared error / (2 sigma&sup2;) plus rate, in nats per pixel: what a codec's loss is at this sigma.",
         "PSNR is that of the mean squared error over all held-out pictures, rounded to 8 bits. Detail is the energy of "
         "the Laplacian over that of the originals: below 1 means blurred.",
         "Active units: latents whose posterior mean has a variance above 0.01 over pictures. Bounds on log p(x), in "

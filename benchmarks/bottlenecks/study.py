@@ -20,6 +20,7 @@ from benchmarks.bottlenecks.data import VIEWS, Digits, Photographs, RotatedDigit
 from benchmarks.bottlenecks.measure import Measured, measure
 from benchmarks.bottlenecks.page import write_page
 from benchmarks.bottlenecks.protocol import Member
+from benchmarks.bottlenecks.table import markdown
 from benchmarks.bottlenecks.training import Loop, plan_of
 from benchmarks.defaults import MEMBERS
 from benchmarks.environment import environment
@@ -45,7 +46,7 @@ class Study:
 
 
 def run(study: Study, tell: Callable[[str], None], progress: Progress) -> list[dict[str, Any]]:
-    """Make the missing runs; write ``bottlenecks.json`` and ``index.html``; return the records of all runs."""
+    """Make the missing runs; write ``bottlenecks.json``, ``table.md`` and ``index.html``; return all runs' records."""
     pictures = open_photographs(study.data, study.seed) if study.data else Digits(study.seed)
     if isinstance(pictures, Photographs):
         for name in pictures.left_out:
@@ -71,6 +72,7 @@ def run(study: Study, tell: Callable[[str], None], progress: Progress) -> list[d
         "runs": [{key: value for key, value in record.items() if key != "key"} for record in found],
     }
     _replace(study.out / "bottlenecks.json", json.dumps(summary, indent=1) + "\n")
+    _replace(study.out / "table.md", markdown(summary))
     write_page(study.out / "index.html", summary, study.out / "runs")
     return found
 
