@@ -68,6 +68,14 @@ class CoordinateDecoder(Decoder):
         return self.draw(flat[:, POSE:], self.coordinates.expand(len(flat), -1, -1))
 
 
+class _UprightDecoder(CoordinateDecoder):
+    """The same without the matrix."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map latents (B, D, 1, 1) to pictures (B, C, S, S), their pose ignored."""
+        return self.upright(latents)
+
+
 def through_affine_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
     """Return encoder and decoder.  The grid has one position, for a pose belongs to the whole picture."""
     return Encoder(shape, inputs), CoordinateDecoder(shape)
@@ -75,9 +83,7 @@ def through_affine_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder
 
 def without_matrix(shape: Shape, inputs: int) -> tuple[nn.Module, Decoder]:
     """Return encoder and decoder of the same sizes whose decoder ignores the pose, for comparison."""
-    decoder = CoordinateDecoder(shape)
-    decoder.forward = decoder.upright  # type: ignore[method-assign]
-    return Encoder(shape, inputs), decoder
+    return Encoder(shape, inputs), _UprightDecoder(shape)
 
 
 def axis_angles(pictures: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ def annealed_importance(
     """Return a bound (B,) by annealed importance sampling (Neal 2001; Wu et al. 2017).
 
     ``chains`` chains per picture go in ``steps`` steps from the posterior q(z|x) to p(x, z), each step with a
-    transition of Hamiltonian Monte Carlo of ``leaps`` leapfrog steps, in units of the posterior's deviations.
+    transition of Hamiltonian Monte Carlo of ``leaps`` leapfrog steps, in units of the posterior's deviations.  Each
+    chain adapts its step size on the way, so that the bound holds approximately.
     """
     scale = torch.exp(0.5 * log_variance)
     unit = torch.zeros_like(mean)

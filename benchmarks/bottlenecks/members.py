@@ -151,6 +151,8 @@ def choose(names: tuple[str, ...]) -> tuple[Member, ...]:
 
     ``beta-vae`` includes ``vae``, which is its setting ``beta = 1``.
     """
+    if not names:
+        raise UnknownMember(f"no member is named: choose among {' '.join(MEMBERS)}")
     unknown = [name for name in names if name not in MEMBERS]
     if unknown:
         raise UnknownMember(f"no member {', '.join(unknown)}: choose among {' '.join(MEMBERS)}")

@@ -574,6 +574,7 @@ def test_what_cannot_be_studied_is_said_in_one_line(tmp_path):
     for arguments, message in (
         (["--data", str(tmp_path)], "fewer than 2 photographs"),
         (["--members", "ae,gan"], "no member gan: choose among ae sparse-ae"),
+        (["--members", ","], "no member is named: choose among ae sparse-ae"),
     ):
         result = report(tmp_path / "out", *arguments)
         assert result.exit_code == 1
