@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from benchmarks.defaults import MEMBERS
 from benchmarks.errors import BenchmarkError
 from benchmarks.rd.codecs import CODECS
 from vqcodec.defaults import EFFORT, EFFORTS
@@ -101,13 +102,36 @@ def _reporting(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _tell(message: str) -> None:
-    click.echo(f"benchmarks: {message}", err=True)
+    """Print a message, except with ``--quiet``."""
+    if not click.get_current_context().meta.get(_QUIET):
+        click.echo(f"benchmarks: {message}", err=True)
 
 
 def _progress(items: Iterable[Any], length: int) -> Iterable[Any]:
-    """Show a progress bar with the time left, on a terminal."""
-    with click.progressbar(items, length=length, label="measuring", show_pos=True, file=sys.stderr) as bar:
+    """Show a progress bar with the time left, on a terminal, except with ``--quiet`` or ``--no-progress``."""
+    meta = click.get_current_context().meta
+    hidden = bool(meta.get(_QUIET) or meta.get(_NO_PROGRESS))
+    bar = click.progressbar(items, length=length, label="measuring", show_pos=True, hidden=hidden, file=sys.stderr)
+    with bar:
         yield from bar
+
+
+_QUIET, _NO_PROGRESS = "benchmarks.quiet", "benchmarks.no_progress"
+"""Keys of the context's ``meta``."""
+
+
+def _message_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--quiet`` and ``--no-progress``."""
+
+    def keep(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+        return lambda context, _option, value: context.meta.update({key: value})
+
+    for flag, key, text in (
+        ("--no-progress", _NO_PROGRESS, "Show no progress bar."),
+        ("--quiet", _QUIET, "Print only results and errors."),
+    ):
+        command = click.option(flag, is_flag=True, expose_value=False, callback=keep(key), help=text)(command)
+    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -143,6 +167,7 @@ def main() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write the report as Markdown, with its picture in a folder beside it.",
 )
+@_message_options
 @_reporting
 def rd(
     dataset: Path | None,
@@ -298,3 +323,34 @@ def goals(dataset: Path | None, images: int | None) -> None:
     photos = open_dataset(dataset, images).photos
     attempts = _progress(timing.measure(Codec(device="cpu"), photos), len(photos) * len(timing.GOALS))
     click.echo(timing.describe(list(attempts)))
+
+
+@main.command()
+@click.option("--data", type=_FOLDER, help="Folder of photographs, for crops of 64x64; default: scikit-learn's digits.")
+@click.option(
+    "--members",
+    default=",".join(MEMBERS),
+    callback=lambda _context, _option, value: tuple(filter(None, value.split(","))),
+    help=f"Members to train, separated by commas; default: all of {' '.join(MEMBERS)}.",
+)
+@click.option("--steps", type=click.IntRange(min=10), default=1000, show_default=True, help="Training steps of each.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of batches and weights.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bottlenecks"),
+    show_default=True,
+    help="Folder of the report; finished members are kept.",
+)
+@_message_options
+@_reporting
+def bottlenecks(data: Path | None, members: tuple[str, ...], steps: int, seed: int, out: Path) -> None:
+    """Train the VQ-VAE family and its ancestors side by side; write a page, a table and bottlenecks.json."""
+    from benchmarks.bottlenecks.members import choose
+    from benchmarks.bottlenecks.study import Study, command_line, run
+
+    study = Study(choose(members), data, steps, seed, out, command_line(data, members, steps, seed))
+    for record in run(study, _tell, _progress):
+        rate = "no code  " if record["bpp"] is None else f"{record['bpp']:.3f} bpp"
+        click.echo(f"{record['run']:20} {rate}  {record['psnr']:6.2f} dB  {record['seconds_per_step']:.3f} s per step")
+    click.echo(f"wrote {out / 'index.html'}, table.md and bottlenecks.json")

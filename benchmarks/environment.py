@@ -6,7 +6,10 @@ import os
 import platform
 from pathlib import Path
 
-_PACKAGES = ("vqcodec", "torch", "numpy", "pillow", "scikit-image", "pytorch-msssim", "bjontegaard", "imagecodecs")
+_PACKAGES = (
+    *("vqcodec", "torch", "numpy", "pillow", "scikit-image", "scikit-learn"),
+    *("pytorch-msssim", "bjontegaard", "imagecodecs"),
+)
 
 
 def cores() -> int:

@@ -23,3 +23,11 @@ class RoundTripFailed(BenchmarkError):
 
 class InvalidResult(BenchmarkError):
     """The file is not a result in CompressAI's schema."""
+
+
+class UnknownMember(BenchmarkError):
+    """No member of the family of bottlenecks has this name."""
+
+
+class Diverged(BenchmarkError):
+    """The loss of a training is not finite."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.internals import CodeLength
 from tests.support.tiny import random_head, random_prediction
 from vqcodec.coding import symbols
-from vqcodec.coding.symbols import RateDistortionSelector
+from vqcodec.coding.symbols import RateDistortionSelector, SliceLatents
 from vqcodec.coding.traversal import Wavefront
 from vqcodec.config import BIT_PRICE, SliceConfig
 from vqcodec.model.quantizer import ProductQuantizer
@@ -21,13 +21,6 @@ from vqcodec.training.objective import _price_of_use
 
 COUNT = 40
 """Positions of a wavefront."""
-
-
-class FlatLayout:
-    """A layout of one row: cells are positions."""
-
-    def spread(self, grids, dtype=np.float32):
-        return grids[0].reshape(-1, grids[0].shape[2]).astype(dtype)
 
 
 def cost(prediction_of, indices, z, points):
@@ -61,7 +54,7 @@ def test_the_encoder_chooses_the_least_cost(monkeypatch, config, spread, strengt
     radii, words_radii = np.linalg.norm(z, axis=2), np.linalg.norm(codebooks, axis=2)
     plainly_zero = radii <= words_radii[:, 1:].min(1) / 2
     prediction_of = partial(random_prediction, head, COUNT)
-    selector = RateDistortionSelector(FlatLayout(), [z.reshape(COUNT, -1).T[:, None]], [codebooks])
+    selector = RateDistortionSelector([SliceLatents.of(z.reshape(COUNT, -1), codebooks)])
     chosen = selector(0, Wavefront(np.arange(COUNT), np.zeros(COUNT, np.intp)), prediction_of())
     assert not chosen[plainly_zero].any()
 
@@ -89,7 +82,7 @@ def test_without_shells_each_index_is_chosen_alone(config):
     head = random_head(config, by_shells=False, strength=0.02)
     codebooks = ProductQuantizer(config, 2, pin_zero=False).codebook.numpy()
     z = np.random.default_rng(0).normal(size=(COUNT, config.groups, config.dim)).astype(np.float32)
-    selector = RateDistortionSelector(FlatLayout(), [z.reshape(COUNT, -1).T[:, None]], [codebooks])
+    selector = RateDistortionSelector([SliceLatents.of(z.reshape(COUNT, -1), codebooks)])
     prediction_of = partial(random_prediction, head, COUNT)
     chosen = selector(0, Wavefront(np.arange(COUNT), np.zeros(COUNT, np.intp)), prediction_of())
     found = cost(prediction_of, chosen, z, codebooks[np.arange(config.groups), chosen])

@@ -62,7 +62,7 @@ def check(head, indices, items):
     for item in set(items):
         rows = np.flatnonzero(np.asarray(items) == item)
         writer = IndexEncoder([(1, 1)], partial(chosen, indices[rows]))
-        writer.exchange(0, wavefront([0] * len(rows)), head.predict(whole._h[rows], whole._quality[rows]))
+        writer.exchange(0, wavefront([0] * len(rows)), head.predict(whole.known[rows], whole.quality[rows]))
         assert writer.to_bytes() == [payloads[item]]
 
 

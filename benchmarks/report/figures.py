@@ -12,8 +12,8 @@ from benchmarks.rd.results import Metric, Result
 from benchmarks.report.plots import RATE_TICKS, SHOWN_BPP
 from benchmarks.report.style import Look
 
-_FONT = {"family": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13}
-_GRID = "#e6e9ed"
+FONT = {"family": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13}
+GRID = "#e6e9ed"
 _WORSE = "#7f7f7f"
 """Bars of pictures where vqcodec needs more bits than JPEG."""
 
@@ -34,7 +34,7 @@ def curves(metric: Metric, results: Mapping[str, Result], codec_looks: Mapping[s
             hovertemplate="%{x:.3f} bpp, %{y:.2f} dB<br>quality %{customdata}<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(
-        font=_FONT,
+        font=FONT,
         margin={"l": 55, "r": 10, "t": 10, "b": 10},
         legend={"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0},
         plot_bgcolor="white",
@@ -46,11 +46,11 @@ def curves(metric: Metric, results: Mapping[str, Result], codec_looks: Mapping[s
         tickvals=RATE_TICKS,
         ticktext=[f"{tick:g}" for tick in RATE_TICKS],
         title="bits per pixel",
-        gridcolor=_GRID,
+        gridcolor=GRID,
         zeroline=False,
     )
-    figure.update_yaxes(title=f"{metric.title}, dB", gridcolor=_GRID, zeroline=False)
-    return _plain(figure)
+    figure.update_yaxes(title=f"{metric.title}, dB", gridcolor=GRID, zeroline=False)
+    return plain(figure)
 
 
 def bars(image_rates: Mapping[str, float]) -> dict[str, Any]:
@@ -65,18 +65,18 @@ def bars(image_rates: Mapping[str, float]) -> dict[str, Any]:
         hovertemplate="%{y}: %{x:+.1f} %<extra></extra>",
     )
     figure.update_layout(
-        font=_FONT,
+        font=FONT,
         margin={"l": 10, "r": 10, "t": 10, "b": 40},
         height=70 + 22 * len(names),
         plot_bgcolor="white",
         bargap=0.35,
     )
-    figure.update_xaxes(title="BD-rate, %", gridcolor=_GRID, zerolinecolor="#1c1e21")
+    figure.update_xaxes(title="BD-rate, %", gridcolor=GRID, zerolinecolor="#1c1e21")
     figure.update_yaxes(automargin=True, type="category")
-    return _plain(figure)
+    return plain(figure)
 
 
-def _plain(figure: graph_objects.Figure) -> dict[str, Any]:
+def plain(figure: graph_objects.Figure) -> dict[str, Any]:
     """Return the figure as JSON, without plotly's default theme, which is longer than the data."""
     figure.update_layout(template=None)
     found: dict[str, Any] = json.loads(figure.to_json())

@@ -124,6 +124,7 @@ def test_nothing_is_measured_twice(report, monkeypatch):
     before = (root / "report" / "images.csv").read_bytes()
     again = run(*arguments, "-j", 1)
     assert "18 of 18 measurements exist already" in again.stderr
+    assert run(*arguments, "-j", 1, "--quiet").stderr == ""
     assert not measured
     assert (root / "report" / "images.csv").read_bytes() == before
 
