@@ -27,6 +27,11 @@ from vqcodec.weights.registry import Model
 
 TILE_LOG2 = 10
 """Tiles have edges of 1024 pixels; a picture up to that size is one tile, without overhead."""
+_MOST_SHARE = 1.02
+"""Most bytes of indices, as a share of the uncompressed samples.  Only noise at high quality takes more: it is coded at
+the highest quality that does not."""
+_COARSER = 8
+"""Quality steps by which such a picture is coded more coarsely, again and again."""
 _ROUNDS = (0, 0, 1, 3)
 """How often each effort codes the picture again with latents refined at the indices of the last time."""
 
@@ -71,10 +76,19 @@ class Encoder:
             for analysis, known in zip(analyses, grids, strict=True):
                 analysis.refine(known)
             grids, sections = self._code(headers, analyses)
-        return [
+        every = [
             Coded(header, write_stream(header, levels + others), known)
             for header, levels, others, known in zip(headers, sections, extras, grids, strict=True)
         ]
+        for i, header in enumerate(headers):
+            if header.quality >= _COARSER and sum(len(s.payload) for s in sections[i]) > self._most_bytes(header):
+                (every[i],) = self.encode([pictures[i]], [header.quality - _COARSER], [extras[i]], effort)
+        return every
+
+    def _most_bytes(self, header: Header) -> float:
+        """Return how many bytes the indices of a picture may take: about as many as its samples, padded."""
+        stride = self._model.config.stride
+        return _MOST_SHARE * 3 * (header.width + -header.width % stride) * (header.height + -header.height % stride)
 
     def _code(
         self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis]

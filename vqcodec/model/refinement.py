@@ -22,9 +22,9 @@ from vqcodec.model.vqvae import VQVAE, FeaturePyramid
 
 _COARSE_STEP, _FINEST_STEP = 0.05, 0.3
 """Fractions of a Newton step; smaller for coarse levels, whose errors finer levels correct."""
-_LOOPS = 8
+_LOOPS = 16
 """Most rounds of it."""
-_LOOP_SHARE = 0.5
+_LOOP_SHARE = 0.3
 """Squared error that it leaves, as a share of the quantization's."""
 _SIMILARITY = 0.5
 """Share of the error that is weighted by local variance, as in SSIM."""
