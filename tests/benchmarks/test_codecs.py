@@ -18,6 +18,7 @@ from benchmarks.rd.sweep import Journal, Sweep
 from benchmarks.timing.stages import STAGES, stage_shares
 
 NAMES = [codec.name for codec in CODECS]
+from vqcodec.model import refinement
 
 
 @pytest.fixture
@@ -71,7 +72,9 @@ def test_jpeg_gets_at_least_as_many_bytes(small):
     assert len(jpeg.encode_at_least(small, 10**9)) == len(jpeg.encode(small, 95))
 
 
-def test_a_model_by_its_file(tiny_weights, small, tmp_path):
+def test_a_model_by_its_file(tiny_weights, small, tmp_path, monkeypatch):
+    # Many rounds through an untrained network amplify the last bits, in which one and two threads differ.
+    monkeypatch.setattr(refinement, "_LOOPS", 2)
     codec = open_codec(Choice("vqc:tiny", tiny_weights)).codec
     assert "not shipped" in codec.description
     point = measure(codec, "cat", small, 50, tmp_path)

@@ -69,7 +69,8 @@ def close_loop(model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | 
 
     The analysis is not exact, least of all for pictures unlike those of the training.  Conjugate gradients (Polak &
     Ribiere 1969) on the squared error, from ``z`` (1, D, H, W), until it is small beside that of the quantization.
-    ``x`` is the padded picture (1, 3, H, W) in [0, 1].
+    ``x`` is the padded picture (1, 3, H, W) in [0, 1].  In float32, as the rounds would amplify what bfloat16 rounds
+    differently with another number of threads.
     """
     gain = model.log_gain[-1].image(quality).exp()
     chosen = _static_codewords(model, len(model.quantizers) - 1, z, quality)
@@ -77,21 +78,24 @@ def close_loop(model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | 
     direction, last = torch.zeros_like(z), torch.zeros_like(z)
     for _ in range(_LOOPS):
         leaf = z.detach().requires_grad_()
-        with half(x.device, min(z.shape[2:])):
-            y = model.pixels(leaf, conditioning, quality)
+        y = model.pixels(leaf, conditioning, quality)
         error = x - y
-        squared = error.square().sum()
-        if squared.item() <= goal:
+        if _sum(error.square()) <= goal:
             break
-        (gradient,) = torch.autograd.grad(squared, leaf)
-        turn = (gradient * (gradient - last)).sum() / last.square().sum()
-        direction = -gradient + turn.nan_to_num(0, 0, 0).clamp_min(0) * direction
-        last = gradient
+        (gradient,) = torch.autograd.grad(error.square().sum(), leaf)
+        length = _sum(last.square())
+        turn = max(0.0, _sum(gradient * (gradient - last)) / length) if length else 0.0
+        direction, last = turn * direction - gradient, gradient
         step = gain.mean().square() / 2 * direction
-        with torch.no_grad(), half(x.device, min(z.shape[2:])):
+        with torch.no_grad():
             change = model.pixels(z + step, conditioning, quality) - y.detach()
-        z = z + step * ((error.detach() * change).sum() / change.square().sum())
+        z = z + step * (_sum(error * change) / max(_sum(change.square()), 1e-30))
     return z.detach()
+
+
+def _sum(values: Tensor) -> float:
+    """Return the sum of a tensor, the same for any number of threads, which torch's own is not."""
+    return float(values.detach().double().cpu().numpy().sum())
 
 
 @dataclass(frozen=True)
@@ -140,13 +144,13 @@ def refine(
         for step, z, chosen, gradient in zip(steps, latents, codewords, gradients, strict=True)
     ]
     expected = _quantization_error(model, latents[-1], codewords[-1], quality)
-    return Refinement(corrections, (pixels - x).square().sum().item() <= expected)
+    return Refinement(corrections, _sum((pixels - x).square()) <= expected)
 
 
 def _quantization_error(model: VQVAE, z: Tensor, chosen: Tensor, quality: Tensor) -> float:
     """Return the squared error in pixels of codewords for ``z``, both (1, D, H, W), at the finest level."""
     gain = model.log_gain[-1].image(quality).exp()
-    return float(((z - chosen) / gain).square().sum())
+    return _sum(((z - chosen) / gain).square())
 
 
 def importance(x: Tensor) -> Tensor:
