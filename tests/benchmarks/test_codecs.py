@@ -16,9 +16,9 @@ from benchmarks.rd.datasets import open_dataset
 from benchmarks.rd.measure import measure
 from benchmarks.rd.sweep import Journal, Sweep
 from benchmarks.timing.stages import STAGES, stage_shares
+from vqcodec.model import refinement
 
 NAMES = [codec.name for codec in CODECS]
-from vqcodec.model import refinement
 
 
 @pytest.fixture
