@@ -1,6 +1,7 @@
 """The trainable network (transforms, codebooks, prior), its checkpoints and its moving average."""
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
@@ -13,7 +14,16 @@ from vqcodec.model.prior import Prior
 from vqcodec.model.vqvae import VQVAE
 
 
-class Network(nn.Module):
+class TrainedNetwork(nn.Module, ABC):
+    """A network that a run trains."""
+
+    @property
+    @abstractmethod
+    def config(self) -> ModelConfig:
+        """The model's configuration."""
+
+
+class Network(TrainedNetwork):
     """Transforms and codebooks (``vqvae``) and ``prior``, in training form."""
 
     def __init__(self, config: ModelConfig):

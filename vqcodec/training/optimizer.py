@@ -5,9 +5,11 @@ Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the step s
 weights ended with a 0.3 % lower loss (``docs/training-log.csv``: ``test-adam``, ``test-muon``).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from vqcodec.model.exact import ExactLinear
@@ -37,7 +39,62 @@ def _hidden_kernels(network: Network) -> set[Tensor]:
     return {m.weight for m in network.modules() if isinstance(m, nn.Conv2d | ExactLinear) and m not in ends}
 
 
-class Optimizer:
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average gradients over the processes of a run."""
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    if world > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= world
+
+
+class StoredOptimizer(ABC):
+    """Optimizers whose state is part of a checkpoint, by the names of the parameters."""
+
+    @abstractmethod
+    def _parts(self) -> Iterable[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
+        """Yield state name, optimizer and parameter of every trained parameter."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all optimizer state by name, for a checkpoint."""
+        tensors: dict[str, Tensor] = {}
+        for name, optimizer, parameter in self._parts():
+            tensors |= with_prefix(name, optimizer.state.get(parameter, {}))
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Restore the state of :meth:`state`; parameters missing in ``tensors`` start with fresh state."""
+        for name, optimizer, parameter in self._parts():
+            state = under_prefix(name, tensors)
+            if state:
+                optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}
+
+
+class Adversary(StoredOptimizer):
+    """Adam for one of the two networks of an adversarial training, with little momentum (Radford et al. 2016)."""
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], share: float):
+        """``share`` is a factor of the learning rate."""
+        self._named, self._share = list(parameters), share
+        self._adam = torch.optim.Adam([p for _, p in self._named], betas=(0.5, 0.99), fused=True)
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """Take one step against ``loss`` with learning rate ``rate``; gradients reach only the parameters of this one."""
+        parameters = [p for _, p in self._named]
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        average_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        for group in self._adam.param_groups:
+            group["lr"] = rate * self._share
+        self._adam.step()
+
+    def _parts(self) -> Iterable[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
+        return ((f"adam.{name}", self._adam, parameter) for name, parameter in self._named)
+
+
+class Optimizer(StoredOptimizer):
     """Updates the parameters that a stage trains: all, or with ``stage="prior"`` those of the prior."""
 
     def __init__(self, network: Network, stage: str):
@@ -78,23 +135,8 @@ class Optimizer:
         self._muon.step()
 
     def _parts(self) -> Iterable[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
-        """Yield state name, optimizer and parameter of every trained parameter."""
         for group in self._adam.param_groups:
             for parameter in group["params"]:
                 yield f"adam.{self._names[parameter]}", self._adam, parameter
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             yield f"muon.{self._names[kernel]}", self._muon, matrix
-
-    def state(self) -> dict[str, Tensor]:
-        """Return all optimizer state by name, for a checkpoint."""
-        tensors: dict[str, Tensor] = {}
-        for name, optimizer, parameter in self._parts():
-            tensors |= with_prefix(name, optimizer.state.get(parameter, {}))
-        return tensors
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Restore the state of :meth:`state`; parameters missing in ``tensors`` start with fresh state."""
-        for name, optimizer, parameter in self._parts():
-            state = under_prefix(name, tensors)
-            if state:
-                optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}

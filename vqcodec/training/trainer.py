@@ -1,4 +1,6 @@
-"""The training loop of both stages: learning rate, optimizer steps, checkpoints, logs.  Losses: ``objective.py``.
+"""The training loop of all stages, and joint and prior training: learning rate, optimizer steps, checkpoints, logs.
+
+Losses: ``objective.py``.
 
 A run's folder holds ``state.safetensors`` (weights, averages, optimizer state, plan), from which ``--resume`` continues
 the run, and ``slices.csv`` with codebook statistics.
@@ -9,10 +11,12 @@ import csv
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,9 +27,19 @@ from vqcodec.config import ModelConfig
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
 from vqcodec.training.evaluate import MS_SSIM_SIDE, Evaluation, evaluate
-from vqcodec.training.network import Network, load_state, save_state, under_prefix, update_average, with_prefix
+from vqcodec.training.network import (
+    Network,
+    TrainedNetwork,
+    load_state,
+    save_state,
+    under_prefix,
+    update_average,
+    with_prefix,
+)
 from vqcodec.training.objective import encode, joint_loss, learn_codebooks, mix, prior_loss
-from vqcodec.training.optimizer import Optimizer
+from vqcodec.training.optimizer import Optimizer, StoredOptimizer, average_gradients
+
+N = TypeVar("N", bound=TrainedNetwork)
 
 LOG_FIELDS = [
     "time",
@@ -50,7 +64,7 @@ class TrainingPlan:
     """Hyperparameters of a training run; its field names are keys of the state file."""
 
     stage: str = "joint"
-    """``joint`` or ``prior``."""
+    """``joint``, ``prior`` or ``lifelike``."""
     steps: int = 10_000
     minutes: float = 0.0
     """Length in minutes of training, summed over resumptions; overrides ``steps`` unless 0."""
@@ -118,14 +132,22 @@ def start_transforms(network: Network, crops: Crops, size: int) -> None:
         source = transform(source)[:, : level.predicted].detach()
 
 
-class Trainer:
-    """A training run, in one process or in one of several started by ``torchrun``."""
+class Run(ABC, Generic[N]):
+    """A training run, in one process or in one of several started by ``torchrun``: what all stages have in common."""
 
-    def __init__(self, folder: Path, plan: TrainingPlan, network: Network, crops: Crops, device: torch.device):
-        self.folder, self.plan, self.crops, self.device = folder, plan, crops, device
-        self.network = network.to(device)
-        self.average = copy.deepcopy(self.network)
-        self.optimizer = Optimizer(self.network, plan.stage)
+    log_fields: Sequence[str]
+    """Columns of the log."""
+    network: N
+    average: N
+    """The moving average of its weights."""
+
+    def __init__(
+        self, folder: Path, plan: TrainingPlan, network: N, optimizers: Sequence[StoredOptimizer], device: torch.device
+    ):
+        """``network`` is on ``device`` already."""
+        self.folder, self.plan, self.network, self.device = folder, plan, network, device
+        self.average = copy.deepcopy(network)
+        self._optimizers = optimizers
         self.step, self.minutes = 0, 0.0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if dist.is_initialized() else 0
@@ -140,7 +162,8 @@ class Trainer:
         if self.rank:
             return
         tensors = with_prefix("network", self.network.state_dict()) | with_prefix("average", self.average.state_dict())
-        tensors |= self.optimizer.state()
+        for optimizer in self._optimizers:
+            tensors |= optimizer.state()
         facts = {"step": self.step, "minutes": self.minutes, "plan": dataclasses.asdict(self.plan)}
         save_state(self.state_file, self.network.config, tensors, facts)
 
@@ -149,48 +172,21 @@ class Trainer:
         _, tensors, facts = load_state(self.state_file)
         self.network.load_state_dict(under_prefix("network", tensors))
         self.average.load_state_dict(under_prefix("average", tensors))
-        self.optimizer.load_state(tensors)
+        for optimizer in self._optimizers:
+            optimizer.load_state(tensors)
         self.step, self.minutes = int(str(facts["step"])), float(str(facts["minutes"]))
 
     def done(self) -> float:
         """Return the completed fraction of the run."""
         return self.minutes / self.plan.minutes if self.plan.minutes else self.step / self.plan.steps
 
+    @abstractmethod
     def train_step(self) -> dict[str, float]:
-        """Take one optimizer step and return the numbers to log."""
-        plan, network = self.plan, self.network
-        number = self.step * self.world + self.rank
-        x = self.crops.batch(number, plan.batch, plan.crop).to(self.device)
-        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
-        quality = sample_quality(torch.rand(plan.batch, generator=generator), network.config).to(self.device)
-        joint = plan.stage == "joint"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
-            encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
-            if joint:
-                y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
-        numbers = {"bpp": encoding.bpp.mean().item()}
-        if joint:
-            mse = (y - x).square().mean((1, 2, 3)) * 255**2
-            numbers["mse"] = mse.mean().item()
-            loss = joint_loss(network.vqvae, encoding, mix(mse, x, y, plan.similarity), quality)
-        else:
-            loss = prior_loss(network.vqvae, encoding, quality)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self._reduce_gradients()
-        # Clip separately: the prior's much larger gradient would otherwise scale down that of the transforms.
-        for part in (network.vqvae, network.prior):
-            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
-        rate = plan.learning_rate(self.step, self.done())
-        self.optimizer.step(rate)
-        if joint:
-            learn_codebooks(network.vqvae, encoding, quality)
-            if not network.config.entropy_constrained and self.step % 100 == 99:
-                self._revive(encoding.latents, generator)
-            self._reduce_buffers()
-        update_average(self.average, network, min(plan.average, (self.step + 1) / (self.step + 10)))
-        self.step += 1
-        return numbers | {"rate": rate, "loss": loss.item()}
+        """Take one step and return the numbers to log."""
+
+    @abstractmethod
+    def evaluation(self, photos: list[Tensor]) -> tuple[dict[str, object], str]:
+        """Evaluate the averaged weights on ``photos`` (3, H, W) uint8: return columns of the log, and a summary."""
 
     def fit(self, intervals: Intervals, log: Path, valid: list[Tensor]) -> Iterator[str]:
         """Train until the plan is done, append to the CSV file ``log`` and yield progress lines.
@@ -222,21 +218,9 @@ class Trainer:
     def _evaluate(self, log: Path, valid: list[Tensor]) -> str:
         if self.rank:
             return "evaluated by the first process"
-        evaluation = evaluate(self.average, valid)
-        points = evaluation.points
-        self._log(
-            log,
-            {
-                "bd_rate_jpeg": evaluation.bd_rate,
-                "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
-                "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
-                "bd_rate_ms_ssim": evaluation.bd_rate_ms_ssim,
-                "valid_ms_ssim": " ".join(f"{p.ms_ssim:.5f}" for p in points),
-            },
-        )
-        self._log_slices(evaluation)
-        curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
-        return f"step {self.step}  valid: BD-rate against JPEG {evaluation.summary()}  {curve}"
+        columns, summary = self.evaluation(valid)
+        self._log(log, columns)
+        return f"step {self.step}  valid: {summary}"
 
     def _log(self, log: Path, values: dict[str, object] | dict[str, float]) -> None:
         if self.rank:
@@ -248,7 +232,69 @@ class Trainer:
             "step": self.step,
             "minutes": f"{self.minutes:.1f}",
         } | {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
-        _append(log, LOG_FIELDS, row)
+        _append(log, self.log_fields, row)
+
+
+class Trainer(Run[Network]):
+    """A run of joint or prior training."""
+
+    log_fields = LOG_FIELDS
+
+    def __init__(self, folder: Path, plan: TrainingPlan, network: Network, crops: Crops, device: torch.device):
+        network = network.to(device)
+        self.crops, self.optimizer = crops, Optimizer(network, plan.stage)
+        super().__init__(folder, plan, network, [self.optimizer], device)
+
+    def train_step(self) -> dict[str, float]:
+        """Take one optimizer step and return the numbers to log."""
+        plan, network = self.plan, self.network
+        number = self.step * self.world + self.rank
+        x = self.crops.batch(number, plan.batch, plan.crop).to(self.device)
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
+        quality = sample_quality(torch.rand(plan.batch, generator=generator), network.config).to(self.device)
+        joint = plan.stage == "joint"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
+            encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
+            if joint:
+                y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
+        numbers = {"bpp": encoding.bpp.mean().item()}
+        if joint:
+            mse = (y - x).square().mean((1, 2, 3)) * 255**2
+            numbers["mse"] = mse.mean().item()
+            loss = joint_loss(network.vqvae, encoding, mix(mse, x, y, plan.similarity), quality)
+        else:
+            loss = prior_loss(network.vqvae, encoding, quality)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        average_gradients(network.parameters())
+        # Clip separately: the prior's much larger gradient would otherwise scale down that of the transforms.
+        for part in (network.vqvae, network.prior):
+            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
+        rate = plan.learning_rate(self.step, self.done())
+        self.optimizer.step(rate)
+        if joint:
+            learn_codebooks(network.vqvae, encoding, quality)
+            if not network.config.entropy_constrained and self.step % 100 == 99:
+                self._revive(encoding.latents, generator)
+            self._reduce_buffers()
+        update_average(self.average, network, min(plan.average, (self.step + 1) / (self.step + 10)))
+        self.step += 1
+        return numbers | {"rate": rate, "loss": loss.item()}
+
+    def evaluation(self, photos: list[Tensor]) -> tuple[dict[str, object], str]:
+        """Evaluate rate and distortion."""
+        found = evaluate(self.average, photos)
+        points = found.points
+        self._log_slices(found)
+        columns: dict[str, object] = {
+            "bd_rate_jpeg": found.bd_rate,
+            "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
+            "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
+            "bd_rate_ms_ssim": found.bd_rate_ms_ssim,
+            "valid_ms_ssim": " ".join(f"{p.ms_ssim:.5f}" for p in points),
+        }
+        curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
+        return columns, f"BD-rate against JPEG {found.summary()}  {curve}"
 
     def _log_slices(self, evaluation: Evaluation) -> None:
         for entry in evaluation.slices:
@@ -262,13 +308,6 @@ class Trainer:
             ):
                 quantizer.revive(quantizer.split(part), generator)
 
-    def _reduce_gradients(self) -> None:
-        if self.world > 1:
-            for parameter in self.network.parameters():
-                if parameter.grad is not None:
-                    dist.all_reduce(parameter.grad)
-                    parameter.grad /= self.world
-
     def _reduce_buffers(self) -> None:
         # Moving averages are linear, so their mean over processes is the moving average over all batches.
         if self.world > 1:
@@ -277,7 +316,7 @@ class Trainer:
                 buffer /= self.world
 
 
-def _append(path: Path, fields: list[str], row: dict[str, object]) -> None:
+def _append(path: Path, fields: Sequence[str], row: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()
     with path.open("a", newline="") as file:
