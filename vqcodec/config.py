@@ -34,6 +34,10 @@ QUALITY_STEPS = 256
 """Quality steps of the format: the header stores one byte."""
 
 
+LIFELIKE_FADE = 0.5, 0.6
+"""Positions in the quality range between which the lifelike picture fades to the faithful one."""
+
+
 def _check_bounds(config: object, most: int, *names: str, least: int = 1) -> None:
     """Raise ``ValueError`` unless the named fields are integers in range; weights files may be hostile."""
     for name in names:
@@ -331,6 +335,12 @@ def quality_step(quality: float) -> int:
     if not known:
         raise InvalidQuality(f"quality must be a number from 0 to 100, not {quality!s}")
     return round(quality * (QUALITY_STEPS - 1) / 100)
+
+
+def lifelike_share(step: int) -> float:
+    """Return the share of the second synthesis in a wholly lifelike picture, at a header's quality step."""
+    full, none = LIFELIKE_FADE
+    return min(1.0, max(0.0, (none - step / (QUALITY_STEPS - 1)) / (none - full)))
 
 
 def quality_of(step: int) -> float:

@@ -15,6 +15,8 @@ VqcError
   · ImageTooLarge
   · InvalidQuality (ValueError)
   · InvalidEffort (ValueError)
+  · InvalidRealism (ValueError)
+  · RealismUnavailable
   · GoalOutOfReach
   · InvalidRegion (ValueError)
   · DeviceUnavailable
@@ -109,6 +111,14 @@ class InvalidQuality(VqcError, ValueError):
 
 class InvalidEffort(VqcError, ValueError):
     """Raised when the effort is not one that the encoder supports."""
+
+
+class InvalidRealism(VqcError, ValueError):
+    """Raised when the realism is outside 0 to 1."""
+
+
+class RealismUnavailable(VqcError):
+    """Raised when a lifelike picture is asked for and the model has no second synthesis."""
 
 
 class GoalOutOfReach(VqcError):

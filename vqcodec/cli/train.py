@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vqcodec.config import PRESETS
 from vqcodec.errors import VqcError, one_line
 from vqcodec.training import STATE_FILE
+
+if TYPE_CHECKING:  # imports torch
+    from vqcodec.training.stages import RunOptions
+    from vqcodec.training.trainer import TrainingPlan
 
 Command = TypeVar("Command", bound=Callable[..., None])
 _PATH = click.Path(path_type=Path)
@@ -74,27 +78,35 @@ def _click_errors() -> Iterator[None]:
         raise click.ClickException(one_line(str(error))) from error
 
 
+def _options_and_plan(stage: str, options: dict[str, Any]) -> tuple["RunOptions", "TrainingPlan"]:
+    """Return a stage's options as the training code takes them."""
+    from vqcodec.training import stages
+    from vqcodec.training.trainer import Intervals, TrainingPlan
+
+    try:
+        plan = TrainingPlan(stage, **{f.name: options[f.name] for f in fields(TrainingPlan) if f.name in options})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    run_options = stages.RunOptions(
+        data=options["data"],
+        valid=options["valid"],
+        valid_count=options["valid_count"],
+        folder=options["run"],
+        log=options["log"] or options["run"] / "log.csv",
+        device=options["device"],
+        threads=options["threads"],
+        intervals=Intervals(
+            checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
+        ),
+    )
+    return run_options, plan
+
+
 def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
     with _click_errors():
         from vqcodec.training import stages
-        from vqcodec.training.trainer import Intervals, TrainingPlan
 
-        run_options = stages.RunOptions(
-            data=options["data"],
-            valid=options["valid"],
-            valid_count=options["valid_count"],
-            folder=options["run"],
-            log=options["log"] or options["run"] / "log.csv",
-            device=options["device"],
-            threads=options["threads"],
-            intervals=Intervals(
-                checkpoint_minutes=options["checkpoint_minutes"], evaluate_minutes=options["evaluate_minutes"]
-            ),
-        )
-        try:
-            plan = TrainingPlan(stage, **{f.name: options[f.name] for f in fields(TrainingPlan) if f.name in options})
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        run_options, plan = _options_and_plan(stage, options)
         return stages.train(run_options, plan, options["init"], preset, options["resume"], _echo)
 
 
@@ -128,6 +140,22 @@ def prior(**options: Any) -> None:
     if not (options["init"] or options["resume"]):
         raise click.UsageError("training the prior needs trained transforms: give --init or --resume")
     _train("prior", options)
+
+
+@group.command()
+@click.option(
+    "--crops", type=_COUNT, default=20_000, show_default=True, help="Crops to encode, once; training goes through them."
+)
+@_stage_options
+def lifelike(crops: int, **options: Any) -> None:
+    """Train a second synthesis for the weights file --init, for 'vqcodec decode --realism'."""
+    if not (options["init"] or options["resume"]):
+        raise click.UsageError("a second synthesis needs a trained model: give --init or --resume")
+    with _click_errors():
+        from vqcodec.training import stages
+
+        run_options, plan = _options_and_plan("lifelike", options)
+        stages.train_lifelike(run_options, plan, options["init"], crops, options["resume"], _echo)
 
 
 @group.command()

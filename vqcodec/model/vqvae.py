@@ -125,10 +125,17 @@ class VQVAE(nn.Module):
 
     def decode(self, grids: Grids, quality: Tensor) -> Tensor:
         """Map the indices of all levels to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
+        pixels: Tensor = self.pixel_synthesis(*self.decode_latents(grids, quality), quality) + 0.5
+        return pixels
+
+    def decode_latents(self, grids: Grids, quality: Tensor) -> tuple[Tensor, Conditioning | None]:
+        """Map the indices of all levels to the finest level's decoded latents (B, D, H, W) and its conditioning."""
         conditioning = None
         for level, indices in enumerate(grids.levels[:-1]):
             conditioning = self.advance(level, self.dequantize(level, indices), conditioning, quality)
-        return self.pixels(self.dequantize(len(grids.levels) - 1, grids.levels[-1]), conditioning, quality)
+        finest = len(grids.levels) - 1
+        quantized = self.dequantize(finest, grids.levels[finest])
+        return self.decoded(finest, quantized, conditioning, quality), conditioning
 
     def preview(self, top: Tensor, quality: Tensor) -> Tensor:
         """Map the coarsest indices (B, G, H, W) to pixels (B, 3, H, W), nominally in [0, 1], not clipped.

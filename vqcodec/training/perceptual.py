@@ -1,5 +1,6 @@
-"""The perceptual distance LPIPS between two pictures (Zhang et al., "The Unreasonable Effectiveness of Deep Features as a
-Perceptual Metric", CVPR 2018), in its shift-tolerant form (Ghildyal & Liu, ECCV 2022, arXiv:2207.13686).
+"""The perceptual distance LPIPS between two pictures (Zhang et al., CVPR 2018, arXiv:1801.03924).
+
+In its shift-tolerant form, which halves features after a blur (Ghildyal & Liu, ECCV 2022, arXiv:2207.13686).
 
 Only the weights of the package ``stlpips-pytorch`` are read, as tensors: none of its code is run, nothing is unpickled.
 """
@@ -34,6 +35,9 @@ def _weights_file(net: Net) -> Path:
 
 class PerceptualDistance(nn.Module):
     """The distance of pictures in the features of a network that was trained to see.  Its weights are frozen."""
+
+    _shift: Tensor
+    _scale: Tensor
 
     def __init__(self, net: Net = "alex"):
         """Raises ``ModuleNotFoundError`` if the package ``stlpips-pytorch`` is not installed."""

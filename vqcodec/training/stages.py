@@ -1,5 +1,6 @@
-"""The stages of training that ``vqcodec train`` runs: joint and prior training, and export."""
+"""The stages of training that ``vqcodec train`` runs: joint, prior and lifelike training, and export."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +9,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vqcodec.codec.encoder import Encoder
 from vqcodec.config import PRESETS
 from vqcodec.errors import OutputExists
+from vqcodec.files import read_bytes, write_atomically
 from vqcodec.model.device import find_device
-from vqcodec.training import STATE_FILE
+from vqcodec.training import STATE_FILE, WEIGHTS_FILE
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
+from vqcodec.training.indexed_crops import IndexedCrops
+from vqcodec.training.lifelike import HIGHEST, LifelikeRun, best_synthesis
 from vqcodec.training.network import Network, load_state, under_prefix, update_average
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 from vqcodec.weights import registry
+from vqcodec.weights.lifelike import add_lifelike
 
 Echo = Callable[[str], None]
 
@@ -61,6 +67,19 @@ def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
     return load_photos(files[:: max(1, len(files) // count)][:count])
 
 
+def _set_threads(options: RunOptions) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+
+
+def _state_file(options: RunOptions, resume: bool) -> Path:
+    """Return the path of the run's state.  Raises :class:`OutputExists` if there is one and ``resume`` is false."""
+    state_file = options.folder / STATE_FILE
+    if state_file.exists() and not resume:
+        raise OutputExists(f"{state_file} exists already: continue that run with --resume, or choose another --run")
+    return state_file
+
+
 def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: str, resume: bool, echo: Echo) -> Path:
     """Run a training stage and return its state file.
 
@@ -68,11 +87,8 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
     ``torchrun`` each process trains on its own crops.  ``echo`` receives progress lines.  Raises
     :class:`OutputExists` if the folder holds a run and ``resume`` is false.
     """
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    state_file = options.folder / STATE_FILE
-    if state_file.exists() and not resume:
-        raise OutputExists(f"{state_file} exists already: continue that run with --resume, or choose another --run")
+    _set_threads(options)
+    state_file = _state_file(options, resume)
     device = find_device(options.device)
     distributed = dist.is_torchelastic_launched()
     if distributed and not dist.is_initialized():
@@ -89,6 +105,42 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
     for line in trainer.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
         echo(line)
     return state_file
+
+
+def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: int, resume: bool, echo: Echo) -> Path:
+    """Train a second synthesis for the weights file ``start``, and return the run's state file.
+
+    The first start copies the weights into the run's folder, and encodes ``count`` crops; both are used from then on.
+    A second synthesis that the weights have is trained further.  Raises :class:`OutputExists` as :func:`train` does.
+    """
+    _set_threads(options)
+    state_file = _state_file(options, resume)
+    device = find_device(options.device)
+    weights, cache = options.folder / WEIGHTS_FILE, options.folder / "crops.safetensors"
+    if not resume:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(weights, read_bytes(start))
+        cache.unlink(missing_ok=True)
+    model = registry.load_weights(weights)
+    if not cache.exists():
+        crops = Crops(load_photos(find_photos(options.data)), plan.seed)
+        encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
+        IndexedCrops.make(encoder, crops, count, plan.crop, HIGHEST, echo).save(cache)
+    first = registry.load_lifelike(model) if model.has_lifelike else model.vqvae.pixel_synthesis
+    run = LifelikeRun(options.folder, plan, model, first, IndexedCrops.load(cache), device)
+    if resume:
+        run.resume()
+    for line in run.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
+        echo(line)
+    return state_file
+
+
+def write_lifelike(state_file: Path, out: Path, echo: Echo) -> None:
+    """Write the weights that a second synthesis was trained for, and it with them; nothing else changes."""
+    _, _, facts = load_state(state_file)
+    content = read_bytes(state_file.parent / WEIGHTS_FILE)
+    write_atomically(out, add_lifelike(content, best_synthesis(state_file), facts | {"run": state_file.parent.name}))
+    echo(f"{out}: {out.stat().st_size} bytes, model {registry.load_weights(out).sha256}")
 
 
 def write_weights(

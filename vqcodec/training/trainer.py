@@ -180,6 +180,11 @@ class Run(ABC, Generic[N]):
         """Return the completed fraction of the run."""
         return self.minutes / self.plan.minutes if self.plan.minutes else self.step / self.plan.steps
 
+    def finish_step(self) -> None:
+        """Update the averaged weights and count the step."""
+        update_average(self.average, self.network, min(self.plan.average, (self.step + 1) / (self.step + 10)))
+        self.step += 1
+
     @abstractmethod
     def train_step(self) -> dict[str, float]:
         """Take one step and return the numbers to log."""
@@ -277,8 +282,7 @@ class Trainer(Run[Network]):
             if not network.config.entropy_constrained and self.step % 100 == 99:
                 self._revive(encoding.latents, generator)
             self._reduce_buffers()
-        update_average(self.average, network, min(plan.average, (self.step + 1) / (self.step + 10)))
-        self.step += 1
+        self.finish_step()
         return numbers | {"rate": rate, "loss": loss.item()}
 
     def evaluation(self, photos: list[Tensor]) -> tuple[dict[str, object], str]:

@@ -2,16 +2,18 @@
 
 A weights file is a safetensors file.  ``vqvae.*`` are transforms and codebooks (floats), ``prior.*`` is the integer
 prior; the metadata hold the configuration and facts about the training as JSON, and the prior's fingerprint, which
-detects machines whose arithmetic is not exact.  A stream names its model by the hash of this file, so a released file
-never changes.
+detects machines whose arithmetic is not exact.  A stream names its model by the hash of all that, so a released model
+never changes.  ``lifelike.*`` is an optional second synthesis (``lifelike.py``), which is loaded only when asked for.
 """
 
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,18 +26,22 @@ from vqcodec import defaults
 from vqcodec.coding.fingerprint import fingerprint
 from vqcodec.coding.integer_prior import IntegerLevelPrior, read_prior
 from vqcodec.config import ModelConfig, from_json, to_json
-from vqcodec.errors import InvalidWeights, UnknownModel
+from vqcodec.errors import InvalidWeights, RealismUnavailable, UnknownModel
 from vqcodec.files import AnyPath, open_binary, read_bytes, write_atomically
 from vqcodec.model.torch_state import isolated_torch_state
+from vqcodec.model.transform import PixelSynthesis
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import HASH_BYTES
+from vqcodec.weights import lifelike
+
+T = TypeVar("T", bound=nn.Module)
 
 LICENCE = "Apache-2.0"
 FORMAT = "vqcodec-weights-1"
 
 _FOLDER = Path(__file__).parent
 _PINNED: dict[str, str] = json.loads((_FOLDER / "SHA256.json").read_text())
-"""SHA-256 of the weights file of each model id.  An id is never reused for other weights."""
+"""Hash of each model id.  An id is never reused for other weights."""
 
 _PRIOR, _TRANSFORMS = "prior.", "vqvae."
 """Name prefixes of the two kinds of tensors."""
@@ -53,7 +59,7 @@ class Model:
 
     id: str
     sha256: str
-    """SHA-256 of the weights file, in hexadecimal."""
+    """SHA-256 of the weights file without a second synthesis, in hexadecimal."""
     config: ModelConfig
     vqvae: VQVAE
     arrays: Mapping[str, NDArray[np.generic]]
@@ -62,6 +68,10 @@ class Model:
     """Integer prior of each level, coarse to fine."""
     facts: Mapping[str, object]
     """Facts about the training."""
+    file: Path
+    """The weights file."""
+    has_lifelike: bool
+    """Whether the file has a second synthesis, for :func:`load_lifelike`."""
 
     @property
     def hash(self) -> bytes:
@@ -75,7 +85,8 @@ class ModelInfo:
 
     id: str
     hash: str
-    """SHA-256 of the weights file, in hexadecimal; stream headers store its first eight bytes."""
+    """SHA-256 of the weights file without a second synthesis, in hexadecimal; stream headers store its first eight
+    bytes."""
     licence: str
     levels: list[str]
     """Stride in pixels and indices per position of each level, coarse to fine."""
@@ -85,12 +96,16 @@ class ModelInfo:
     kmac_per_pixel: dict[str, float]
     """Thousand multiply-accumulates per pixel of ``encoder``, ``decoder`` and ``prior``."""
     quality_range: tuple[int, int]
+    realism: bool
+    """Whether the model has a second synthesis, for lifelike pictures."""
 
 
 _UNREADABLE = (SafetensorError, LookupError, TypeError, ValueError, RecursionError)
 """Errors of safetensors, JSON and configuration for files that are not weights."""
 
 _cache: dict[tuple[str, str], Model] = {}
+_lifelike_cache: dict[str, PixelSynthesis] = {}
+"""By the hash of the whole weights file."""
 _loading = threading.Lock()
 
 
@@ -133,7 +148,7 @@ def find_config(model_hash: bytes, model_path: AnyPath | None = None) -> tuple[s
     """
     if model_path is not None:
         config = read_config(model_path)
-        if hashlib.sha256(read_bytes(model_path)).digest()[:HASH_BYTES] == model_hash:
+        if bytes.fromhex(lifelike.model_sha256(read_bytes(model_path)))[:HASH_BYTES] == model_hash:
             return Path(model_path).stem, config
     name = find_model(model_hash)
     return None if name is None else (name, read_config(weights_file(name)))
@@ -165,13 +180,37 @@ def load_weights(path: AnyPath, model_id: str | None = None) -> Model:
     key = (str(path.resolve()), hashlib.sha256(content).hexdigest())
     with _loading:
         if key not in _cache:
-            _cache[key] = _read_weights(content, key[1], model_id or path.stem)
+            _cache[key] = _read_weights(content, path, model_id or path.stem)
         return _cache[key]
 
 
 @isolated_torch_state()
-def _read_weights(content: bytes, sha256: str, model_id: str) -> Model:
+def load_lifelike(model: Model) -> PixelSynthesis:
+    """Load a model's second synthesis, which gives lifelike pictures; cached.
+
+    Raises :class:`RealismUnavailable` if the model has none, :class:`InvalidWeights` if it is not sound or the file is
+    another one by now, and :class:`MissingFile` or :class:`UnreadableFile`.
+    """
+    if not model.has_lifelike:
+        raise RealismUnavailable(f"model {model.id} has no second synthesis: realism must be 0")
+    content = read_bytes(model.file)
+    key = hashlib.sha256(content).hexdigest()
+    with _loading:
+        if key not in _lifelike_cache:
+            try:
+                if lifelike.model_sha256(content) != model.sha256:
+                    raise InvalidWeights("the file changed since the model was loaded")
+                state = lifelike.read_lifelike(content)
+            except _UNREADABLE as error:
+                raise InvalidWeights(f"not a weights file: {error}") from error
+            _lifelike_cache[key] = _build_lifelike(model, state)
+        return _lifelike_cache[key]
+
+
+@isolated_torch_state()
+def _read_weights(content: bytes, path: Path, model_id: str) -> Model:
     try:
+        sha256 = lifelike.model_sha256(content)
         tensors = load(content)
         metadata = _metadata(content)
         config = _parse_config(metadata)
@@ -179,14 +218,15 @@ def _read_weights(content: bytes, sha256: str, model_id: str) -> Model:
         expected = metadata["fingerprint"]
     except _UNREADABLE as error:
         raise InvalidWeights(f"not a weights file: {error}") from error
-    state, arrays = _sort(tensors)
+    has_lifelike = any(name.startswith(lifelike.PREFIX) for name in tensors)
+    state, arrays = _sort({n: tensor for n, tensor in tensors.items() if not n.startswith(lifelike.PREFIX)})
     priors = read_prior(arrays, config)
     vqvae = _build_vqvae(config, state)
     if fingerprint(priors) != expected:
         raise InvalidWeights(
             "fingerprint of the prior differs: the file is damaged, or this machine's matrix products are not exact"
         )
-    return Model(model_id, sha256, config, vqvae, arrays, priors, facts)
+    return Model(model_id, sha256, config, vqvae, arrays, priors, facts, path, has_lifelike)
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -220,7 +260,7 @@ def _sort(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, N
 
 
 def _build_vqvae(config: ModelConfig, state: dict[str, Tensor]) -> VQVAE:
-    try:
+    with _fitting("transforms"):
         # Derive the moving averages of the codebooks, so that training can continue from these weights.
         for name in [name for name in state if name.endswith(".frequencies")]:
             stem = name.removesuffix(".frequencies")
@@ -229,12 +269,34 @@ def _build_vqvae(config: ModelConfig, state: dict[str, Tensor]) -> VQVAE:
         with torch.device("meta"):
             vqvae = VQVAE(config)
         vqvae.load_state_dict(state, assign=True)
+    return _frozen(vqvae)
+
+
+def _build_lifelike(model: Model, state: dict[str, Tensor]) -> PixelSynthesis:
+    """Build the second synthesis; it shares the block transform with the faithful one."""
+    shared = model.vqvae.pixel_synthesis.transform.state_dict(prefix="transform.")
+    with _fitting("arrays of the second synthesis"):
+        with torch.device("meta"):
+            synthesis = PixelSynthesis(model.config)
+        synthesis.load_state_dict(state | shared, assign=True)
+    return _frozen(synthesis)
+
+
+@contextmanager
+def _fitting(what: str) -> Iterator[None]:
+    """Turn torch's errors for tensors of other names or shapes into :class:`InvalidWeights`."""
+    try:
+        yield
     except (LookupError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[:2][-1].strip()  # after torch's headline
-        raise InvalidWeights(f"transforms do not fit the configuration: {reason}") from error
+        raise InvalidWeights(f"{what} do not fit the configuration: {reason}") from error
+
+
+def _frozen(network: T) -> T:
     # The layout that convolutions use internally, which saves reordering around each.
-    nn.utils.convert_conv2d_weight_memory_format(vqvae, torch.channels_last)
-    return vqvae.eval().requires_grad_(False)
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+    network.eval().requires_grad_(False)
+    return network
 
 
 def write_weights(
@@ -283,6 +345,7 @@ def describe(model: Model) -> ModelInfo:
         parameters=_count_parameters(model),
         kmac_per_pixel=_kmac_per_pixel(model),
         quality_range=(0, 100),
+        realism=model.has_lifelike,
     )
 
 
