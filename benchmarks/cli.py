@@ -326,6 +326,41 @@ def goals(dataset: Path | None, images: int | None) -> None:
 
 
 @main.command()
+@_dataset_option
+@click.option("--model", help="Id of the model; default: the default model.")
+@click.option("--model-path", type=_FILE, help="Weights file to measure instead.")
+@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+@click.option(
+    "--qualities", default="5,15,30", show_default=True, callback=_numbers(float), help="Qualities, up to 50."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("realism"),
+    show_default=True,
+    help="Folder of realism.json and index.html.",
+)
+@_message_options
+@_reporting
+def realism(
+    dataset: Path | None,
+    model: str | None,
+    model_path: Path | None,
+    images: int | None,
+    qualities: tuple[float, ...],
+    out: Path,
+) -> None:
+    """Measure faithful and lifelike pictures beside JPEG, WebP and AVIF at equal bytes."""
+    from benchmarks.rd.datasets import open_dataset
+    from benchmarks.realism.study import Study, command_line, describe, run
+
+    command = command_line(dataset, model, model_path, images, qualities)
+    study = Study(open_dataset(dataset, images), model, model_path, qualities, out, command)
+    click.echo(describe(run(study, _tell, _progress)))
+    click.echo(f"wrote {out / 'realism.json'} and index.html")
+
+
+@main.command()
 @click.option("--data", type=_FOLDER, help="Folder of photographs, for crops of 64x64; default: scikit-learn's digits.")
 @click.option(
     "--members",

@@ -17,6 +17,10 @@ class CodecUnavailable(BenchmarkError):
     """The codec's library or weights are not installed."""
 
 
+class FeaturesUnavailable(BenchmarkError):
+    """The package with a network's weights is not installed."""
+
+
 class RoundTripFailed(BenchmarkError):
     """The decoded picture has another size than the original."""
 

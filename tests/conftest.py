@@ -6,9 +6,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from tests.support.tiny import PLAIN, tiny_network
+from tests.support.tiny import PLAIN, second_synthesis, tiny_network
 from vqcodec import Codec
 from vqcodec.training.export import export
+from vqcodec.weights.lifelike import add_lifelike
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("any machine")
@@ -47,6 +48,15 @@ def plain_weights(tmp_path_factory):
     """The same for a model that codes every index with one symbol."""
     path = tmp_path_factory.mktemp("weights") / "plain.safetensors"
     export(tiny_network(config=PLAIN), path, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def lifelike_weights(tiny_weights, tmp_path_factory):
+    """The tiny model with a second synthesis of random weights."""
+    state = second_synthesis()
+    path = tmp_path_factory.mktemp("weights") / "lifelike.safetensors"
+    path.write_bytes(add_lifelike(tiny_weights.read_bytes(), state, {"steps": 0}))
     return path
 
 

@@ -29,10 +29,10 @@ def encode(
     return Codec(model, device="cpu").encode(image, quality, lossless=lossless)
 
 
-def decode(data: StreamSource, *, partial: bool = False) -> Image.Image:
+def decode(data: StreamSource, *, partial: bool = False, realism: float = defaults.REALISM) -> Image.Image:
     """Decode a stream (bytes, a path or a binary file) on the CPU and return a PIL image; see :meth:`Codec.decode`."""
     content = read_source(data)
-    return codec_of(read_stream(content, partial=partial)).decode(content, partial=partial)
+    return codec_of(read_stream(content, partial=partial)).decode(content, partial=partial, realism=realism)
 
 
 def encode_file(
@@ -52,12 +52,14 @@ def encode_file(
     write_atomically(target, encode(source, quality, model=model, lossless=lossless))
 
 
-def decode_file(source: AnyPath, target: AnyPath) -> None:
+def decode_file(source: AnyPath, target: AnyPath, *, realism: float = defaults.REALISM) -> None:
     """Decode a stream and write it to ``target``, in the picture format of its suffix.
+
+    ``realism`` is that of :meth:`Codec.decode`.
 
     Raises :class:`UnknownFormat`, :class:`UnwritableFile`, and what :meth:`Codec.decode` raises.
     """
-    save_image_atomically(decode(source), target, picture_format(Path(target).suffix))
+    save_image_atomically(decode(source, realism=realism), target, picture_format(Path(target).suffix))
 
 
 def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo:

@@ -11,6 +11,8 @@ EFFORT = 1
 """Encoder effort, one of :data:`EFFORTS`."""
 EFFORTS = range(4)
 """Supported efforts.  Higher is slower and gives smaller files."""
+REALISM = 0.0
+"""Share of the lifelike picture in a decoded one, 0 to 1."""
 MAX_PIXELS = 89_478_485
 """Largest number of pixels that is read unless the caller raises the limit.  The same as Pillow's limit."""
 DECODE_FORMAT = "png"

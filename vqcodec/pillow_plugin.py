@@ -48,6 +48,8 @@ class VqcImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "vqcodec image"
+    realism = defaults.REALISM
+    """That of :meth:`vqcodec.Codec.decode`.  Set it before the pixels are loaded; drafts do not change."""
     _pending = False
     """True until the pixels are decoded; False for an unpickled image."""
 
@@ -112,7 +114,7 @@ class VqcImageFile(ImageFile.ImageFile):
         partial = ImageFile.LOAD_TRUNCATED_IMAGES
         codec = _codec or codec_of(container.read_stream(data, partial=partial))
         if self._scale == 1:
-            return codec.decode(data, max_pixels=0, partial=partial)
+            return codec.decode(data, max_pixels=0, partial=partial, realism=self.realism)
         return codec.decode_preview(data, max_pixels=0, partial=partial).reduce(self._scale)
 
     def _file(self) -> IO[bytes]:

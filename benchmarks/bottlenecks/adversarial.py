@@ -41,11 +41,6 @@ class PatchDiscriminator(nn.Module):
         return self.out(h), features
 
 
-def hinge(real: Tensor, decoded: Tensor) -> Tensor:
-    """Return the discriminator's loss from scores of real and decoded pictures (Lim & Ye 2017)."""
-    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + decoded).mean())
-
-
 def adaptive_weight(distortion: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
     """Return the weight that makes both losses' gradients in the decoder's ``last`` layer equally long (equation 7)."""
     (g_distortion,) = torch.autograd.grad(distortion, last, retain_graph=True)

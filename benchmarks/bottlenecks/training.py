@@ -16,6 +16,7 @@ from benchmarks.bottlenecks.index_prior import IndexPrior
 from benchmarks.bottlenecks.measure import code_statistics
 from benchmarks.bottlenecks.protocol import Autoencoder, Coded, Corruption, Member
 from benchmarks.errors import Diverged
+from vqcodec.training.adversarial import hinge
 from vqcodec.training.trainer import TrainingPlan
 
 POINTS = 24
@@ -107,7 +108,7 @@ class Loop:
         self._update(self.optimizer, loss, rate)
         model.bottleneck.learn(step)
         if against and self.discriminator_optimizer:
-            judged = adversarial.hinge(against(x)[0], against(y.detach())[0])
+            judged = hinge(against(x)[0], against(y.detach())[0])
             self._update(self.discriminator_optimizer, judged, rate)
         if not math.isfinite(value := loss.item()):
             raise Diverged(f"the loss is {value} at step {step}")

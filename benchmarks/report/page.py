@@ -48,7 +48,7 @@ def write_page(
         lead=f"{count}, {len(results)} codecs, decoded from files on disk. {summary.environment['date']}",
         style=_asset("page.css"),
         plotly=get_plotlyjs(),
-        script=_asset("table.js") + _asset("page.js"),
+        script=_asset("table.js") + _asset("compare.js") + _asset("page.js"),
         data=json.dumps(data).replace("<", "\\u003c"),  # no string may end the script element
         headlines=_headlines(summary, codec_looks),
         table_head="".join(

@@ -73,7 +73,7 @@ def _scene(photo: Photo, remark: str, codec: Codec, label: str, jpeg: Jpeg, qual
     data = codec.encode(original, quality)
     rival = jpeg.encode_at_least(original, len(data))
     bpp = metrics.bits_per_pixel(len(data), *original.size)
-    shown = _crop(original)
+    shown = crop_centre(original)
     return Scene(
         f"{photo.name}, {bpp:.2f} bpp ({remark})",
         *shown.size,
@@ -89,7 +89,7 @@ def _view(label: str, codec: Codec, data: bytes, original: Image.Image) -> View:
         path.write_bytes(data)
         decoded = codec.decode(path)
     psnr = score(original, decoded).psnr_rgb
-    return View(f"{label}: {len(data):,} bytes, {psnr:.2f} dB", data_url(_crop(decoded)))
+    return View(f"{label}: {len(data):,} bytes, {psnr:.2f} dB", data_url(crop_centre(decoded)))
 
 
 def _nearest_quality(result: Result, bpp: float) -> float:
@@ -97,7 +97,8 @@ def _nearest_quality(result: Result, bpp: float) -> float:
     return min(pairs, key=lambda pair: abs(pair[0] - bpp))[1]
 
 
-def _crop(image: Image.Image) -> Image.Image:
+def crop_centre(image: Image.Image) -> Image.Image:
+    """Return the part of a picture that is shown: the centre, of at most :data:`CROP`."""
     width, height = (min(side, limit) for side, limit in zip(image.size, CROP, strict=True))
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))

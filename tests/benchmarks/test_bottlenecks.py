@@ -420,9 +420,7 @@ def test_the_adaptive_weight_makes_both_gradients_equally_long():
     assert a.norm().item() == pytest.approx(b.norm().item(), rel=1e-4)
 
 
-def test_the_discriminator_learns_patches_and_its_loss_vanishes_beyond_the_margin():
-    assert adversarial.hinge(torch.full((2,), 1.5), torch.full((2,), -1.5)) == 0
-    assert adversarial.hinge(torch.zeros(2), torch.zeros(2)) == 1
+def test_the_discriminator_scores_patches():
     discriminator = adversarial.PatchDiscriminator(DIGITS)
     x = torch.rand(2, 1, 16, 16)
     scores, features = discriminator(x)

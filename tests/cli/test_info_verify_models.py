@@ -115,12 +115,20 @@ class Model:
     parameters: int = 12_345
     kmac_per_pixel: dict = None
     quality_range: tuple = (0, 100)
+    realism: bool = False
 
 
 def test_models(run, monkeypatch):
     model = Model(kmac_per_pixel={"encoder": 50.04, "decoder": 35.0, "prior": 20.0})
     monkeypatch.setitem(vars(vqcodec), "models", lambda: [model])
     text = run("models").stdout
-    for part in ("vqc-1\n", "Apache-2.0", "8 of 256; 24 of 256", "encoder 50.0, decoder 35.0, prior 20.0", "0 to 100"):
+    for part in (
+        "vqc-1\n",
+        "Apache-2.0",
+        "8 of 256; 24 of 256",
+        "encoder 50.0, decoder 35.0, prior 20.0",
+        "0 to 100",
+        "no second",
+    ):
         assert part in text
     assert [told["id"] for told in json.loads(run("models", "--json").stdout)] == ["vqc-1"]

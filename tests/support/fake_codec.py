@@ -57,7 +57,7 @@ class FakeCodec:
             raise GoalOutOfReach(f"cannot reach {goal}")
         return Reached(self.encode(image, 50.0, max_pixels, options), 33.3, goal.value, 4)
 
-    def decode_batch(self, streams, *, max_pixels=defaults.MAX_PIXELS, partial=False):
+    def decode_batch(self, streams, *, max_pixels=defaults.MAX_PIXELS, partial=False, realism=0.0):
         for index, data in enumerate(streams):
             try:
                 yield Decoded(index, self.decode(data, max_pixels))
@@ -67,7 +67,7 @@ class FakeCodec:
     def decode_preview(self, data, *, max_pixels=defaults.MAX_PIXELS, partial=False):
         return self.decode(data, max_pixels).convert("L").convert("RGB")
 
-    def decode_region(self, data, box, *, max_pixels=defaults.MAX_PIXELS, partial=False):
+    def decode_region(self, data, box, *, max_pixels=defaults.MAX_PIXELS, partial=False, realism=0.0):
         image = self.decode(data, max_pixels)
         box.check_inside(*image.size)
         return image.crop((box.left, box.top, box.right, box.bottom))

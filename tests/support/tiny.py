@@ -61,6 +61,12 @@ def tiny_network(seed: int = 0, config: ModelConfig = TINY, strength: float = 1.
     return network.eval()
 
 
+def second_synthesis(seed: int = 1) -> dict[str, torch.Tensor]:
+    """Return random weights of a second synthesis of the tiny model."""
+    state = tiny_network(seed).vqvae.pixel_synthesis.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith("transform.")}
+
+
 def random_grids(
     shapes: Sequence[tuple[int, int]], seed: int = 0, config: ModelConfig = TINY, zeros: float = 0.5
 ) -> list[NDArray[np.int32]]:

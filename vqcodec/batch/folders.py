@@ -143,16 +143,18 @@ def decode_folder(
     format: str = defaults.DECODE_FORMAT,
     *,
     max_pixels: int = defaults.MAX_PIXELS,
+    realism: float = defaults.REALISM,
     folder_options: FolderOptions = DEFAULT,
 ) -> Iterator[FileResult]:
     """Decode every ``.vqc`` file below a folder to a picture in the same tree below another folder.
 
-    Arguments, results and errors are those of :func:`encode_folder`.
+    Arguments, results and errors are those of :func:`encode_folder`; ``realism`` is that of
+    :meth:`vqcodec.Codec.decode`.
 
     Raises:
         UnknownFormat: Pillow does not write ``format``.
     """
-    task = DecodeTask(formats.picture_format(format), DecodeOptions(max_pixels))
+    task = DecodeTask(formats.picture_format(format), DecodeOptions(max_pixels, realism=realism))
     suffixes = Suffixes(formats.suffix_of(task.format), STREAM_SUFFIXES)
     return _run_tree(source, target, suffixes, task, folder_options)
 

@@ -169,7 +169,7 @@ class DecodeTask:
             try:
                 data = files.read_bytes(job.source)
                 header, _ = container.read_header(data)
-                strips = codec.decode_strips(data, max_pixels=self.options.max_pixels)
+                strips = codec.decode_strips(data, max_pixels=self.options.max_pixels, realism=self.options.realism)
                 with job.output_file() as file:
                     write_strips(file, self.format, (header.width, header.height), strips)
                     written = file.tell()
@@ -179,19 +179,22 @@ class DecodeTask:
         return replace(done, width=header.width, height=header.height, bytes=written)
 
     def _decode(self, codec: "Codec", jobs: Iterable[Job]) -> Iterator[Decoded]:
-        max_pixels, partial = self.options.max_pixels, self.options.partial
+        options = self.options
+        max_pixels, partial = options.max_pixels, options.partial
         sources = (job.open_source() for job in jobs)
-        if not self.options.preview and self.options.region is None:
-            yield from codec.decode_batch(sources, max_pixels=max_pixels, partial=partial)
+        if not options.preview and options.region is None:
+            yield from codec.decode_batch(sources, max_pixels=max_pixels, partial=partial, realism=options.realism)
             return
         for index, source in enumerate(sources):
             start = time.perf_counter()
             with collected_remarks() as remarks:
                 try:
-                    if self.options.region is None:
+                    if options.region is None:
                         image = codec.decode_preview(source, max_pixels=max_pixels, partial=partial)
                     else:
-                        image = codec.decode_region(source, self.options.region, max_pixels=max_pixels, partial=partial)
+                        image = codec.decode_region(
+                            source, options.region, max_pixels=max_pixels, partial=partial, realism=options.realism
+                        )
                 except Exception as error:
                     result = Decoded(index, error=error)
                 else:

@@ -34,6 +34,7 @@ from vqcodec.cli.options import (
     rate_options,
     region_option,
 )
+from vqcodec.defaults import REALISM
 from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line
 
 if TYPE_CHECKING:  # imports torch
@@ -183,6 +184,7 @@ Examples:
   vqcodec decode photo.vqc photo.png
   vqcodec decode -r streams/ pictures/
   vqcodec decode --region 1000,500,640,480 large.vqc part.png
+  vqcodec decode --realism 1 photo.vqc photo.png
   vqcodec decode --format ppm - - < photo.vqc"""
 
 
@@ -196,6 +198,13 @@ Examples:
 )
 @click.option("--preview", is_flag=True, help="Decode a coarse picture of full size quickly, from the top grid only.")
 @region_option
+@click.option(
+    "--realism",
+    type=click.FloatRange(0, 1),
+    default=REALISM,
+    show_default=True,
+    help="0: the picture with the least error; 1: one with lifelike texture; between them: a mixture.",
+)
 @click.option("--allow-partial", is_flag=True, help="Decode the intact parts of damaged files.")
 @max_pixels_option
 @file_options
@@ -208,6 +217,7 @@ def decode(
     format_name: str | None,
     preview: bool,
     region: "Box | None",
+    realism: float,
     allow_partial: bool,
     max_pixels: int,
     file_options: FileOptions,
@@ -219,6 +229,8 @@ def decode(
     """
     if preview and region:
         raise click.UsageError("--preview and --region cannot be combined.")
+    if preview and realism:
+        raise click.UsageError("--preview and --realism cannot be combined.")
     from vqcodec.batch.folders import STREAM_SUFFIXES
     from vqcodec.batch.tasks import DecodeTask
     from vqcodec.codec.options import DecodeOptions
@@ -237,7 +249,7 @@ def decode(
         record = {"width": result.width, "height": result.height, "seconds": result.seconds}
         return record, f"{result.width}x{result.height}, {result.seconds:.2f} s"
 
-    task = DecodeTask(picture_format, DecodeOptions(max_pixels, preview, region, allow_partial))
+    task = DecodeTask(picture_format, DecodeOptions(max_pixels, preview, region, allow_partial, realism))
     _run(console, jobs, task, file_options, codec_choice, describe)
 
 
@@ -353,6 +365,7 @@ def _describe_model(model: "ModelInfo") -> str:
         ("parameters", model.parameters),
         ("kMAC/pixel", cost),
         ("quality", " to ".join(f"{bound:g}" for bound in model.quality_range)),
+        ("realism", "0 to 1" if model.realism else "0: no second synthesis"),
     ]
     return _block(model.id, rows)
 

@@ -10,7 +10,7 @@ import click
 
 from vqcodec.config import PRESETS
 from vqcodec.errors import VqcError, one_line
-from vqcodec.training import STATE_FILE
+from vqcodec.training import STATE_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:  # imports torch
     from vqcodec.training.stages import RunOptions
@@ -168,7 +168,18 @@ def lifelike(crops: int, **options: Any) -> None:
     "--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Weight of --blend in the average."
 )
 def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None, share: float) -> None:
-    """Stage 3: write the weights file, with the prior in integers."""
+    """Stage 3: write the weights file, with the prior in integers.
+
+    Of a run of 'train lifelike': the weights that it began with, and the second synthesis.
+    """
+    if (run / WEIGHTS_FILE).exists():
+        if blend or valid:
+            raise click.UsageError("--valid and --blend are not for runs of 'train lifelike'")
+        with _click_errors():
+            from vqcodec.training import stages
+
+            stages.write_lifelike(run / STATE_FILE, out, _echo)
+        return
     _export(run / STATE_FILE, out, valid, valid_count, blend, share)
 
 

@@ -25,7 +25,7 @@ from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
-from vqcodec.errors import GoalOutOfReach, InvalidEffort, NotAVqcFile, UnknownModel, VqcError
+from vqcodec.errors import GoalOutOfReach, InvalidEffort, InvalidRealism, NotAVqcFile, UnknownModel, VqcError
 from vqcodec.files import AnyPath, from_position, read_bytes
 from vqcodec.images.hidden import fill_hidden
 from vqcodec.images.modes import Remark, warn
@@ -124,7 +124,12 @@ class Codec:
         return self._encode_pictures([picture], [step], effort, lossless)[0]
 
     def decode(
-        self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
+        self,
+        data: StreamSource,
+        *,
+        max_pixels: int = defaults.MAX_PIXELS,
+        partial: bool = False,
+        realism: float = defaults.REALISM,
     ) -> Image.Image:
         """Decode a stream and return a PIL image of mode L, LA, RGB or RGBA.
 
@@ -136,14 +141,18 @@ class Codec:
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
             partial: decode what is intact of a damaged stream, with a :class:`VqcWarning` for each defect.  Without its
                 bottom level a part of the picture is coarse, without its top level, too, it is grey.
+            realism: 0 for the picture with the least error, 1 for one with lifelike texture, between them for a mixture
+                of their pixels.  From quality 50 on the lifelike picture approaches the other; from 60 on, and where
+                the stream holds exact pixels, there is no difference.
 
         Raises:
             MissingFile, UnreadableFile, NotAVqcFile, UnsupportedVersion, UnsupportedFeature, TruncatedStream,
-            CorruptStream, MalformedStream, UnknownModel, ModelMismatch, ImageTooLarge.
+            CorruptStream, MalformedStream, UnknownModel, ModelMismatch, ImageTooLarge, InvalidRealism,
+            RealismUnavailable.
         """
-        stream, decoder = self._open(data, max_pixels, partial)
+        stream, decoder = self._open(data, max_pixels, partial, realism)
         _warn(defects(stream))
-        return decoder.decode([stream])[0]
+        return decoder.decode([stream], realism)[0]
 
     def encode_batch(
         self,
@@ -183,15 +192,24 @@ class Codec:
         )
 
     def decode_batch(
-        self, streams: Iterable[StreamSource], *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
+        self,
+        streams: Iterable[StreamSource],
+        *,
+        max_pixels: int = defaults.MAX_PIXELS,
+        partial: bool = False,
+        realism: float = defaults.REALISM,
     ) -> Iterator[Decoded]:
         """Decode many streams like :meth:`decode`, and yield one result for each, in their order.
 
         A stream that fails gives a result with its ``error``; the others are not affected.
+
+        Raises:
+            InvalidRealism: at once.
         """
+        check_realism(realism)
 
         def read(data: StreamSource) -> tuple[Stream, Decoder]:
-            return self._open(data, max_pixels, partial)
+            return self._open(data, max_pixels, partial, realism)
 
         def size(opened: tuple[Stream, Decoder]) -> tuple[int, int]:
             header = opened[0].header
@@ -200,15 +218,17 @@ class Codec:
         def work(opened: Sequence[tuple[Stream, Decoder]]) -> list[Image.Image]:
             first = opened[0][1]
             if all(decoder is first for _, decoder in opened):
-                return first.decode([stream for stream, _ in opened])
-            return [decoder.decode([stream])[0] for stream, decoder in opened]
+                return first.decode([stream for stream, _ in opened], realism)
+            return [decoder.decode([stream], realism)[0] for stream, decoder in opened]
 
         return (
             Decoded(o.index, o.result, o.error, defects(o.prepared[0]) if o.prepared else (), o.seconds)
             for o in map_in_groups(streams, read, size, work, threads.default_threads())
         )
 
-    def decode_strips(self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS) -> Iterator[Image.Image]:
+    def decode_strips(
+        self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, realism: float = defaults.REALISM
+    ) -> Iterator[Image.Image]:
         """Decode some rows at a time: yield images of full width, from the top.
 
         For pictures that are too large to hold in memory; set ``max_pixels=0`` for those beyond its default.  All
@@ -217,8 +237,8 @@ class Codec:
         Raises:
             what :meth:`decode` raises: at once where header and checksums show it, else with the first strip.
         """
-        stream, decoder = self._open(data, max_pixels, partial=False)
-        return decoder.strips(stream)
+        stream, decoder = self._open(data, max_pixels, partial=False, realism=realism)
+        return decoder.strips(stream, realism)
 
     def encode_to_goal(
         self,
@@ -297,7 +317,13 @@ class Codec:
         return decoder.preview(stream)
 
     def decode_region(
-        self, data: StreamSource, box: Box, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
+        self,
+        data: StreamSource,
+        box: Box,
+        *,
+        max_pixels: int = defaults.MAX_PIXELS,
+        partial: bool = False,
+        realism: float = defaults.REALISM,
     ) -> Image.Image:
         """Decode a rectangle: the crop of what :meth:`decode` gives, up to one level of rounding.
 
@@ -306,26 +332,27 @@ class Codec:
         Raises:
             InvalidRegion, and what :meth:`decode` raises.
         """
-        stream, decoder = self._open(data, 0, partial)
+        stream, decoder = self._open(data, 0, partial, realism)
         header = stream.header
         box.check_inside(header.width, header.height)
         check_size(box.width, box.height, max_pixels)
         if header.layout.has_alpha:  # the alpha plane is not tiled
             check_size(header.width, header.height, max_pixels)
         _warn(defects(stream))
-        return decoder.region(stream, box)
+        return decoder.region(stream, box, realism)
 
     def _decoded_colours(self, coded: Coded) -> Pixels:
         """Return the colours (H, W, 3) that decoding will give."""
         pixels = self._decoder.synthesis.pixels(coded.header, coded.grids)
         return np.asarray(to_pil(Picture(pixels, coded.header.layout.opaque)).convert("RGB"))
 
-    def _open(self, data: StreamSource, max_pixels: int, partial: bool) -> tuple[Stream, Decoder]:
+    def _open(self, data: StreamSource, max_pixels: int, partial: bool, realism: float = 0.0) -> tuple[Stream, Decoder]:
         """Read and check a stream, and find its decoder."""
         self._check_process()
+        check_realism(realism)
         stream = read_stream(read_source(data), partial=partial)
         decoder = self._decoder_of(stream)
-        decoder.check(stream, max_pixels)
+        decoder.check(stream, max_pixels, realism)
         return stream, decoder
 
     def _check_process(self) -> None:
@@ -392,6 +419,16 @@ def check_effort(effort: int) -> None:
         known = False
     if not known:
         raise InvalidEffort(f"effort must be an integer from 0 to {max(defaults.EFFORTS)}, not {effort!s}")
+
+
+def check_realism(realism: float) -> None:
+    """Raise :class:`InvalidRealism` unless ``realism`` is a number from 0 to 1."""
+    try:
+        known = 0 <= realism <= 1
+    except TypeError:
+        known = False
+    if not known:
+        raise InvalidRealism(f"realism must be a number from 0 to 1, not {realism!s}")
 
 
 def codec_of(stream: Stream) -> Codec:

@@ -4,8 +4,9 @@ All streams of a call, and all tiles of each, go through the prior's wavefronts 
 pixels of streams that hold them exactly.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 from PIL import Image
@@ -20,11 +21,12 @@ from vqcodec.coding.slice_symbols import Indices
 from vqcodec.coding.symbols import min_words
 from vqcodec.errors import ImageTooLarge, MalformedStream, ModelMismatch
 from vqcodec.images.reading import Picture, Pixels, check_size, to_pil
+from vqcodec.model.transform import PixelSynthesis
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import SectionKind, Stream
 from vqcodec.stream.metadata import read_metadata
 from vqcodec.stream.planes import read_planes
-from vqcodec.weights.registry import Model
+from vqcodec.weights.registry import Model, load_lifelike
 
 MAX_TILE_PIXELS = 1 << 22
 """Larger tiles are refused.  A tile is decoded in one piece, so this bounds memory for pictures of any size."""
@@ -35,15 +37,17 @@ class Decoder:
 
     def __init__(self, model: Model, vqvae: VQVAE, device: torch.device):
         self._model = model
-        self.synthesis = PictureSynthesis(vqvae, device)
+        self.synthesis = PictureSynthesis(vqvae, device, cache(partial(_lifelike_on, model, device)))
 
-    def check(self, stream: Stream, max_pixels: int) -> None:
+    def check(self, stream: Stream, max_pixels: int, realism: float = 0.0) -> None:
         """Check that this model can decode a stream, before anything of the picture's size is allocated.
 
         Raises:
-            ModelMismatch, ImageTooLarge, MalformedStream.
+            ModelMismatch, ImageTooLarge, MalformedStream, RealismUnavailable.
         """
         header = stream.header
+        if realism and not stream.is_exact:
+            self._model.check_realism()
         check_size(header.width, header.height, max_pixels)
         if stream.is_exact:
             check_exact(stream)
@@ -69,12 +73,14 @@ class Decoder:
         if 1 << header.tile_log2 < config.stride:
             raise MalformedStream(f"tiles of {1 << header.tile_log2} pixels are too small for this model")
 
-    def decode(self, streams: Sequence[Stream]) -> list[Image.Image]:
+    def decode(self, streams: Sequence[Stream], realism: float = 0.0) -> list[Image.Image]:
         """Decode checked streams.  A damaged stream whose coarsest level alone is intact gives its preview."""
         every = self.grids(streams)[::-1]  # popped below, so that the indices of finished pictures are freed
-        return [_image(stream, self._pixels(stream, every.pop()), _alpha(stream)) for stream in streams]
+        return [
+            _image(stream, self._pixels(stream, every.pop(), realism=realism), _alpha(stream)) for stream in streams
+        ]
 
-    def strips(self, stream: Stream) -> Iterator[Image.Image]:
+    def strips(self, stream: Stream, realism: float = 0.0) -> Iterator[Image.Image]:
         """Decode an undamaged stream into images of full width, from the top."""
         header = stream.header
         rows = 1 << header.tile_log2 if stream.is_exact else WINDOW  # exact tiles are decoded whole
@@ -82,7 +88,7 @@ class Decoder:
         alpha = _alpha(stream)
         for top in range(0, header.height, rows):
             box = Box(0, top, header.width, min(rows, header.height - top))
-            pixels = self._pixels(stream, grids, box)
+            pixels = self._pixels(stream, grids, box, realism)
             yield _image(stream, pixels, None if alpha is None else box.of(alpha))
 
     def preview(self, stream: Stream) -> Image.Image:
@@ -90,16 +96,16 @@ class Decoder:
         (grids,) = self.grids([stream], levels=1)
         return _image(stream, self._pixels(stream, grids), _alpha(stream))
 
-    def region(self, stream: Stream, box: Box) -> Image.Image:
+    def region(self, stream: Stream, box: Box, realism: float = 0.0) -> Image.Image:
         """Decode a rectangle, and of the stream only the tiles that it depends on."""
         window = box if stream.is_exact else self.synthesis.window(stream.header, box)
         part, inside = cut(stream, window)
         (grids,) = self.grids([part])
-        pixels = self._pixels(part, grids, box.moved(window.left - inside.left, window.top - inside.top))
+        pixels = self._pixels(part, grids, box.moved(window.left - inside.left, window.top - inside.top), realism)
         alpha = _alpha(stream)
         return _image(stream, pixels, None if alpha is None else box.of(alpha))
 
-    def _pixels(self, stream: Stream, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
+    def _pixels(self, stream: Stream, grids: Sequence[Indices], box: Box | None = None, realism: float = 0.0) -> Pixels:
         """Return the colours (H, W, 3) of a stream, or of a box in it, given what :meth:`grids` returns.
 
         The whole picture is that of the preview where only the coarsest level is known.
@@ -110,7 +116,7 @@ class Decoder:
         coarse = len(grids) < len(self._model.config.levels) or (stream.damage and not finer)
         if coarse and box is None:
             return self.synthesis.preview(stream.header, grids[0])
-        return self.synthesis.pixels(stream.header, grids, box)
+        return self.synthesis.pixels(stream.header, grids, box, realism)
 
     def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Indices]]:
         """Entropy-decode the indices (G, H, W) of all levels of each stream, or of the first ``levels``.
@@ -145,6 +151,12 @@ class Decoder:
         """Return the indices of each tile."""
         prior = self._model.priors[level]
         return decode_grids(prior, group.sources, group.shapes, group.coarse, group.steps), []
+
+
+def _lifelike_on(model: Model, device: torch.device) -> PixelSynthesis:
+    """Return a model's second synthesis on a device."""
+    lifelike = load_lifelike(model)
+    return lifelike if device.type == "cpu" else copy.deepcopy(lifelike).to(device)
 
 
 def _image(stream: Stream, pixels: Pixels, alpha: Pixels | None) -> Image.Image:

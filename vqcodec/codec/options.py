@@ -34,3 +34,5 @@ class DecodeOptions:
     """Decode only this rectangle, in pixels."""
     partial: bool = False
     """Decode the intact sections of damaged streams."""
+    realism: float = defaults.REALISM
+    """0: the faithful picture; 1: the lifelike one; between them: a mixture.  Previews do not change."""

@@ -13,9 +13,11 @@ from torch import Tensor
 from vqcodec.codec.tiles import Box
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
+from vqcodec.config import lifelike_share
 from vqcodec.images.reading import Pixels
 from vqcodec.model.grids import Grids
 from vqcodec.model.torch_state import isolated_torch_state
+from vqcodec.model.transform import PixelSynthesis
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import Header
 
@@ -24,17 +26,26 @@ WINDOW = 1024
 
 
 class PictureSynthesis:
-    """The synthesis of one model, on one device."""
+    """The synthesis of one model, on one device.
 
-    def __init__(self, vqvae: VQVAE, device: torch.device):
-        self._vqvae, self._device = vqvae, device
+    Two syntheses of the same indices, one for the least error and one for lifelike pictures, span the trade between the
+    two: by mixing their pixels (Yan et al., "Optimally Controllable Perceptual Lossy Compression", ICML 2022).
+    """
+
+    def __init__(self, vqvae: VQVAE, device: torch.device, load_lifelike: Callable[[], PixelSynthesis]):
+        """``load_lifelike`` returns the second synthesis, on the device; it is called when that is first needed."""
+        self._vqvae, self._device, self._load_lifelike = vqvae, device, load_lifelike
         self._stride = vqvae.config.stride
         self._reach = vqvae.reach
 
-    def pixels(self, header: Header, grids: Sequence[Indices], box: Box | None = None) -> Pixels:
-        """Compute the pixels (H, W, 3) of a picture, or of a box in it, from the indices (G, H, W) of each level."""
+    def pixels(self, header: Header, grids: Sequence[Indices], box: Box | None = None, realism: float = 0.0) -> Pixels:
+        """Compute the pixels (H, W, 3) of a picture, or of a box in it, from the indices (G, H, W) of each level.
+
+        ``realism`` is 0 for the faithful picture, 1 for the lifelike one, between them for a mixture.
+        """
         box = box or Box(0, 0, header.width, header.height)
-        return _window_by_window(box, lambda part: self._pixels_at_once(header, grids, part))
+        share = realism * lifelike_share(header.quality)
+        return _window_by_window(box, lambda part: self._pixels_at_once(header, grids, part, share))
 
     def window(self, header: Header, box: Box) -> Box:
         """Return the rectangle that the pixels of a box depend on, box included."""
@@ -62,15 +73,27 @@ class PictureSynthesis:
         return _to_pixels(x)[: box.height, : box.width]
 
     @isolated_torch_state()
-    def _pixels_at_once(self, header: Header, grids: Sequence[Indices], box: Box) -> Pixels:
+    def _pixels_at_once(self, header: Header, grids: Sequence[Indices], box: Box, share: float) -> Pixels:
+        """``share`` is that of the second synthesis in the mixture."""
         window = self.window(header, box)
         parts = []
         for level, grid in zip(self._vqvae.config.levels, grids, strict=True):
             rows, columns = window.positions(level.stride, self._stride)
             parts.append(self.to_indices(grid[:, rows, columns]))
-        pixels = _to_pixels(self._vqvae.decode(Grids(tuple(parts)), self.quality(header.quality)))
+        pixels = _to_pixels(self._mixture(Grids(tuple(parts)), self.quality(header.quality), share))
         inside = box.moved(window.left, window.top)
         return pixels[inside.top : inside.bottom, inside.left : inside.right]
+
+    def _mixture(self, grids: Grids, quality: Tensor, share: float) -> Tensor:
+        """Map indices to pixels (B, 3, H, W): those of the faithful picture, the lifelike one, or their mixture."""
+        if share == 0:
+            return self._vqvae.decode(grids, quality)
+        latents, conditioning = self._vqvae.decode_latents(grids, quality)
+        lifelike: Tensor = self._load_lifelike()(latents, conditioning, quality) + 0.5
+        if share == 1:
+            return lifelike
+        faithful: Tensor = self._vqvae.pixel_synthesis(latents, conditioning, quality) + 0.5
+        return torch.lerp(faithful.clamp(0, 1), lifelike.clamp(0, 1), share)
 
 
 def _window_by_window(box: Box, compute: Callable[[Box], Pixels]) -> Pixels:

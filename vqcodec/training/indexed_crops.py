@@ -44,7 +44,7 @@ class IndexedCrops:
     def make(
         cls, encoder: Encoder, crops: Crops, count: int, size: int, highest: float, tell: Callable[[str], None]
     ) -> "IndexedCrops":
-        """Encode crops 0 to ``count - 1``, at qualities drawn from 0 to ``highest``, a position in the quality range."""
+        """Encode crops 0 to ``count - 1`` at qualities drawn from 0 to ``highest``, a position in the quality range."""
         pixels, steps, indices = [], [], []
         for first in range(0, count, _AT_ONCE):
             several = min(_AT_ONCE, count - first)

@@ -69,15 +69,18 @@ class LifelikeRun(Run[Lifelike]):
         model: Model,
         start: PixelSynthesis,
         crops: IndexedCrops,
+        distance: PerceptualDistance,
         device: torch.device,
     ):
         """``start`` is copied."""
         torch.manual_seed(plan.seed)
         self.crops, self._vqvae = crops, copy.deepcopy(model.vqvae).to(device)
         self._encoder = Encoder(model, self._vqvae, device)
-        self._distance = PerceptualDistance().to(device)
+        self._distance = distance.to(device)
         self._valid: list[tuple[Tensor, Grids, Tensor]] = []
-        network = Lifelike(model.config, copy.deepcopy(start)).to(device)
+        # Not in the layout of a loaded model: fused Adam needs weights with the strides of its state, which is stored.
+        synthesis = copy.deepcopy(start).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        network = Lifelike(model.config, synthesis).to(device)
         trained = [(name, p) for name, p in network.named_parameters() if not name.startswith("synthesis.transform.")]
         for _, parameter in trained:
             parameter.requires_grad_()

@@ -80,7 +80,7 @@ class Adversary(StoredOptimizer):
         self._adam = torch.optim.Adam([p for _, p in self._named], betas=(0.5, 0.99), fused=True)
 
     def step(self, loss: Tensor, rate: float) -> None:
-        """Take one step against ``loss`` with learning rate ``rate``; gradients reach only the parameters of this one."""
+        """Take one step against ``loss`` with learning rate ``rate``; other parameters get no gradients."""
         parameters = [p for _, p in self._named]
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient

@@ -21,6 +21,7 @@ from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.indexed_crops import IndexedCrops
 from vqcodec.training.lifelike import HIGHEST, LifelikeRun, best_synthesis
 from vqcodec.training.network import Network, load_state, under_prefix, update_average
+from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 from vqcodec.weights import registry
 from vqcodec.weights.lifelike import add_lifelike
@@ -116,6 +117,7 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
     _set_threads(options)
     state_file = _state_file(options, resume)
     device = find_device(options.device)
+    distance = PerceptualDistance()  # before the crops are encoded: it may not be installed
     weights, cache = options.folder / WEIGHTS_FILE, options.folder / "crops.safetensors"
     if not resume:
         options.folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,7 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
         encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
         IndexedCrops.make(encoder, crops, count, plan.crop, HIGHEST, echo).save(cache)
     first = registry.load_lifelike(model) if model.has_lifelike else model.vqvae.pixel_synthesis
-    run = LifelikeRun(options.folder, plan, model, first, IndexedCrops.load(cache), device)
+    run = LifelikeRun(options.folder, plan, model, first, IndexedCrops.load(cache), distance, device)
     if resume:
         run.resume()
     for line in run.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):

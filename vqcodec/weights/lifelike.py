@@ -34,8 +34,9 @@ class _File:
     def parse(cls, content: bytes) -> "_File":
         """Read a file.  Raises ``ValueError`` or ``LookupError`` if it is none."""
         start = 8 + int.from_bytes(content[:8], "little")
-        header: dict[str, Any] = json.loads(content[8:start])
-        metadata = header.pop(_METADATA, {})
+        header = json.loads(content[8:start])
+        if not isinstance(header, dict) or not isinstance(metadata := header.pop(_METADATA, {}), dict):
+            raise ValueError("no header")
         data = memoryview(content)[start:]
         return cls(metadata, [(n, a["dtype"], a["shape"], data[slice(*a["data_offsets"])]) for n, a in header.items()])
 

@@ -78,6 +78,11 @@ class Model:
         """The bytes that name this model in a stream's header."""
         return bytes.fromhex(self.sha256)[:HASH_BYTES]
 
+    def check_realism(self) -> None:
+        """Raise :class:`RealismUnavailable` if the model has no second synthesis."""
+        if not self.has_lifelike:
+            raise RealismUnavailable(f"model {self.id} has no second synthesis: realism must be 0")
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -191,8 +196,7 @@ def load_lifelike(model: Model) -> PixelSynthesis:
     Raises :class:`RealismUnavailable` if the model has none, :class:`InvalidWeights` if it is not sound or the file is
     another one by now, and :class:`MissingFile` or :class:`UnreadableFile`.
     """
-    if not model.has_lifelike:
-        raise RealismUnavailable(f"model {model.id} has no second synthesis: realism must be 0")
+    model.check_realism()
     content = read_bytes(model.file)
     key = hashlib.sha256(content).hexdigest()
     with _loading:
@@ -210,8 +214,8 @@ def load_lifelike(model: Model) -> PixelSynthesis:
 @isolated_torch_state()
 def _read_weights(content: bytes, path: Path, model_id: str) -> Model:
     try:
-        sha256 = lifelike.model_sha256(content)
         tensors = load(content)
+        sha256 = lifelike.model_sha256(content)
         metadata = _metadata(content)
         config = _parse_config(metadata)
         facts = dict(json.loads(metadata["facts"]))

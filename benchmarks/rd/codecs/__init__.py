@@ -5,7 +5,7 @@ Settings are those of a typical user: the reference library's default effort, un
 libjxl's ``cjxl`` and libavif's ``avifenc``.  To add a codec, write its class and list it in ``registry.CODECS``.
 """
 
-from benchmarks.rd.codecs.base import Choice, Codec
+from benchmarks.rd.codecs.base import Choice, Codec, PillowCodec
 from benchmarks.rd.codecs.jpeg import Jpeg
 from benchmarks.rd.codecs.jpegxl import JpegXl
 from benchmarks.rd.codecs.registry import (
@@ -29,6 +29,7 @@ __all__ = [
     "Jpeg",
     "JpegXl",
     "LoadedCodec",
+    "PillowCodec",
     "Vqc",
     "choose_codecs",
     "codec_class",

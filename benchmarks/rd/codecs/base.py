@@ -107,6 +107,9 @@ class PillowCodec(Codec):
     format: ClassVar[str]
     feature: ClassVar[str]
     """Pillow's name of the library."""
+    lowest: ClassVar[int] = 0
+    highest: ClassVar[int] = 100
+    """Lowest and highest quality."""
     settings: ClassVar[dict[str, Any]] = {}
     """Arguments of ``Image.save`` besides the quality."""
 
@@ -125,6 +128,17 @@ class PillowCodec(Codec):
         buffer = io.BytesIO()
         image.save(buffer, self.format, **self.options(quality))
         return buffer.getvalue()
+
+    def encode_at_least(self, image: Image.Image, size: int) -> bytes:
+        """Return the smallest file of at least ``size`` bytes, or the largest file if all are smaller."""
+        low, high = self.lowest, self.highest
+        while low < high:
+            middle = (low + high) // 2
+            if len(self.encode(image, middle)) >= size:
+                high = middle
+            else:
+                low = middle + 1
+        return self.encode(image, low)
 
     def options(self, quality: float) -> dict[str, Any]:
         """Return the arguments of ``Image.save``."""

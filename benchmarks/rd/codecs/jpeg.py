@@ -2,8 +2,6 @@
 
 from typing import Any, ClassVar
 
-from PIL import Image
-
 from benchmarks.rd.codecs.base import PillowCodec
 
 
@@ -17,17 +15,6 @@ class Jpeg(PillowCodec):
     qualities = (3, 5, 8, 12, 17, 23, 30, 40, 50, 60, 70, 80, 87, 92, 95)
     usual = 75
     settings: ClassVar[dict[str, Any]] = {"optimize": True}
-
-    def encode_at_least(self, image: Image.Image, size: int) -> bytes:
-        """Return the smallest file of at least ``size`` bytes, or the largest file if all are smaller."""
-        low, high = self.lowest, self.highest
-        while low < high:
-            middle = (low + high) // 2
-            if len(self.encode(image, middle)) >= size:
-                high = middle
-            else:
-                low = middle + 1
-        return self.encode(image, low)
 
 
 class Jpeg444(Jpeg):
