@@ -60,6 +60,17 @@ class Variant:
         return {"quality": self.quality, "variant": self.label, "bpp": rate, **means, "frechet": frechet}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A picture and its features in each network."""
+
+    pixels: Tensor
+    """(1, 3, H, W) in [0, 1]."""
+    alex: list[Tensor]
+    vgg: list[Tensor]
+    efficientnet: list[Tensor]
+
+
 class Measures:
     """The networks that compare pictures."""
 
@@ -72,16 +83,21 @@ class Measures:
             raise FeaturesUnavailable(f"{error.name} is not installed: pip install 'vqcodec[bench]'") from error
 
     @torch.inference_mode()
-    def compare(self, original: Image.Image, decoded: Image.Image) -> dict[str, float]:
+    def see(self, image: Image.Image) -> Seen:
+        """Return a picture as all networks see it."""
+        x = _to_tensor(image)
+        return Seen(x, self.alex.features(x), self.vgg.features(x), self.efficientnet.stages(x))
+
+    @torch.inference_mode()
+    def compare(self, original: Seen, decoded: Seen) -> dict[str, float]:
         """Return squared error, PSNR, LPIPS of both networks and DISTS."""
-        x, y = _to_tensor(original), _to_tensor(decoded)
-        mse = (x - y).square().mean().item() * 255**2
+        mse = (original.pixels - decoded.pixels).square().mean().item() * 255**2
         return {
             "mse": mse,
             "psnr": min(metrics.psnr_of_mse(max(mse, 1e-12)), IDENTICAL_DB),
-            "lpips": self.alex(x, y).item(),
-            "lpips-vgg": self.vgg(x, y).item(),
-            "dists": dists(self.efficientnet.stages(x), self.efficientnet.stages(y)),
+            "lpips": self.alex.compare(original.alex, decoded.alex).item(),
+            "lpips-vgg": self.vgg.compare(original.vgg, decoded.vgg).item(),
+            "dists": dists(original.efficientnet, decoded.efficientnet),
         }
 
 
@@ -97,16 +113,18 @@ def run(study: Study, tell: Callable[[str], None], progress: Callable[..., Itera
     scenes: list[Scene] = []
     tasks = [(photo, quality) for photo in photos for quality in study.qualities]
     for photo, quality in progress(tasks, len(tasks)):
-        original = photo.load()
         if quality == study.qualities[0]:
-            originals.append(measures.efficientnet.of_patches(_to_tensor(original)[0]))
+            original = photo.load()
+            seen = measures.see(original)
+            originals.append(measures.efficientnet.of_patches(seen.pixels[0]))
             pixels += original.width * original.height
         views = [View("original", original)]
         for label, data, decoded in _decoded(codec, rivals, original, quality):
             variant = variants.setdefault((quality, label), Variant(quality, label))
             variant.bytes.append(len(data))
-            variant.scores.append(measures.compare(original, decoded))
-            variant.features.append(measures.efficientnet.of_patches(_to_tensor(decoded)[0]))
+            found = measures.see(decoded)
+            variant.scores.append(measures.compare(seen, found))
+            variant.features.append(measures.efficientnet.of_patches(found.pixels[0]))
             views.append(View(f"{label}: {len(data):,} bytes, {variant.scores[-1]['psnr']:.2f} dB", decoded))
         if photo.name in shown and quality == study.qualities[min(1, len(study.qualities) - 1)]:
             scenes.append(Scene(f"{photo.name}, quality {quality:g}", views))

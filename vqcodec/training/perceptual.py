@@ -6,6 +6,7 @@ Only the weights of the package ``stlpips-pytorch`` are read, as tensors: none o
 """
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -76,8 +77,12 @@ class PerceptualDistance(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the distance (B,) of pictures ``x`` and ``y`` (B, 3, H, W) in [0, 1]; gradients reach both."""
-        distance = x.new_zeros(len(x))
-        for stage, (a, b) in enumerate(zip(self.features(x), self.features(y), strict=True)):
+        return self.compare(self.features(x), self.features(y))
+
+    def compare(self, one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+        """Return the distance (B,) of pictures, given what :meth:`features` returns for them."""
+        distance = one[0].new_zeros(len(one[0]))
+        for stage, (a, b) in enumerate(zip(one, other, strict=True)):
             difference = (_normalized(a) - _normalized(b)).square()
             distance = distance + F.conv2d(difference, getattr(self, f"shares_{stage}")).mean((1, 2, 3))
         return distance
