@@ -33,7 +33,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
         step = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
         product = step @ product
         gram = step @ gram @ step
-    result = product @ x
+    result: Tensor = product @ x
     return result.mT if tall else result
 
 
