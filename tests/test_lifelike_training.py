@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def crops(photo_folder, tiny_codec):
     source = Crops(load_photos(find_photos(photo_folder)), seed=0)
-    return IndexedCrops.make(tiny_codec._encoder, source, 40, 32, 0.6, lambda line: None)
+    return IndexedCrops.make(tiny_codec._encoder, source, 40, 32, lambda uniform: 0.6 * uniform, lambda line: None)
 
 
 def lifelike_run(folder, crops, model, **plan):
@@ -42,7 +42,7 @@ def test_crops_keep_what_the_encoder_chose(crops, tiny_codec, tmp_path):
     crops.save(tmp_path / "crops.safetensors")
     again = IndexedCrops.load(tmp_path / "crops.safetensors")
     config = tiny_codec.model.config
-    x, grids, quality = again.batch(torch.tensor([7, 39]), config)
+    x, grids, quality = again.batch(torch.tensor([7, 39]), config, CPU)
     for i, number in enumerate((7, 39)):
         pixels = np.ascontiguousarray(crops.pixels[number].permute(1, 2, 0).numpy())
         assert torch.equal((x[i] * 255).round().byte(), crops.pixels[number])

@@ -56,6 +56,10 @@ _PRESET = click.option(
     "--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True, help="Model configuration."
 )
 
+_CROPS = click.option(
+    "--crops", type=_COUNT, default=20_000, show_default=True, help="Crops to encode, once; training goes through them."
+)
+
 
 def _stage_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
@@ -143,9 +147,22 @@ def prior(**options: Any) -> None:
 
 
 @group.command()
-@click.option(
-    "--crops", type=_COUNT, default=20_000, show_default=True, help="Crops to encode, once; training goes through them."
-)
+@_CROPS
+@_SIMILARITY
+@_stage_options
+def finetune(crops: int, **options: Any) -> None:
+    """Train synthesis and prior on indices that the encoder of the weights file --init chooses."""
+    if not (options["init"] or options["resume"]):
+        raise click.UsageError("fine-tuning needs a trained model: give --init or --resume")
+    with _click_errors():
+        from vqcodec.training import stages
+
+        run_options, plan = _options_and_plan("finetune", options)
+        stages.finetune(run_options, plan, options["init"], crops, options["resume"], _echo)
+
+
+@group.command()
+@_CROPS
 @_stage_options
 def lifelike(crops: int, **options: Any) -> None:
     """Train a second synthesis for the weights file --init, for 'vqcodec decode --realism'."""

@@ -42,15 +42,24 @@ class IndexedCrops:
 
     @classmethod
     def make(
-        cls, encoder: Encoder, crops: Crops, count: int, size: int, highest: float, tell: Callable[[str], None]
+        cls,
+        encoder: Encoder,
+        crops: Crops,
+        count: int,
+        size: int,
+        position: Callable[[Tensor], Tensor],
+        tell: Callable[[str], None],
     ) -> "IndexedCrops":
-        """Encode crops 0 to ``count - 1`` at qualities drawn from 0 to ``highest``, a position in the quality range."""
+        """Encode crops 0 to ``count - 1``.
+
+        ``position`` maps uniform numbers (B,) in [0, 1) to positions (B,) in the quality range, 0 to 1.
+        """
         pixels, steps, indices = [], [], []
         for first in range(0, count, _AT_ONCE):
             several = min(_AT_ONCE, count - first)
             x = (crops.batch(first, several, size) * 255).round().byte()
-            drawn = np.random.default_rng((crops.seed, first)).uniform(0, highest, several)
-            chosen = [round(position * (QUALITY_STEPS - 1)) for position in drawn]
+            drawn = torch.from_numpy(np.random.default_rng((crops.seed, first)).random(several))
+            chosen = (position(drawn) * (QUALITY_STEPS - 1)).round().int().tolist()
             coded = encode_pictures(encoder, x, chosen)
             pixels.append(x)
             steps += [one.header.quality for one in coded]
@@ -81,13 +90,19 @@ class IndexedCrops:
         """Return the number of pictures."""
         return len(self.indices)
 
-    def batch(self, numbers: Tensor, config: ModelConfig) -> tuple[Tensor, Grids, Tensor]:
+    def shuffled(self, number: int, count: int, seed: int) -> Tensor:
+        """Return the pictures (``count``,) of batch ``number``: all in turn, shuffled anew each time."""
+        turn, place = divmod(number, len(self) // count)
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed * 1_000_003 + turn))
+        return order[place * count : (place + 1) * count]
+
+    def batch(self, numbers: Tensor, config: ModelConfig, device: torch.device) -> tuple[Tensor, Grids, Tensor]:
         """Return pictures (B, 3, S, S) in [0, 1], their indices and their quality (B,) among the knots."""
-        x = self.pixels[numbers].float() / 255
+        x = self.pixels[numbers].to(device).float() / 255
         shapes = config.grid_shapes(*x.shape[2:])
         sizes = [level.groups * rows * columns for level, (rows, columns) in zip(config.levels, shapes, strict=True)]
         flat = [np.frombuffer(zlib.decompress(self.indices[int(number)]), np.int32) for number in numbers]
-        parts = torch.from_numpy(np.stack(flat)).long().split(sizes, 1)
+        parts = torch.from_numpy(np.stack(flat)).to(device).long().split(sizes, 1)
         levels = zip(parts, config.levels, shapes, strict=True)
         grids = Grids(tuple(part.unflatten(1, (level.groups, *shape)) for part, level, shape in levels))
-        return x, grids, config.knot_positions(1) * self.steps[numbers].float()
+        return x, grids, config.knot_positions(1) * self.steps[numbers].to(device).float()

@@ -93,7 +93,8 @@ class LifelikeRun(Run[Lifelike]):
     def train_step(self) -> dict[str, float]:
         """Take one step of the discriminator and one of the synthesis."""
         plan, network = self.plan, self.network
-        x, grids, quality = self._batch(self.step * self.world + self.rank)
+        numbers = self.crops.shuffled(self.step * self.world + self.rank, plan.batch, plan.seed)
+        x, grids, quality = self.crops.batch(numbers, network.config, self.device)
         rate = plan.learning_rate(self.step, self.done())
         with self.autocast():
             faithful, y = self._pictures(network.synthesis, grids, quality)
@@ -115,17 +116,6 @@ class LifelikeRun(Run[Lifelike]):
             "score": score.item(),
             "hinge": judged.item(),
         }
-
-    def _batch(self, number: int) -> tuple[Tensor, Grids, Tensor]:
-        """Return batch ``number``: all crops in turn, shuffled anew each time."""
-        count = self.plan.batch
-        per_turn = len(self.crops) // count
-        shuffled = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + number // per_turn)
-        order = torch.randperm(len(self.crops), generator=shuffled)
-        first = number % per_turn * count
-        x, grids, quality = self.crops.batch(order[first : first + count], self.network.config)
-        levels = tuple(level.to(self.device) for level in grids.levels)
-        return x.to(self.device), Grids(levels), quality.to(self.device)
 
     def _pictures(self, synthesis: PixelSynthesis, grids: Grids, quality: Tensor) -> tuple[Tensor, Tensor]:
         """Return the faithful and the lifelike pictures (B, 3, H, W) of indices."""

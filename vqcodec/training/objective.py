@@ -230,6 +230,12 @@ def joint_loss(model: VQVAE, encoding: Encoding, distortion: Tensor, quality: Te
     return (weight * (lam * distortion + rate + commitment)).mean()
 
 
+def fixed_indices_loss(model: VQVAE, bpp: Tensor, distortion: Tensor, quality: Tensor) -> Tensor:
+    """Return the loss of fine-tuning, a scalar: rate and distortion (B,) of indices that do not change."""
+    lam, weight = balance(model, quality)
+    return (weight * (lam * distortion + bpp)).mean()
+
+
 def prior_loss(model: VQVAE, encoding: Encoding, quality: Tensor) -> Tensor:
     """Return the loss of stage 2, a scalar: the rate."""
     _, weight = balance(model, quality)

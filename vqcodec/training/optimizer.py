@@ -95,17 +95,18 @@ class Adversary(StoredOptimizer):
 
 
 class Optimizer(StoredOptimizer):
-    """Updates the parameters that a stage trains: all, or with ``stage="prior"`` those of the prior."""
+    """Updates the parameters of a network that a stage trains."""
 
-    def __init__(self, network: Network, stage: str):
-        trained = network.prior if stage == "prior" else network
+    def __init__(self, network: Network, trained: Iterable[nn.Parameter]):
+        """``trained`` are parameters of ``network``; the others stay as they are."""
+        chosen = list(trained)
         self._names = {parameter: name for name, parameter in network.named_parameters()}
         kernels = _hidden_kernels(network)
         linear = {p for transform in network.vqvae.transforms() for p in transform.parameters()}
         outputs = {p for layer in _output_layers(network) for p in layer.parameters()}
 
         def members(which: Container[Tensor]) -> list[nn.Parameter]:
-            return [p for p in trained.parameters() if p in which]
+            return [p for p in chosen if p in which]
 
         rest = set(network.parameters()) - kernels - linear - outputs
         groups = [(members(rest), 1.0), (members(linear), LINEAR_SHARE), (members(outputs), OUTPUT_SHARE)]

@@ -18,11 +18,12 @@ from vqcodec.training import STATE_FILE, WEIGHTS_FILE
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
+from vqcodec.training.finetune import FinetuneRun
 from vqcodec.training.indexed_crops import IndexedCrops
 from vqcodec.training.lifelike import HIGHEST, LifelikeRun, best_synthesis
 from vqcodec.training.network import Network, load_state, under_prefix, update_average
 from vqcodec.training.perceptual import PerceptualDistance
-from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
+from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network, sample_quality
 from vqcodec.weights import registry
 from vqcodec.weights.lifelike import add_lifelike
 
@@ -108,6 +109,46 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
     return state_file
 
 
+def _encode_crops(
+    options: RunOptions,
+    plan: TrainingPlan,
+    model: registry.Model,
+    count: int,
+    position: Callable[[Tensor], Tensor],
+    device: torch.device,
+    echo: Echo,
+) -> IndexedCrops:
+    """Encode ``count`` crops of the training photographs; ``position`` as for :meth:`IndexedCrops.make`."""
+    crops = Crops(load_photos(find_photos(options.data)), plan.seed)
+    encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
+    return IndexedCrops.make(encoder, crops, count, plan.crop, position, echo)
+
+
+def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, resume: bool, echo: Echo) -> Path:
+    """Train synthesis and prior on indices that the encoder of the weights file ``start`` chooses.
+
+    Returns the run's state file.  The first start encodes ``count`` crops, which are used from then on.  Raises
+    :class:`OutputExists` as :func:`train` does.
+    """
+    _set_threads(options)
+    state_file = _state_file(options, resume)
+    device = find_device(options.device)
+    cache = options.folder / "crops.safetensors"
+    if not resume:
+        model = registry.load_weights(start)
+        knots = model.config.knots - 1
+        _encode_crops(
+            options, plan, model, count, lambda uniform: sample_quality(uniform, model.config) / knots, device, echo
+        ).save(cache)
+    network = network_from(state_file if resume else start)
+    run = FinetuneRun(options.folder, plan, network, IndexedCrops.load(cache), device)
+    if resume:
+        run.resume()
+    for line in run.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
+        echo(line)
+    return state_file
+
+
 def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: int, resume: bool, echo: Echo) -> Path:
     """Train a second synthesis for the weights file ``start``, and return the run's state file.
 
@@ -125,9 +166,7 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
         cache.unlink(missing_ok=True)
     model = registry.load_weights(weights)
     if not cache.exists():
-        crops = Crops(load_photos(find_photos(options.data)), plan.seed)
-        encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
-        IndexedCrops.make(encoder, crops, count, plan.crop, HIGHEST, echo).save(cache)
+        _encode_crops(options, plan, model, count, lambda uniform: uniform * HIGHEST, device, echo).save(cache)
     first = registry.load_lifelike(model) if model.has_lifelike else model.vqvae.pixel_synthesis
     run = LifelikeRun(options.folder, plan, model, first, IndexedCrops.load(cache), distance, device)
     if resume:

@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from vqcodec.config import ModelConfig
 from vqcodec.model.torch_state import knows_bfloat16
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
-from vqcodec.training.evaluate import MS_SSIM_SIDE, Evaluation, evaluate
+from vqcodec.training.evaluate import MS_SSIM_SIDE, evaluate
 from vqcodec.training.network import (
     Network,
     TrainedNetwork,
@@ -246,15 +246,60 @@ class Run(ABC, Generic[N]):
         _append(log, self.log_fields, row)
 
 
-class Trainer(Run[Network]):
-    """A run of joint or prior training."""
+class NetworkRun(Run[Network]):
+    """A run that trains the network, or parts of it, for rate and distortion."""
 
     log_fields = LOG_FIELDS
 
-    def __init__(self, folder: Path, plan: TrainingPlan, network: Network, crops: Crops, device: torch.device):
-        network = network.to(device)
-        self.crops, self.optimizer = crops, Optimizer(network, plan.stage)
+    def __init__(
+        self,
+        folder: Path,
+        plan: TrainingPlan,
+        network: Network,
+        trained: Iterable[nn.Parameter],
+        device: torch.device,
+    ):
+        """``network`` is on ``device`` already; ``trained`` are the parameters to train."""
+        self.optimizer = Optimizer(network, trained)
         super().__init__(folder, plan, network, [self.optimizer], device)
+
+    def descend(self, loss: Tensor) -> float:
+        """Take one optimizer step against ``loss``, and return the learning rate."""
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        average_gradients(self.network.parameters())
+        # Clip separately: the prior's much larger gradient would otherwise scale down that of the transforms.
+        for part in (self.network.vqvae, self.network.prior):
+            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
+        rate = self.plan.learning_rate(self.step, self.done())
+        self.optimizer.step(rate)
+        return rate
+
+    def evaluation(self, photos: list[Tensor]) -> tuple[dict[str, object], str]:
+        """Evaluate rate and distortion."""
+        found = evaluate(self.average, photos)
+        points = found.points
+        for entry in found.slices:
+            row = {"step": self.step} | dataclasses.asdict(entry)
+            _append(self.folder / "slices.csv", list(row), row)
+        columns: dict[str, object] = {
+            "bd_rate_jpeg": found.bd_rate,
+            "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
+            "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
+            "bd_rate_ms_ssim": found.bd_rate_ms_ssim,
+            "valid_ms_ssim": " ".join(f"{p.ms_ssim:.5f}" for p in points),
+        }
+        curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
+        return columns, f"BD-rate against JPEG {found.summary()}  {curve}"
+
+
+class Trainer(NetworkRun):
+    """A run of joint or prior training."""
+
+    def __init__(self, folder: Path, plan: TrainingPlan, network: Network, crops: Crops, device: torch.device):
+        network, self.crops = network.to(device), crops
+        trained = network.prior if plan.stage == "prior" else network
+        super().__init__(folder, plan, network, trained.parameters(), device)
 
     def train_step(self) -> dict[str, float]:
         """Take one optimizer step and return the numbers to log."""
@@ -275,14 +320,7 @@ class Trainer(Run[Network]):
             loss = joint_loss(network.vqvae, encoding, mix(mse, x, y, plan.similarity), quality)
         else:
             loss = prior_loss(network.vqvae, encoding, quality)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        average_gradients(network.parameters())
-        # Clip separately: the prior's much larger gradient would otherwise scale down that of the transforms.
-        for part in (network.vqvae, network.prior):
-            nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], 1.0)
-        rate = plan.learning_rate(self.step, self.done())
-        self.optimizer.step(rate)
+        rate = self.descend(loss)
         if joint:
             learn_codebooks(network.vqvae, encoding, quality)
             if not network.config.entropy_constrained and self.step % 100 == 99:
@@ -290,26 +328,6 @@ class Trainer(Run[Network]):
             self._reduce_buffers()
         self.finish_step()
         return numbers | {"rate": rate, "loss": loss.item()}
-
-    def evaluation(self, photos: list[Tensor]) -> tuple[dict[str, object], str]:
-        """Evaluate rate and distortion."""
-        found = evaluate(self.average, photos)
-        points = found.points
-        self._log_slices(found)
-        columns: dict[str, object] = {
-            "bd_rate_jpeg": found.bd_rate,
-            "valid_bpp": " ".join(f"{p.bpp:.4f}" for p in points),
-            "valid_psnr": " ".join(f"{p.psnr:.3f}" for p in points),
-            "bd_rate_ms_ssim": found.bd_rate_ms_ssim,
-            "valid_ms_ssim": " ".join(f"{p.ms_ssim:.5f}" for p in points),
-        }
-        curve = "  ".join(f"{p.bpp:.3f}/{p.psnr:.2f}" for p in points)
-        return columns, f"BD-rate against JPEG {found.summary()}  {curve}"
-
-    def _log_slices(self, evaluation: Evaluation) -> None:
-        for entry in evaluation.slices:
-            row = {"step": self.step} | dataclasses.asdict(entry)
-            _append(self.folder / "slices.csv", list(row), row)
 
     def _revive(self, latents: list[Tensor], generator: torch.Generator) -> None:
         for quantizers, z in zip(self.network.vqvae.quantizers, latents, strict=True):
