@@ -95,12 +95,12 @@ class LifelikeRun(Run[Lifelike]):
         plan, network = self.plan, self.network
         x, grids, quality = self._batch(self.step * self.world + self.rank)
         rate = plan.learning_rate(self.step, self.done())
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
+        with self.half():
             faithful, y = self._pictures(network.synthesis, grids, quality)
             both = network.discriminator(torch.cat([x, y.detach()]), torch.cat([faithful, faithful]))
         judged = hinge(*both.float().chunk(2))
         self._discriminator.step(judged, rate)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
+        with self.half():
             score = network.discriminator(y, faithful).float().mean()
             distance = self._distance(x, y).float().mean()
         mse = (y - x).square().mean() * 255**2
