@@ -29,7 +29,7 @@ class FinetuneRun(NetworkRun):
         plan, vqvae = self.plan, self.network.vqvae
         numbers = self.crops.shuffled(self.step * self.world + self.rank, plan.batch, plan.seed)
         x, grids, quality = self.crops.batch(numbers, self.network.config, self.device)
-        with self.autocast():
+        with self.half():
             with torch.no_grad():
                 latents, conditioning = vqvae.decode_latents(grids, quality)
             y = vqvae.pixel_synthesis(latents, conditioning, quality) + 0.5

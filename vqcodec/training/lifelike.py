@@ -96,12 +96,12 @@ class LifelikeRun(Run[Lifelike]):
         numbers = self.crops.shuffled(self.step * self.world + self.rank, plan.batch, plan.seed)
         x, grids, quality = self.crops.batch(numbers, network.config, self.device)
         rate = plan.learning_rate(self.step, self.done())
-        with self.autocast():
+        with self.half():
             faithful, y = self._pictures(network.synthesis, grids, quality)
             both = network.discriminator(torch.cat([x, y.detach()]), torch.cat([faithful, faithful]))
         judged = hinge(*both.float().chunk(2))
         self._discriminator.step(judged, rate)
-        with self.autocast():
+        with self.half():
             score = network.discriminator(y, faithful).float().mean()
             distance = self._distance(x, y).float().mean()
         mse = (y - x).square().mean() * 255**2

@@ -181,8 +181,8 @@ class Run(ABC, Generic[N]):
         """Return the completed fraction of the run."""
         return self.minutes / self.plan.minutes if self.plan.minutes else self.step / self.plan.steps
 
-    def autocast(self) -> torch.autocast:
-        """Return a context that computes in bfloat16 if the plan says so and the device is faster with it."""
+    def half(self) -> torch.autocast:
+        """Return a context that runs networks in bfloat16, if the plan says so and the device is faster with it."""
         enabled = self.plan.half and knows_bfloat16(self.device)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
@@ -309,7 +309,7 @@ class Trainer(NetworkRun):
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
         quality = sample_quality(torch.rand(plan.batch, generator=generator), network.config).to(self.device)
         joint = plan.stage == "joint"
-        with self.autocast():
+        with self.half():
             encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
             if joint:
                 y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
