@@ -70,6 +70,11 @@ def model_sha256(content: bytes) -> str:
     return _digest(model.pieces())
 
 
+def has_lifelike(content: bytes) -> bool:
+    """Return whether a weights file has a second synthesis.  Raises what :func:`model_sha256` raises."""
+    return any(name.startswith(PREFIX) for name, *_ in _File.parse(content).arrays)
+
+
 def add_lifelike(content: bytes, state: Mapping[str, Tensor], facts: Mapping[str, object]) -> bytes:
     """Return a weights file with a second synthesis, in float16, in place of the one that it may have.
 

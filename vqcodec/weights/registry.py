@@ -108,7 +108,8 @@ class ModelInfo:
 _UNREADABLE = (SafetensorError, LookupError, TypeError, ValueError, RecursionError)
 """Errors of safetensors, JSON and configuration for files that are not weights."""
 
-_cache: dict[tuple[str, str], Model] = {}
+_cache: dict[tuple[str, str, bool], Model] = {}
+"""By path, model and presence of a second synthesis."""
 _lifelike_cache: dict[str, PixelSynthesis] = {}
 """By the hash of the whole weights file."""
 _loading = threading.Lock()
@@ -182,10 +183,13 @@ def load_weights(path: AnyPath, model_id: str | None = None) -> Model:
     """
     path = Path(path)
     content = read_bytes(path)
-    key = (str(path.resolve()), hashlib.sha256(content).hexdigest())
+    try:
+        key = (str(path.resolve()), lifelike.model_sha256(content), lifelike.has_lifelike(content))
+    except _UNREADABLE as error:
+        raise InvalidWeights(f"not a weights file: {error}") from error
     with _loading:
         if key not in _cache:
-            _cache[key] = _read_weights(content, path, model_id or path.stem)
+            _cache[key] = _read_weights(content, path, model_id or path.stem, *key[1:])
         return _cache[key]
 
 
@@ -212,17 +216,15 @@ def load_lifelike(model: Model) -> PixelSynthesis:
 
 
 @isolated_torch_state()
-def _read_weights(content: bytes, path: Path, model_id: str) -> Model:
+def _read_weights(content: bytes, path: Path, model_id: str, sha256: str, has_lifelike: bool) -> Model:
     try:
         tensors = load(content)
-        sha256 = lifelike.model_sha256(content)
         metadata = _metadata(content)
         config = _parse_config(metadata)
         facts = dict(json.loads(metadata["facts"]))
         expected = metadata["fingerprint"]
     except _UNREADABLE as error:
         raise InvalidWeights(f"not a weights file: {error}") from error
-    has_lifelike = any(name.startswith(lifelike.PREFIX) for name in tensors)
     state, arrays = _sort({n: tensor for n, tensor in tensors.items() if not n.startswith(lifelike.PREFIX)})
     priors = read_prior(arrays, config)
     vqvae = _build_vqvae(config, state)
