@@ -15,6 +15,7 @@ VqcError
   · ImageTooLarge
   · InvalidQuality (ValueError)
   · InvalidEffort (ValueError)
+  · InvalidSampling (ValueError)
   · GoalOutOfReach
   · InvalidRegion (ValueError)
   · DeviceUnavailable
@@ -109,6 +110,10 @@ class InvalidQuality(VqcError, ValueError):
 
 class InvalidEffort(VqcError, ValueError):
     """Raised when the effort is not one that the encoder supports."""
+
+
+class InvalidSampling(VqcError, ValueError):
+    """Raised when pictures are asked for that the model cannot draw: another class, seed, size or temperature."""
 
 
 class GoalOutOfReach(VqcError):
