@@ -21,7 +21,7 @@ from vqcodec.codec.decoder import Decoder
 from vqcodec.codec.encoder import TILE_LOG2, Coded, Encoder, extra_sections
 from vqcodec.codec.rate_control import Goal, search
 from vqcodec.codec.results import Decoded, Encoded, Reached
-from vqcodec.codec.sampler import Classifier, Sampler, class_scores
+from vqcodec.codec.sampler import Classify, Sampler, class_scores
 from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
@@ -327,7 +327,7 @@ class Codec:
         label: str | None = None,
         start: StreamSource | None = None,
         keep: float = 1.0,
-        classifier: Classifier | None = None,
+        classifier: Classify | None = None,
         max_pixels: int = defaults.MAX_PIXELS,
     ) -> list[Image.Image]:
         """Draw pictures from the prior (Razavi et al. 2019, arXiv:1906.00446, sections 3.2 and 3.3).
@@ -346,7 +346,8 @@ class Codec:
             start: a stream whose top indices, size and quality are kept; the rest is drawn.
             keep: the share of the drawn pictures that is returned, above 0 up to 1: those that the classifier finds
                 likeliest of ``label``, or of any class without one.
-            classifier: maps pictures (B, 3, H, W) in [0, 1] to logits (B, classes), ordered as the model's classes.
+            classifier: maps pictures (B, 3, H, W) in [0, 1] to logits (B, classes), in the order of its ``classes``, or
+                of the model's without that attribute.
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
 
         Raises:
@@ -376,7 +377,8 @@ class Codec:
         images = [to_pil(Picture(self._decoder.synthesis.pixels(header, grids), layout)) for grids in every]
         if classifier is None or keep == 1:
             return images
-        scores = class_scores(images, classifier, None if label is None else sampler.number_of(label))
+        number = None if label is None else sampler.number_in(classifier, label)
+        scores = class_scores(images, classifier, number)
         best = sorted(sorted(range(len(images)), key=lambda i: -scores[i])[:count])
         return [images[i] for i in best]
 

@@ -22,7 +22,7 @@ from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.stream.container import Header
 from vqcodec.weights.registry import Model
 
-Classifier = Callable[[Tensor], Tensor]
+Classify = Callable[[Tensor], Tensor]
 """Maps pictures (B, 3, H, W) in [0, 1] to logits (B, classes): a torch module, or any function."""
 
 _DEFAULT_EDGE = 256
@@ -50,6 +50,13 @@ class Sampler:
             known = f"its classes are {', '.join(classes)}" if classes else "it was trained without classes"
             raise InvalidSampling(f"{self._model.id} knows no class {label!r}: {known}")
         return classes.index(label)
+
+    def number_in(self, classify: Classify, label: str) -> int:
+        """Return the number that a classifier gives to a class: by the names in its ``classes``, or as the model."""
+        names = getattr(classify, "classes", self._model.config.classes)
+        if label not in names:
+            raise InvalidSampling(f"the classifier knows no class {label!r}")
+        return list(names).index(label)
 
     def grids(
         self, header: Header, count: int, seed: int, temperature: float, label: str | None, top: Indices | None = None
@@ -108,7 +115,7 @@ def _draw_tiles(
 
 @isolated_torch_state()
 @torch.no_grad()
-def class_scores(images: Sequence[Image.Image], classifier: Classifier, number: int | None) -> list[float]:
+def class_scores(images: Sequence[Image.Image], classify: Classify, number: int | None) -> list[float]:
     """Return how likely the classifier finds a class (its log-probability) in each picture, or the likeliest if None.
 
     Raises :class:`InvalidSampling` if it gives no logits of that class.
@@ -116,7 +123,7 @@ def class_scores(images: Sequence[Image.Image], classifier: Classifier, number: 
     scores: list[float] = []
     for start in range(0, len(images), _BATCH):
         pixels = np.stack([np.asarray(image.convert("RGB")) for image in images[start : start + _BATCH]])
-        logits = classifier(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+        logits = classify(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
         if logits.ndim != 2 or len(logits) != len(pixels) or not (number or 0) < logits.shape[1]:
             raise InvalidSampling(f"the classifier gives {tuple(logits.shape)}, not (pictures, classes)")
         likely = torch.log_softmax(logits.float(), 1)

@@ -72,15 +72,18 @@ class IndexSampler:
         """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
         if not self._temperature:
             return np.zeros_like(sizes)
-        return (self._random(parts, len(sizes)) & (sizes.astype(np.uint64) - np.uint64(1))).astype(np.int32)
+        drawn: Symbols = (self._random(parts, len(sizes)) & (sizes - 1).astype(np.uint64)).astype(np.int32)
+        return drawn
 
     def _draw(self, parts: Parts, rows: NDArray[np.float64]) -> Symbols:
         """Return symbols (N,), each with the probability that its row of frequencies (N, K) gives, within 2^-36."""
         if not self._temperature:
-            return rows.argmax(1).astype(np.int32)
+            modes: Symbols = rows.argmax(1).astype(np.int32)
+            return modes
         ends = np.cumsum(rows, 1)
         below = _high_product(self._random(parts, len(rows)), ends[:, -1].astype(np.uint64))
-        return (ends <= below[:, None]).sum(1, dtype=np.int32)
+        drawn: Symbols = (ends <= below[:, None]).sum(1).astype(np.int32)
+        return drawn
 
     def _random(self, parts: Parts, count: int) -> NDArray[np.uint64]:
         """Return random integers (N,) of 64 bits, those of each item from its own generator."""

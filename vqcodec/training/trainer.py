@@ -9,7 +9,7 @@ import csv
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
+from vqcodec.model.prior import Predict
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
 from vqcodec.training.evaluate import MS_SSIM_SIDE, Evaluation, evaluate
@@ -73,6 +74,8 @@ class TrainingPlan:
     """Train with bfloat16 autocast."""
     similarity: float = 0.0
     """Share of MS-SSIM in the distortion, 0 to 1."""
+    flip: bool = True
+    """Mirror half of the crops."""
 
     def __post_init__(self) -> None:
         if self.similarity and self.crop < MS_SSIM_SIDE:
@@ -96,6 +99,9 @@ class Intervals:
     evaluate_minutes: float = 15.0
 
 
+_UNLABELLED_SHARE = 0.1
+"""Share of crops without their class, so that the prior knows pictures of no class, too: streams are coded so
+(Ho & Salimans 2022, arXiv:2207.12598, section 3.2)."""
 _USUAL_RANGE, _USUAL_SHARE = 0.7, 0.8
 """The lower part of the quality range, up to lambda 0.18 of ``vqc-1``, and the share of crops that it gets."""
 
@@ -160,12 +166,16 @@ class Trainer:
         """Take one optimizer step and return the numbers to log."""
         plan, network = self.plan, self.network
         number = self.step * self.world + self.rank
-        x = self.crops.batch(number, plan.batch, plan.crop).to(self.device)
+        x, labels = (t.to(self.device) for t in self.crops.labelled(number, plan.batch, plan.crop))
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
         quality = sample_quality(torch.rand(plan.batch, generator=generator), network.config).to(self.device)
+        prior: Iterable[Predict] = network.prior
+        if network.config.classes:
+            unlabelled = torch.rand(plan.batch, generator=generator) < _UNLABELLED_SHARE
+            prior = network.prior.given(torch.where(unlabelled.to(self.device), -1, labels))
         joint = plan.stage == "joint"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.half):
-            encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
+            encoding = encode(network.vqvae, prior, x, quality, train_transforms=joint)
             if joint:
                 y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
         numbers = {"bpp": encoding.bpp.mean().item()}
