@@ -326,6 +326,26 @@ PRESETS: dict[str, ModelConfig] = {
         _paper("vqvae", (4,)),
         _paper("vqvae2", (8, 4)),
         _paper("vqvae2-3level", (16, 8, 4)),
+        # Small enough to learn the 1,797 digits of scikit-learn, enlarged to 32x32, in minutes: docs/GENERATION.md.
+        ModelConfig(
+            "digits",
+            tuple(
+                LevelConfig(
+                    stride,
+                    32,
+                    (SliceConfig(1, 8, 64), SliceConfig(1, 8, 64)),
+                    predicted=predicted,
+                    prior=PriorConfig(channels=64, hidden=64),
+                )
+                for stride, predicted in ((8, 0), (4, 8))
+            ),
+            pixel_channels=16,
+            pixel_blocks=1,
+            lambda_min=0.002,
+            lambda_max=0.01,
+            knots=2,
+            entropy_constrained=False,
+        ),
     )
 }
 

@@ -113,15 +113,31 @@ def sample_quality(uniform: Tensor, config: ModelConfig) -> Tensor:
     return torch.where(uniform < _USUAL_SHARE, usual, upper) * (config.knots - 1)
 
 
+_UNUSED = 2**31
+"""First of the batch numbers that no training step reaches."""
+
+
 def start_transforms(network: Network, crops: Crops, size: int) -> None:
     """Initialise the block transforms with the principal axes of 1500 training crops of ``size`` pixels."""
     vqvae = network.vqvae
-    unused = 2**31  # batch numbers that no training step reaches
-    source = torch.cat([crops.batch(unused + i, 100, size) for i in range(15)]) - 0.5
+    source = torch.cat([crops.batch(_UNUSED + i, 100, size) for i in range(15)]) - 0.5
     for transform, level in zip(reversed(vqvae.transforms()), reversed(vqvae.config.levels), strict=True):
         patches = F.pixel_unshuffle(source, transform.block).permute(0, 2, 3, 1).flatten(0, 2)
         transform.start(principal_axes(patches))
         source = transform(source)[:, : level.predicted].detach()
+
+
+@torch.no_grad()
+def start_codebooks(network: Network, crops: Crops, size: int) -> None:
+    """Initialise codebooks with latents of 100 training crops of ``size`` pixels, level by level."""
+    generator = torch.Generator().manual_seed(crops.seed)
+    x = crops.batch(_UNUSED, 100, size)
+    quality = sample_quality(torch.rand(len(x), generator=generator), network.config)
+    for level, quantizers in enumerate(network.vqvae.quantizers):
+        latents = encode(network.vqvae, network.prior, x, quality, train_transforms=False).latents[level]
+        parts = torch.split(latents, [q.config.channels for q in quantizers], 1)
+        for quantizer, part in zip(quantizers, parts, strict=True):
+            quantizer.restart(quantizer.split(part), generator)
 
 
 class Trainer:
@@ -302,4 +318,6 @@ def fresh_network(config: ModelConfig, crops: Crops, seed: int, size: int) -> Ne
     torch.manual_seed(seed)
     network = Network(config)
     start_transforms(network, crops, size)
+    if not config.entropy_constrained:
+        start_codebooks(network, crops, size)
     return network
