@@ -326,6 +326,35 @@ def goals(dataset: Path | None, images: int | None) -> None:
 
 
 @main.command()
+@_dataset_option
+@click.option("--model-path", type=_FILE, help="Weights file; default: the default model.")
+@click.option(
+    "--qualities", default="20,40,60,80,100", show_default=True, callback=_numbers(float), help="Qualities, up to 100."
+)
+@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("likelihood"),
+    show_default=True,
+    help="Folder of the report.",
+)
+@_message_options
+@_reporting
+def likelihood(
+    dataset: Path | None, model_path: Path | None, qualities: tuple[float, ...], images: int | None, out: Path
+) -> None:
+    """Bound log p(x) of pictures in bits per dimension, beside lossless PNG and WebP; write a page."""
+    from benchmarks.likelihood.study import Study, describe, run
+    from benchmarks.rd.datasets import open_dataset
+    from vqcodec import Codec
+
+    study = Study(open_dataset(dataset, images), Codec(model_path=model_path, device="cpu"), qualities, out)
+    describe(run(study, _progress), click.echo)
+    click.echo(f"wrote {out / 'index.html'} and likelihood.json")
+
+
+@main.command()
 @click.option("--data", type=_FOLDER, help="Folder of photographs, for crops of 64x64; default: scikit-learn's digits.")
 @click.option(
     "--members",

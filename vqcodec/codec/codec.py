@@ -382,6 +382,17 @@ class Codec:
         best = sorted(sorted(range(len(images)), key=lambda i: -scores[i])[:count])
         return [images[i] for i in best]
 
+    def index_bits(self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS) -> float:
+        """Return ``-log2 p(z)`` in bits of a stream's indices z: what the prior says that they cost, without overhead.
+
+        Raises :class:`InvalidSampling` for a stream of exact pixels, which has no indices, and what :meth:`decode`
+        raises.
+        """
+        stream, decoder = self._open(data, max_pixels, partial=False)
+        if stream.is_exact:
+            raise InvalidSampling("the stream holds exact pixels and no indices")
+        return decoder.index_bits(stream)
+
     def _decoded_colours(self, coded: Coded) -> Pixels:
         """Return the colours (H, W, 3) that decoding will give."""
         pixels = self._decoder.synthesis.pixels(coded.header, coded.grids)
