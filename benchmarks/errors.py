@@ -29,5 +29,9 @@ class UnknownMember(BenchmarkError):
     """No member of the family of bottlenecks has this name."""
 
 
+class FeaturesUnavailable(BenchmarkError):
+    """The network that compares pictures is not installed."""
+
+
 class Diverged(BenchmarkError):
     """The loss of a training is not finite."""
