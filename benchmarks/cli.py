@@ -18,7 +18,7 @@ import click
 from benchmarks.defaults import MEMBERS
 from benchmarks.errors import BenchmarkError
 from benchmarks.rd.codecs import CODECS
-from vqcodec.defaults import EFFORT, EFFORTS
+from vqcodec.defaults import EFFORT, EFFORTS, QUALITY
 
 _CODECS = ",".join(codec.name for codec in CODECS if codec.by_default)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -358,6 +358,94 @@ def realism(
     study = Study(open_dataset(dataset, images), model, model_path, qualities, out, command)
     click.echo(describe(run(study, _tell, _progress)))
     click.echo(f"wrote {out / 'realism.json'} and index.html")
+
+
+@main.command()
+@click.option("--model-path", type=_FILE, help="Weights file; default: the default model.")
+@click.option(
+    "--data", type=_FOLDER, required=True, help="Folder of real pictures; of class folders for a model with classes."
+)
+@click.option(
+    "--features",
+    type=click.Choice(["classifier", "efficientnet", "inception"]),
+    help="What compares pictures.  [default: a classifier of the data, efficientnet without class folders]",
+)
+@click.option(
+    "--count", type=click.IntRange(min=10), default=100, show_default=True, help="Samples per class; in all without."
+)
+@click.option("--quality", type=click.FloatRange(0, 100), default=QUALITY, show_default=True, help="Quality drawn at.")
+@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of each classifier.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("generation"),
+    show_default=True,
+    help="Folder of the report.",
+)
+@_message_options
+@_reporting
+def generation(
+    model_path: Path | None,
+    data: Path,
+    features: str | None,
+    count: int,
+    quality: float,
+    steps: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Draw pictures from a model's prior and measure how good they are; write a page, sheets and generation.json."""
+    from benchmarks.generation.measures import ClassifierPlan
+    from benchmarks.generation.pictures import open_pictures
+    from benchmarks.generation.study import Study, describe, run, sample_size
+    from vqcodec import Codec
+
+    codec = Codec(model_path=model_path, device="cpu")
+    real = open_pictures(data, sample_size(codec))
+    features = features or ("classifier" if real.classes else "efficientnet")
+    study = Study(codec, real, features, count, quality, seed, ClassifierPlan(steps=steps), out)
+    describe(run(study, _tell, _progress), click.echo)
+    click.echo(f"wrote {out / 'index.html'}, samples.png, nearest.png and generation.json")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@_reporting
+def digits(folder: Path) -> None:
+    """Write scikit-learn's digits to FOLDER as class folders of pictures, for 'vqcodec train' and 'generation'."""
+    from benchmarks.generation.digits import write_digits
+
+    click.echo(f"wrote {write_digits(folder)} pictures to {folder}")
+
+
+@main.command()
+@_dataset_option
+@click.option("--model-path", type=_FILE, help="Weights file; default: the default model.")
+@click.option(
+    "--qualities", default="20,40,60,80,100", show_default=True, callback=_numbers(float), help="Qualities, up to 100."
+)
+@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("likelihood"),
+    show_default=True,
+    help="Folder of the report.",
+)
+@_message_options
+@_reporting
+def likelihood(
+    dataset: Path | None, model_path: Path | None, qualities: tuple[float, ...], images: int | None, out: Path
+) -> None:
+    """Bound log p(x) of pictures in bits per dimension, beside lossless PNG and WebP; write a page."""
+    from benchmarks.likelihood.study import Study, describe, run
+    from benchmarks.rd.datasets import open_dataset
+    from vqcodec import Codec
+
+    study = Study(open_dataset(dataset, images), Codec(model_path=model_path, device="cpu"), qualities, out)
+    describe(run(study, _progress), click.echo)
+    click.echo(f"wrote {out / 'index.html'} and likelihood.json")
 
 
 @main.command()

@@ -18,7 +18,7 @@ class CodecUnavailable(BenchmarkError):
 
 
 class FeaturesUnavailable(BenchmarkError):
-    """The package with a network's weights is not installed."""
+    """The network that compares pictures is not installed."""
 
 
 class RoundTripFailed(BenchmarkError):

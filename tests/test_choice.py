@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.internals import CodeLength
 from tests.support.tiny import random_head, random_prediction
 from vqcodec.coding import symbols
+from vqcodec.coding.likelihood import CodeLength
 from vqcodec.coding.symbols import RateDistortionSelector, SliceLatents
 from vqcodec.coding.traversal import Wavefront
 from vqcodec.config import BIT_PRICE, SliceConfig

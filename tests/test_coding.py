@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.internals import CodeLength
 from tests.support.tiny import PLAIN, TINY, random_grids, tiny_network
 from vqcodec.coding.frequencies import TABLE, frequencies, logit_gaps
 from vqcodec.coding.integer_prior import read_prior
+from vqcodec.coding.likelihood import CodeLength
 from vqcodec.coding.rans import AnsDecoder, AnsEncoder
 from vqcodec.coding.symbols import FixedIndices, IndexDecoder, IndexEncoder
 from vqcodec.coding.traversal import WavefrontLayout, walk

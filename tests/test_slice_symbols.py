@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.internals import CodeLength
 from tests.support.tiny import random_head, random_outer_points, random_prediction
 from vqcodec.coding import slice_symbols
+from vqcodec.coding.likelihood import CodeLength
 from vqcodec.coding.symbols import IndexDecoder, IndexEncoder
 from vqcodec.coding.traversal import Wavefront
 from vqcodec.config import PRESETS, SliceConfig
@@ -158,13 +158,13 @@ def test_symbols_that_no_encoder_writes_are_refused(index, step, symbols, messag
     class Forger(IndexEncoder):
         steps = 0
 
-        def categorical(self, parts, rows, known):
+        def categorical(self, parts, rows, known, rule=None):
             forged = known
             if self.steps == step:
                 assert len(known) == len(symbols)
                 forged = np.array(symbols, np.int32)
             self.steps += 1
-            super().categorical(parts, rows, forged)
+            super().categorical(parts, rows, forged, rule)
             return known
 
     honest = encode(head, indices, [0, 0])

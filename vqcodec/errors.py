@@ -17,6 +17,7 @@ VqcError
   · InvalidEffort (ValueError)
   · InvalidRealism (ValueError)
   · RealismUnavailable
+  · InvalidSampling (ValueError)
   · GoalOutOfReach
   · InvalidRegion (ValueError)
   · DeviceUnavailable
@@ -119,6 +120,10 @@ class InvalidRealism(VqcError, ValueError):
 
 class RealismUnavailable(VqcError):
     """Raised when a lifelike picture is asked for and the model has no second synthesis."""
+
+
+class InvalidSampling(VqcError, ValueError):
+    """Raised when pictures are asked for that the model cannot draw: another class, seed, size or temperature."""
 
 
 class GoalOutOfReach(VqcError):

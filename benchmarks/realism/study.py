@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.errors import FeaturesUnavailable
+from benchmarks.features import EfficientNetLite, frechet_distance
 from benchmarks.rd.codecs import Choice, PillowCodec, open_codecs
 from benchmarks.rd.codecs import Codec as AnyCodec
 from benchmarks.rd.datasets import Dataset
 from benchmarks.rd.metrics import IDENTICAL_DB
-from benchmarks.realism.features import EfficientNetLite, dists, frechet_distance
+from benchmarks.realism.features import dists, patch_features
 from benchmarks.realism.page import COLUMNS, Scene, View, write_page
 from vqcodec import Codec, metrics
 from vqcodec.training.perceptual import PerceptualDistance
@@ -50,12 +50,12 @@ class Variant:
     label: str
     bytes: list[int] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
-    features: list[NDArray[np.float64]] = field(default_factory=list)
+    features: list[Tensor] = field(default_factory=list)
 
-    def record(self, pixels: int, originals: NDArray[np.float64]) -> dict[str, Any]:
+    def record(self, pixels: int, originals: Tensor) -> dict[str, Any]:
         """Return the means, given the number of pixels and the originals' features."""
         means = {key: float(np.mean([score[key] for score in self.scores])) for key in self.scores[0]}
-        frechet = frechet_distance(originals, np.concatenate(self.features))
+        frechet = frechet_distance(originals, torch.cat(self.features))
         rate = 8 * sum(self.bytes) / pixels
         return {"quality": self.quality, "variant": self.label, "bpp": rate, **means, "frechet": frechet}
 
@@ -116,7 +116,7 @@ def run(study: Study, tell: Callable[[str], None], progress: Callable[..., Itera
         if quality == study.qualities[0]:
             original = photo.load()
             seen = measures.see(original)
-            originals.append(measures.efficientnet.of_patches(seen.pixels[0]))
+            originals.append(patch_features(measures.efficientnet, seen.pixels[0]))
             pixels += original.width * original.height
         views = [View("original", original)]
         for label, data, decoded in _decoded(codec, rivals, original, quality):
@@ -124,11 +124,11 @@ def run(study: Study, tell: Callable[[str], None], progress: Callable[..., Itera
             variant.bytes.append(len(data))
             found = measures.see(decoded)
             variant.scores.append(measures.compare(seen, found))
-            variant.features.append(measures.efficientnet.of_patches(found.pixels[0]))
+            variant.features.append(patch_features(measures.efficientnet, found.pixels[0]))
             views.append(View(f"{label}: {len(data):,} bytes, {variant.scores[-1]['psnr']:.2f} dB", decoded))
         if photo.name in shown and quality == study.qualities[min(1, len(study.qualities) - 1)]:
             scenes.append(Scene(f"{photo.name}, quality {quality:g}", views))
-    reference = np.concatenate(originals)
+    reference = torch.cat(originals)
     rows = [variant.record(pixels, reference) for variant in variants.values()]
     study.out.mkdir(parents=True, exist_ok=True)
     summary = {

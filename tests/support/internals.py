@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from vqcodec import Codec, defaults
 from vqcodec.codec.tiles import Tiling
-from vqcodec.coding.integer_prior import SlicePrediction
-from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice
-from vqcodec.coding.symbols import FixedIndices, IndexEncoder, Selector
-from vqcodec.coding.traversal import Wavefront, WavefrontLayout, walk
+from vqcodec.coding.slice_symbols import Indices
+from vqcodec.coding.symbols import FixedIndices, IndexEncoder
+from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.config import ModelConfig
 from vqcodec.outer_points import outer_digits, outer_shell
 from vqcodec.stream.container import Header, Section, SectionKind, Stream
@@ -65,30 +63,3 @@ def encode_grids(model: Model, header: Header, grids: Sequence[Indices]) -> list
         sections += [Section(SectionKind.level(level), i, payload) for i, payload in enumerate(writer.to_bytes())]
         coarse = tiles
     return sections
-
-
-class CodeLength:
-    """Replaces the entropy coder: knows the indices, and adds up the code length of each item."""
-
-    def __init__(self, items: int, known: Selector):
-        self._known = known
-        self.bits = np.zeros(items)
-
-    def exchange(self, number: int, wavefront: Wavefront, prediction: SlicePrediction) -> Indices:
-        """See :class:`~vqcodec.coding.traversal.IndexPort`."""
-        return code_slice(self, wavefront.items, prediction, self._known(number, wavefront, prediction))
-
-    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
-        """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
-        assert symbols is not None
-        prices = np.log2(rows.sum(1) / rows[np.arange(len(rows)), symbols])
-        for item, part in parts:
-            self.bits[item] += prices[part].sum()
-        return symbols
-
-    def uniform(self, parts: Parts, sizes: Symbols, symbols: Symbols | None) -> Symbols:
-        """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
-        assert symbols is not None and (symbols >= 0).all() and (symbols < sizes).all()
-        for item, part in parts:
-            self.bits[item] += np.log2(sizes[part]).sum()
-        return symbols

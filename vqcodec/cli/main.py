@@ -34,6 +34,7 @@ from vqcodec.cli.options import (
     rate_options,
     region_option,
 )
+from vqcodec.cli.sample import sample
 from vqcodec.defaults import REALISM
 from vqcodec.errors import InvalidJobs, UnknownFormat, VqcError, one_line
 
@@ -412,6 +413,7 @@ def demo(console: Console, force: bool, codec_choice: CodecChoice) -> None:
 
 
 main.add_command(batch)
+main.add_command(sample)
 
 
 @main.command(

@@ -23,7 +23,9 @@ _COUNT = click.IntRange(min=1)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _OPTIONS = (
-    click.option("--data", type=_FOLDER, required=True, help="Folder of photographs to train on."),
+    click.option("--data", type=_FOLDER, help="Folder of photographs to train on."),
+    click.option("--labels", type=_FOLDER, help="Folder of class folders to train on instead: a prior for each class."),
+    click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the crops, or none."),
     click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on."),
     click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all."),
     click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="Folder of the run."),
@@ -84,6 +86,8 @@ def _click_errors() -> Iterator[None]:
 
 def _options_and_plan(stage: str, options: dict[str, Any]) -> tuple["RunOptions", "TrainingPlan"]:
     """Return a stage's options as the training code takes them."""
+    if (options["data"] is None) == (options["labels"] is None):
+        raise click.UsageError("give --data, a folder of photographs, or --labels, a folder of class folders")
     from vqcodec.training import stages
     from vqcodec.training.trainer import Intervals, TrainingPlan
 
@@ -92,7 +96,8 @@ def _options_and_plan(stage: str, options: dict[str, Any]) -> tuple["RunOptions"
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     run_options = stages.RunOptions(
-        data=options["data"],
+        data=options["labels"] or options["data"],
+        labelled=options["labels"] is not None,
         valid=options["valid"],
         valid_count=options["valid_count"],
         folder=options["run"],
@@ -198,6 +203,23 @@ def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Pa
             stages.write_lifelike(run / STATE_FILE, out, _echo)
         return
     _export(run / STATE_FILE, out, valid, valid_count, blend, share)
+
+
+@group.command()
+@click.option("--data", type=_FOLDER, required=True, help="Folder of class folders to train on.")
+@click.option("--test", type=_FOLDER, help="Folder of class folders to measure the accuracy on.")
+@click.option("--out", type=_PATH, required=True, help="File to write.")
+@click.option("--steps", type=_COUNT, default=1000, show_default=True, help="Training steps.")
+@click.option("--batch", type=_COUNT, default=64, show_default=True, help="Crops per step.")
+@click.option("--crop", type=_COUNT, default=32, show_default=True, help="Edge of the crops in pixels.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of weights and crops.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the crops, or none.")
+def classifier(data: Path, test: Path | None, out: Path, **options: Any) -> None:
+    """Train a small classifier, for 'vqcodec sample --keep'."""
+    with _click_errors():
+        from vqcodec.training import stages
+
+        stages.make_classifier(data, test, out, echo=_echo, **options)
 
 
 @group.command("all")

@@ -18,14 +18,23 @@ from PIL import Image
 from vqcodec import defaults, metrics
 from vqcodec.codec.choice import better_buy, looks_drawn, store_exactly
 from vqcodec.codec.decoder import Decoder
-from vqcodec.codec.encoder import Coded, Encoder, extra_sections
+from vqcodec.codec.encoder import TILE_LOG2, Coded, Encoder, extra_sections
 from vqcodec.codec.rate_control import Goal, search
 from vqcodec.codec.results import Decoded, Encoded, Reached
+from vqcodec.codec.sampler import Classify, Sampler, class_scores
 from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
 from vqcodec.config import quality_of, quality_step
-from vqcodec.errors import GoalOutOfReach, InvalidEffort, InvalidRealism, NotAVqcFile, UnknownModel, VqcError
+from vqcodec.errors import (
+    GoalOutOfReach,
+    InvalidEffort,
+    InvalidRealism,
+    InvalidSampling,
+    NotAVqcFile,
+    UnknownModel,
+    VqcError,
+)
 from vqcodec.files import AnyPath, from_position, read_bytes
 from vqcodec.images.hidden import fill_hidden
 from vqcodec.images.modes import Remark, warn
@@ -41,7 +50,7 @@ from vqcodec.images.reading import (
 )
 from vqcodec.model.device import find_device
 from vqcodec.model.torch_state import isolated_torch_state
-from vqcodec.stream.container import BEST_QUALITY, Header, Stream, read_stream
+from vqcodec.stream.container import BEST_QUALITY, Header, Layout, Stream, read_stream
 from vqcodec.weights import registry
 
 StreamSource = bytes | AnyPath | BinaryIO
@@ -340,6 +349,83 @@ class Codec:
             check_size(header.width, header.height, max_pixels)
         _warn(defects(stream))
         return decoder.region(stream, box, realism)
+
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        size: tuple[int, int] | None = None,
+        quality: float = defaults.QUALITY,
+        temperature: float = 1.0,
+        seed: int = 0,
+        label: str | None = None,
+        start: StreamSource | None = None,
+        keep: float = 1.0,
+        classifier: Classify | None = None,
+        max_pixels: int = defaults.MAX_PIXELS,
+    ) -> list[Image.Image]:
+        """Draw pictures from the prior (Razavi et al. 2019, arXiv:1906.00446, sections 3.2 and 3.3).
+
+        The same arguments draw the same indices on every machine, and picture ``i`` does not depend on ``count``.
+        Tiles of 1024 pixels are drawn independently of each other, as they are coded.
+
+        Args:
+            count: number of pictures.
+            size: ``(width, height)`` in pixels; by default that of the crops that the model was trained on.
+            quality: 0 to 100: draw what the prior expects at this quality.
+            temperature: 1 draws by the coder's frequencies, less makes likely indices likelier, 0 takes the likeliest
+                index each time.
+            seed: 0 to 2^64 - 1.
+            label: a class of the model (``codec.model.config.classes``); by default any picture.
+            start: a stream whose top indices, size and quality are kept; the rest is drawn.
+            keep: the share of the drawn pictures that is returned, above 0 up to 1: those that the classifier finds
+                likeliest of ``label``, or of any class without one.
+            classifier: maps pictures (B, 3, H, W) in [0, 1] to logits (B, classes), in the order of its ``classes``, or
+                of the model's without that attribute.
+            max_pixels: refuse pictures with more pixels; 0 lifts the limit.
+
+        Raises:
+            InvalidSampling, InvalidQuality, ImageTooLarge, and for ``start`` what :meth:`decode` raises.
+        """
+        if count < 1 or not 0 < keep <= 1:
+            raise InvalidSampling(f"count must be at least 1 and keep in (0, 1], not {count} and {keep}")
+        if keep < 1 and classifier is None:
+            raise InvalidSampling("keep below 1 needs a classifier")
+        self._check_process()
+        sampler, top = Sampler(self.model), None
+        if start is None:
+            width, height = size or sampler.default_size()
+            check_size(width, height, max_pixels)
+            if min(width, height) < 1:
+                raise InvalidSampling(f"the size must be at least 1x1, not {width}x{height}")
+            header = Header(self.model.hash, width, height, Layout.RGB, quality_step(quality), TILE_LOG2)
+        else:
+            stream = read_stream(read_source(start))
+            if stream.is_exact:
+                raise InvalidSampling("the stream holds exact pixels and no indices to start from: encode it --lossy")
+            self._decoder.check(stream, max_pixels)
+            header = stream.header
+            ((top,),) = self._decoder.grids([stream], levels=1)
+        every = sampler.grids(header, math.ceil(count / keep), seed, temperature, label, top)
+        layout = header.layout.opaque
+        images = [to_pil(Picture(self._decoder.synthesis.pixels(header, grids), layout)) for grids in every]
+        if classifier is None or keep == 1:
+            return images
+        number = None if label is None else sampler.number_in(classifier, label)
+        scores = class_scores(images, classifier, number)
+        best = sorted(sorted(range(len(images)), key=lambda i: -scores[i])[:count])
+        return [images[i] for i in best]
+
+    def index_bits(self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS) -> float:
+        """Return ``-log2 p(z)`` in bits of a stream's indices z: what the prior says that they cost, without overhead.
+
+        Raises :class:`InvalidSampling` for a stream of exact pixels, which has no indices, and what :meth:`decode`
+        raises.
+        """
+        stream, decoder = self._open(data, max_pixels, partial=False)
+        if stream.is_exact:
+            raise InvalidSampling("the stream holds exact pixels and no indices")
+        return decoder.index_bits(stream)
 
     def _decoded_colours(self, coded: Coded) -> Pixels:
         """Return the colours (H, W, 3) that decoding will give."""

@@ -15,7 +15,7 @@ from vqcodec.codec.exact import check_exact, exact_pixels
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
 from vqcodec.codec.tiles import Box, Tiling, cut
-from vqcodec.coding.grids import decode_grids
+from vqcodec.coding.grids import code_lengths, decode_grids
 from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.coding.symbols import min_words
@@ -146,6 +146,17 @@ class Decoder:
             coarse = decoded.tiles
         found = iter(grids)
         return [[] if stream.is_exact else next(found) for stream in streams]
+
+    def index_bits(self, stream: Stream) -> float:
+        """Return ``-log2 p`` in bits of the indices of an undamaged stream; see :meth:`Codec.index_bits`."""
+        (grids,) = self.grids([stream])
+        header, coarse, bits = stream.header, None, 0.0
+        for level, (prior, grid) in enumerate(zip(self._model.priors, grids, strict=True)):
+            tiling = Tiling.of_level([header], self._model.config, level)
+            tiles = tiling.views([grid])
+            bits += float(code_lengths(prior, tiles, coarse, [header.quality] * len(tiles)).sum())
+            coarse = tiles
+        return bits
 
     def _decode_tiles(self, level: int, group: TileGroup[bytes]) -> tuple[list[Indices], list[None]]:
         """Return the indices of each tile."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.coding.integer_prior import Head, IntegerLevelPrior, SlicePrediction
-from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice
+from vqcodec.coding.slice_symbols import Indices, Parts, Rule, Symbols, code_slice
 from vqcodec.coding.symbols import FixedIndices, Selector
 from vqcodec.coding.traversal import IndexPort, NumpyTrunk, Trunk, Wavefront, WavefrontLayout, walk
 from vqcodec.outer_points import largest_digit_bits, pack
@@ -37,7 +37,9 @@ class FrequencyHasher:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         return code_slice(self, wavefront.items, prediction, self._known(number, wavefront, prediction))
 
-    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
+    def categorical(
+        self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None, rule: Rule | None = None
+    ) -> Symbols:
         """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
         assert symbols is not None
         for item, part in parts:

@@ -14,9 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.coding.integer_prior import IntegerLevelPrior
+from vqcodec.coding.likelihood import CodeLength
 from vqcodec.coding.rans import payload_words
+from vqcodec.coding.sampling import GridSeed, IndexSampler
 from vqcodec.coding.slice_symbols import Indices
-from vqcodec.coding.symbols import IndexDecoder, IndexEncoder, RateDistortionSelector, min_words, slice_latents
+from vqcodec.coding.symbols import (
+    FixedIndices,
+    IndexDecoder,
+    IndexEncoder,
+    RateDistortionSelector,
+    min_words,
+    slice_latents,
+)
 from vqcodec.coding.traversal import NumpyTrunk, Trunk, WavefrontLayout, walk
 
 if TYPE_CHECKING:  # at run time only where it is installed, and when it pays
@@ -116,3 +125,36 @@ def encode_grids(
         port, trunk = compiled.CompiledEncoder(prior, shapes, slices), compiled.CompiledTrunk
     indices = walk(prior, layout, coarse, quality, port, trunk)
     return indices, port.to_bytes()
+
+
+def sample_grids(
+    prior: IntegerLevelPrior,
+    seeds: Sequence[GridSeed],
+    shapes: Sequence[tuple[int, int]],
+    coarse: Sequence[Indices] | None,
+    quality: Sequence[int],
+    temperature: float,
+) -> list[Indices]:
+    """Draw the indices (G, H, W) of each grid from the prior; see :func:`~vqcodec.coding.traversal.walk`."""
+    port = IndexSampler(seeds, temperature)
+    return walk(prior, WavefrontLayout(prior, shapes), coarse, quality, port, _trunk_for(prior, shapes))
+
+
+def code_lengths(
+    prior: IntegerLevelPrior,
+    grids: Sequence[Indices],
+    coarse: Sequence[Indices] | None,
+    quality: Sequence[int],
+) -> NDArray[np.float64]:
+    """Return ``-log2 p`` in bits of the indices (G, H, W) of each grid; see :func:`~vqcodec.coding.traversal.walk`."""
+    shapes = [(grid.shape[1], grid.shape[2]) for grid in grids]
+    layout = WavefrontLayout(prior, shapes)
+    port = CodeLength(len(grids), FixedIndices(layout, grids, [head.config.groups for head in prior.heads]))
+    walk(prior, layout, coarse, quality, port, _trunk_for(prior, shapes))
+    return port.bits
+
+
+def _trunk_for(prior: IntegerLevelPrior, shapes: Sequence[tuple[int, int]]) -> type[Trunk]:
+    """Return the trunk of a walk whose port is in numpy."""
+    compiled = _compiled_for(prior, shapes)
+    return NumpyTrunk if compiled is None else compiled.CompiledTrunk

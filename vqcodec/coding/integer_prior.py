@@ -7,7 +7,7 @@ listed in ``docs/FORMAT.md``) and hold no state; ``traversal.py`` calls them and
 """
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -398,6 +398,13 @@ class IntegerLevelPrior:
     near: Linear
     mix: Linear
     heads: list[Head]
+    classes: Array | None
+    """(classes, C): what a class adds to ``quality``; None without classes.  Streams are coded without."""
+
+    def of_class(self, number: int) -> "IntegerLevelPrior":
+        """Return the prior of a class."""
+        assert self.classes is not None
+        return replace(self, quality=self.quality + self.classes[number])
 
     @property
     def channels(self) -> int:
@@ -431,9 +438,16 @@ class IntegerLevelPrior:
 
     @classmethod
     def read(
-        cls, arrays: Arrays, name: str, level: LevelConfig, coarse: LevelConfig | None, *, by_shells: bool
+        cls,
+        arrays: Arrays,
+        name: str,
+        level: LevelConfig,
+        coarse: LevelConfig | None,
+        *,
+        by_shells: bool,
+        classes: int = 0,
     ) -> "IntegerLevelPrior":
-        """Read all arrays under ``name``.  Raises :class:`InvalidWeights`."""
+        """Read all arrays under ``name``, with a vector for each of ``classes``.  Raises :class:`InvalidWeights`."""
         shape = level.prior
         channels, attention = shape.channels, f"{name}.attention"
         embedding = Embedding.read(arrays, f"{name}.embedding", level, by_shells=by_shells)
@@ -450,6 +464,7 @@ class IntegerLevelPrior:
             Linear.read(arrays, f"{name}.near", len(PAST_AND_HERE) * channels, channels),
             Linear.read(arrays, f"{name}.mix", channels, channels),
             heads,
+            _take(arrays, f"{name}.classes", (classes, channels), MAX_LOGIT) if classes else None,
         )
 
 
@@ -458,7 +473,9 @@ def read_prior(arrays: Mapping[str, NDArray[np.generic]], config: ModelConfig) -
     left = dict(arrays)
     coarser = [None, *config.levels]
     priors = tuple(
-        IntegerLevelPrior.read(left, str(i), level, coarse, by_shells=config.entropy_constrained)
+        IntegerLevelPrior.read(
+            left, str(i), level, coarse, by_shells=config.entropy_constrained, classes=len(config.classes)
+        )
         for i, (level, coarse) in enumerate(zip(config.levels, coarser, strict=False))
     )
     if left:

@@ -11,10 +11,10 @@ Most indices are zero, so symbols say where the others are (docs/FORMAT.md, "Sym
 A model with ``entropy_constrained`` false has one symbol for each index instead.
 
 :func:`code_slice` is the same code in both directions: a :class:`SymbolCoder` returns the symbols that it is given
-(encoding), or those that it decodes.
+(encoding), or those that it decodes or draws.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -42,15 +42,32 @@ Parts = Sequence[tuple[int, slice]]
 """Items of a batch, each with its range of rows."""
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What holds for the symbols that encoders write, although others have frequencies above zero, too."""
+
+    broken: str
+    """What is wrong where it does not hold."""
+    holds: Callable[[Symbols], NDArray[np.bool_]]
+    """Returns for each of the symbols (N,) whether it does."""
+
+    def check(self, symbols: Symbols) -> None:
+        """Raise :class:`CorruptStream` unless it holds for all symbols (N,)."""
+        if not self.holds(symbols).all():
+            raise CorruptStream(self.broken)
+
+
 class SymbolCoder(Protocol):
     """Codes symbols of one or more items; rows of an item are consecutive."""
 
-    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
-        """Return ``symbols`` (N,), or if None the decoded ones, given their frequencies ``rows`` (N, K)."""
+    def categorical(
+        self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None, rule: Rule | None = None
+    ) -> Symbols:
+        """Return ``symbols`` (N,), or if None new ones that keep the rule, given their frequencies ``rows`` (N, K)."""
         ...
 
     def uniform(self, parts: Parts, sizes: Symbols, symbols: Symbols | None) -> Symbols:
-        """Return ``symbols`` (N,), or if None the decoded ones, uniform below ``sizes`` (N,), powers of two."""
+        """Return ``symbols`` (N,), or if None new ones, uniform below ``sizes`` (N,), powers of two."""
         ...
 
 
@@ -142,8 +159,8 @@ def code_slice(
 ) -> Indices:
     """Code the indices (N, G) of a slice at the positions of a wavefront, of ``items`` (N,) each.
 
-    ``known`` holds the indices to encode; None decodes them.  Raises :class:`CorruptStream` for symbols that no encoder
-    writes.
+    ``known`` holds the indices to encode; None decodes or draws them.  Raises :class:`CorruptStream` for decoded
+    symbols that no encoder writes.
     """
     config = prediction.head.config
     chosen = np.zeros((prediction.count, config.groups), np.int32)
@@ -169,9 +186,8 @@ def code_slice(
         places.parts,
         frequencies(logit_gaps(shell_logits)),
         None if wanted is None else shells_of(config, wanted),
+        Rule("the last codebook of a slice has index zero", lambda shells: (shells > 0) | ~last),
     )
-    if known is None and not shells[last].all():
-        raise CorruptStream("the last codebook of a slice has index zero")
     table = shell_table(config)
     for code, where in ((_code_words, (shells > 0) & (shells < table.count)), (_code_outer, shells >= table.count)):
         if where.any():
@@ -209,9 +225,12 @@ def _code_words(
     values[~inside] = LEAST_LOGIT
     rows = frequencies(logit_gaps(values))
     rows[~inside] = 0
-    symbols = coder.categorical(places.parts, rows, None if wanted is None else wanted - starts[:, 0])
-    if wanted is None and (symbols >= sizes[:, 0]).any():
-        raise CorruptStream("a codeword lies outside its shell")
+    symbols = coder.categorical(
+        places.parts,
+        rows,
+        None if wanted is None else wanted - starts[:, 0],
+        Rule("a codeword lies outside its shell", lambda symbols: symbols < sizes[:, 0]),
+    )
     return symbols + starts[:, 0]
 
 
@@ -229,9 +248,15 @@ def _code_outer(
     digits = None if wanted is None else np.stack(outer_digits(config, wanted), 1).ravel()
     rows = length_frequencies(config)[np.repeat(largest, config.dim)]
     owners = np.repeat(places.items, config.dim)
-    lengths = coder.categorical(parts_of(owners), rows, None if digits is None else bit_length(np.abs(digits)))
-    if digits is None and (lengths.reshape(-1, config.dim).max(1) != largest).any():
-        raise CorruptStream("an outer point lies outside its shell")
+    lengths = coder.categorical(
+        parts_of(owners),
+        rows,
+        None if digits is None else bit_length(np.abs(digits)),
+        Rule(
+            "an outer point lies outside its shell",
+            lambda lengths: np.repeat(lengths.reshape(-1, config.dim).max(1) == largest, config.dim),
+        ),
+    )
     longer = lengths > 0
     highest = np.left_shift(1, lengths[longer] - 1)
     wanted_rest = None

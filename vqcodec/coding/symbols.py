@@ -11,7 +11,7 @@ from vqcodec.arithmetic import LOGIT_UNIT
 from vqcodec.coding.frequencies import code_lengths, frequencies, log2, logit_gaps
 from vqcodec.coding.integer_prior import IndexPrediction, SlicePrediction
 from vqcodec.coding.rans import AnsDecoder, AnsEncoder
-from vqcodec.coding.slice_symbols import Indices, Parts, Symbols, code_slice, shell_table
+from vqcodec.coding.slice_symbols import Indices, Parts, Rule, Symbols, code_slice, shell_table
 from vqcodec.coding.traversal import Wavefront, WavefrontLayout
 from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST
 from vqcodec.outer_points import digit_bits, nearest, outer_shell
@@ -45,9 +45,14 @@ class IndexDecoder:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         return code_slice(self, wavefront.items, prediction, None)
 
-    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
+    def categorical(
+        self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None, rule: Rule | None = None
+    ) -> Symbols:
         """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
-        return _gather([self._decoders[item].pop(rows[part]) for item, part in parts])
+        found = _gather([self._decoders[item].pop(rows[part]) for item, part in parts])
+        if rule is not None:
+            rule.check(found)
+        return found
 
     def uniform(self, parts: Parts, sizes: Symbols, symbols: Symbols | None) -> Symbols:
         """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
@@ -278,7 +283,9 @@ class IndexEncoder:
         """See :class:`~vqcodec.coding.traversal.IndexPort`."""
         return code_slice(self, wavefront.items, prediction, self._select(number, wavefront, prediction))
 
-    def categorical(self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None) -> Symbols:
+    def categorical(
+        self, parts: Parts, rows: NDArray[np.float64], symbols: Symbols | None, rule: Rule | None = None
+    ) -> Symbols:
         """See :class:`~vqcodec.coding.slice_symbols.SymbolCoder`."""
         return self._keep(parts, rows.astype(np.float32), symbols)
 

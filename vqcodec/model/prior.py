@@ -15,6 +15,7 @@ Input: indices from ``quantizer.py``.  ``coding/integer_prior.py`` is the same p
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -287,7 +288,7 @@ class SliceHead(nn.Module):
 class LevelPrior(nn.Module):
     """The PixelCNN of one level; ``coding/integer_prior.py`` has its integer form."""
 
-    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int, by_shells: bool):
+    def __init__(self, level: LevelConfig, coarse: LevelConfig | None, knots: int, by_shells: bool, classes: int = 0):
         super().__init__()
         shape = level.prior
         self.embedding = Embedding(level, by_shells)
@@ -302,19 +303,26 @@ class LevelPrior(nn.Module):
             heads.append(SliceHead(config, seen, shape.hidden, knots, by_shells))
             seen += width
         self.heads = ModuleSequence(heads)
+        self.classes = nn.Parameter(torch.zeros(classes, shape.channels)) if classes else None
         with torch.no_grad():
             self.mix.weight.mul_(0.3)
 
-    def forward(self, indices: Tensor, coarse: Tensor | None, quality: Tensor) -> list[SlicePrediction]:
+    def forward(
+        self, indices: Tensor, coarse: Tensor | None, quality: Tensor, labels: Tensor | None = None
+    ) -> list[SlicePrediction]:
         """Return the prediction of every slice given the indices before it.
 
         Args:
             indices: (B, G, H, W) of this level.
             coarse: indices (B, G', H / 2, W / 2) of the next coarser level, None for the coarsest.
             quality: (B,) in ``[0, knots - 1]``.
+            labels: (B,) classes, -1 for none; None where all have none.
         """
         own = self.embedding(indices)
         h = self.past(own) + round_to(self.quality.image(quality), UNIT)
+        if self.classes is not None and labels is not None:
+            vectors = F.pad(round_to(self.classes, UNIT), (0, 0, 0, 1))  # the last row is that of no class
+            h = h + vectors[labels][:, :, None, None]
         if self.context is not None:
             assert coarse is not None
             h = h + self.context(coarse)
@@ -329,15 +337,23 @@ class LevelPrior(nn.Module):
         return predictions
 
 
+Predict = Callable[[Tensor, Tensor | None, Tensor], list[SlicePrediction]]
+"""A level's prior, perhaps of some class: see :meth:`LevelPrior.forward`."""
+
+
 class Prior(ModuleSequence[LevelPrior]):
     """One :class:`LevelPrior` per level, coarse to fine."""
 
     def __init__(self, config: ModelConfig):
         coarser = [None, *config.levels]
         super().__init__(
-            LevelPrior(level, coarse, config.knots, config.entropy_constrained)
+            LevelPrior(level, coarse, config.knots, config.entropy_constrained, len(config.classes))
             for level, coarse in zip(config.levels, coarser, strict=False)
         )
+
+    def given(self, labels: Tensor) -> list[Predict]:
+        """Return the levels' priors of classes ``labels`` (B,); -1 means none."""
+        return [partial(level, labels=labels) for level in self]
 
     def bits(self, grids: Grids, quality: Tensor) -> list[Tensor]:
         """Return the code length in bits per picture, (B,), of every slice of every level, coarse to fine."""

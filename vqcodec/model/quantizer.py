@@ -245,10 +245,18 @@ class ProductQuantizer(nn.Module):
     @torch.no_grad()
     def revive(self, z: Tensor, generator: torch.Generator) -> int:
         """Move unused codewords onto random latents of the batch ``z`` (G, N, d); return how many moved."""
-        dead = self.counts < 0.01 * self.counts.mean(1, keepdim=True)
+        return self._move(self.counts < 0.01 * self.counts.mean(1, keepdim=True), z, generator)
+
+    @torch.no_grad()
+    def restart(self, z: Tensor, generator: torch.Generator) -> None:
+        """Move all codewords onto random latents of the batch ``z`` (G, N, d)."""
+        self._move(torch.ones_like(self.counts, dtype=torch.bool), z, generator)
+
+    def _move(self, which: Tensor, z: Tensor, generator: torch.Generator) -> int:
+        """Move the codewords in the mask ``which`` (G, K)."""
         if self.pin_zero:
-            dead[:, 0] = False
-        group, word = dead.nonzero(as_tuple=True)
+            which[:, 0] = False
+        group, word = which.nonzero(as_tuple=True)
         pick = torch.randint(z.shape[1], group.shape, generator=generator).to(group)
         fresh = z[group, pick].to(self.codebook.dtype)
         self.codebook[group, word] = fresh

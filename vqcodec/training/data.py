@@ -22,6 +22,19 @@ def find_photos(folder: str | Path) -> list[Path]:
     return files
 
 
+def find_class_folders(folder: str | Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
+    """Return the picture files of a folder of class folders, the class of each, and the names of the classes.
+
+    Raises ``FileNotFoundError`` if there are fewer than two folders, or one has no picture.
+    """
+    folders = sorted(p for p in Path(folder).iterdir() if p.is_dir())
+    if len(folders) < 2:
+        raise FileNotFoundError(f"{folder}: not a folder of class folders, one for each class")
+    files = [find_photos(own) for own in folders]
+    labels = [number for number, own in enumerate(files) for _ in own]
+    return [file for own in files for file in own], labels, tuple(p.name for p in folders)
+
+
 def load_photo(path: str | Path) -> Tensor:
     """Read a photo as RGB, (3, H, W) uint8."""
     with Image.open(path) as image:
@@ -35,25 +48,33 @@ def load_photos(paths: Iterable[str | Path]) -> list[Tensor]:
 
 
 class Crops:
-    """Random square crops of photos (3, H, W) uint8, randomly flipped and downscaled.
+    """Random square crops of photos (3, H, W) uint8, randomly downscaled, and with ``flip`` mirrored.
 
     Batch ``n`` depends on the seed and ``n`` only, so that a resumed run gets the batches of an uninterrupted one.
-    Photos smaller than a crop are not used.
+    Photos smaller than a crop are not used.  ``labels`` are the classes of the photos, if they have any.
     """
 
-    def __init__(self, photos: Sequence[Tensor], seed: int):
-        self.photos, self.seed = photos, seed
+    def __init__(self, photos: Sequence[Tensor], seed: int, *, labels: Sequence[int] | None = None, flip: bool = True):
+        self.photos, self.seed, self.labels, self.flip = photos, seed, labels, flip
 
     def batch(self, number: int, count: int, size: int) -> Tensor:
         """Return batch ``number``: (count, 3, size, size) float in [0, 1]."""
+        return self.labelled(number, count, size)[0]
+
+    def labelled(self, number: int, count: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return batch ``number``, and the class of each crop, (count,): -1 without labels."""
         rng = np.random.default_rng((self.seed, number))
-        large = [p for p in self.photos if min(p.shape[1:]) >= size]
+        large = [i for i, p in enumerate(self.photos) if min(p.shape[1:]) >= size]
         if not large:
             raise ValueError(f"no photograph is {size} pixels high and wide: use smaller crops")
-        return torch.stack([self._crop(large[rng.integers(len(large))], size, rng) for _ in range(count)])
+        crops, labels = [], []
+        for _ in range(count):
+            chosen = large[rng.integers(len(large))]
+            crops.append(self._crop(self.photos[chosen], size, rng))
+            labels.append(-1 if self.labels is None else self.labels[chosen])
+        return torch.stack(crops), torch.tensor(labels)
 
-    @staticmethod
-    def _crop(photo: Tensor, size: int, rng: np.random.Generator) -> Tensor:
+    def _crop(self, photo: Tensor, size: int, rng: np.random.Generator) -> Tensor:
         _, height, width = photo.shape
         # Downscale a third of the crops by up to two, to vary the scale of the content.
         reduced = size
@@ -64,7 +85,7 @@ class Crops:
         if reduced != size:
             crop = F.interpolate(crop[None], (size, size), mode="bicubic", antialias=True, align_corners=False)[0]
             crop = crop.clamp(0, 1)
-        return crop.flip(2) if rng.random() < 0.5 else crop
+        return crop.flip(2) if self.flip and rng.random() < 0.5 else crop
 
 
 def principal_axes(rows: Tensor) -> Tensor:

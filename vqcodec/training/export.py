@@ -108,12 +108,19 @@ def _(part: ShellHead, arrays: dict[str, Tensor]) -> None:
 
 @_pack.register
 def _(part: LevelPrior) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
-    return {"quality": (_quality_table(part.quality) * UNIT, np.int16)}
+    arrays: dict[str, tuple[Tensor, type[np.signedinteger]]] = {
+        "quality": (_quality_table(part.quality) * UNIT, np.int16)
+    }
+    if part.classes is not None:
+        arrays["classes"] = (part.classes * UNIT, np.int16)
+    return arrays
 
 
 @_unpack.register
 def _(part: LevelPrior, arrays: dict[str, Tensor]) -> None:
     _set_quality(part.quality, arrays["quality"] / UNIT)
+    if part.classes is not None:
+        part.classes.copy_(arrays["classes"] / UNIT)
 
 
 def _quality_table(vector: QualityVector) -> Tensor:

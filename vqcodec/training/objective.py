@@ -8,6 +8,7 @@ final one with the prior's bits given the first.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from vqcodec.config import BIT_PRICE
 from vqcodec.model.grids import Grids
-from vqcodec.model.prior import LevelPrior, Prior, SlicePrediction, slice_bits
+from vqcodec.model.prior import Predict, SlicePrediction, slice_bits
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, pairs, shells_of, straight_through
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE
@@ -41,7 +42,7 @@ class Assignment:
 @torch.no_grad()
 def assign_codewords(
     quantizers: list[ProductQuantizer],
-    prior: LevelPrior,
+    prior: Predict,
     z: Tensor,
     coarse: Tensor | None,
     quality: Tensor,
@@ -157,7 +158,7 @@ class Encoding:
     """Squared error between latents and codewords, in cells, per pixel."""
 
 
-def encode(model: VQVAE, prior: Prior, x: Tensor, quality: Tensor, *, train_transforms: bool) -> Encoding:
+def encode(model: VQVAE, prior: Iterable[Predict], x: Tensor, quality: Tensor, *, train_transforms: bool) -> Encoding:
     """Encode pictures ``x`` (B, 3, H, W) in [0, 1] at ``quality`` (B,) in ``[0, knots - 1]``.
 
     If gradients are enabled they reach the prior, and with ``train_transforms`` the transforms as well.

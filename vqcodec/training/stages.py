@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,8 @@ from vqcodec.errors import OutputExists
 from vqcodec.files import read_bytes, write_atomically
 from vqcodec.model.device import find_device
 from vqcodec.training import STATE_FILE, WEIGHTS_FILE
-from vqcodec.training.data import Crops, find_photos, load_photos
+from vqcodec.training.classifier import train_classifier
+from vqcodec.training.data import Crops, find_class_folders, find_photos, load_photos
 from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.finetune import FinetuneRun
@@ -25,6 +26,7 @@ from vqcodec.training.network import Network, load_state, under_prefix, update_a
 from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network, sample_quality
 from vqcodec.weights import registry
+from vqcodec.weights.classifier import write_classifier
 from vqcodec.weights.lifelike import add_lifelike
 
 Echo = Callable[[str], None]
@@ -35,7 +37,9 @@ class RunOptions:
     """Inputs, outputs and resources of a training run."""
 
     data: Path
-    """Folder of training photographs."""
+    """Folder of training photographs: class folders with ``labelled``."""
+    labelled: bool
+    """Train a class-conditional prior."""
     valid: Path | None
     """Folder of validation photographs."""
     valid_count: int
@@ -58,6 +62,42 @@ def network_from(path: Path) -> Network:
     network = Network(config)
     network.load_state_dict(under_prefix("average", tensors))
     return network
+
+
+def with_classes(network: Network, classes: tuple[str, ...]) -> Network:
+    """Return a network with the same weights whose prior knows classes; their vectors start at zero.
+
+    Raises ``ValueError`` if it knows others already.
+    """
+    if not classes or network.config.classes == classes:
+        return network
+    if network.config.classes:
+        raise ValueError(f"the prior knows the classes {', '.join(network.config.classes)}, not {', '.join(classes)}")
+    extended = Network(replace(network.config, classes=classes))
+    extended.load_state_dict(network.state_dict(), strict=False)
+    return extended
+
+
+def make_classifier(
+    folder: Path, test: Path | None, out: Path, *, steps: int, batch: int, crop: int, seed: int, flip: bool, echo: Echo
+) -> None:
+    """Train a classifier on a folder of class folders and write it; measure it on those of ``test``."""
+    files, labels, classes = find_class_folders(folder)
+    crops = Crops(load_photos(files), seed, labels=labels, flip=flip)
+    classifier = train_classifier(crops, classes, steps=steps, batch=batch, crop=crop)
+    facts: dict[str, object] = {"steps": steps, "batch": batch, "crop": crop, "seed": seed, "pictures": len(files)}
+    if test is not None:
+        files, labels, others = find_class_folders(test)
+        if others != classes:
+            raise ValueError(f"{test}: its class folders differ from those of {folder}")
+        photos = load_photos(files)
+        right = [
+            classifier.accuracy(p[None].float() / 255, torch.tensor([n])) for p, n in zip(photos, labels, strict=True)
+        ]
+        facts["accuracy"] = round(sum(right) / len(right), 4)
+        echo(f"accuracy {100 * sum(right) / len(right):.1f} % on {len(right)} pictures")
+    write_classifier(out, classifier, facts)
+    echo(f"{out}: {out.stat().st_size} bytes, {len(classes)} classes")
 
 
 def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
@@ -97,10 +137,15 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
             torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
-    crops = Crops(load_photos(find_photos(options.data)), plan.seed)
+    files, labels, classes = find_class_folders(options.data) if options.labelled else (None, None, ())
+    crops = Crops(load_photos(files or find_photos(options.data)), plan.seed, labels=labels, flip=plan.flip)
     if resume:
         start = state_file
-    network = network_from(start) if start else fresh_network(PRESETS[preset], crops, plan.seed, plan.crop)
+    if start:
+        network = with_classes(network_from(start), classes)
+    else:
+        config = replace(PRESETS[preset], classes=classes)
+        network = fresh_network(config, crops, plan.seed, plan.crop)
     trainer = Trainer(options.folder, plan, network, crops, device)
     if resume:
         trainer.resume()
@@ -141,6 +186,8 @@ def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, r
             options, plan, model, count, lambda uniform: sample_quality(uniform, model.config) / knots, device, echo
         ).save(cache)
     network = network_from(state_file if resume else start)
+    if network.config.classes:
+        raise ValueError(f"{start}: its prior knows classes; fine-tune a model without them")
     run = FinetuneRun(options.folder, plan, network, IndexedCrops.load(cache), device)
     if resume:
         run.resume()

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqcodec.config import ModelConfig
+from vqcodec.model.prior import Predict
 from vqcodec.model.torch_state import knows_bfloat16
 from vqcodec.training import STATE_FILE
 from vqcodec.training.data import Crops, principal_axes
@@ -88,6 +89,8 @@ class TrainingPlan:
     """Train with bfloat16 autocast where the processor is faster with it."""
     similarity: float = 0.0
     """Share of MS-SSIM in the distortion, 0 to 1."""
+    flip: bool = True
+    """Mirror half of the crops."""
 
     def __post_init__(self) -> None:
         if self.similarity and self.crop < MS_SSIM_SIDE:
@@ -111,6 +114,9 @@ class Intervals:
     evaluate_minutes: float = 15.0
 
 
+_UNLABELLED_SHARE = 0.1
+"""Share of crops without their class, so that the prior knows pictures of no class, too: streams are coded so
+(Ho & Salimans 2022, arXiv:2207.12598, section 3.2)."""
 _USUAL_RANGE, _USUAL_SHARE = 0.7, 0.8
 """The lower part of the quality range, up to lambda 0.18 of ``vqc-1``, and the share of crops that it gets."""
 
@@ -122,15 +128,31 @@ def sample_quality(uniform: Tensor, config: ModelConfig) -> Tensor:
     return torch.where(uniform < _USUAL_SHARE, usual, upper) * (config.knots - 1)
 
 
+_UNUSED = 2**31
+"""First of the batch numbers that no training step reaches."""
+
+
 def start_transforms(network: Network, crops: Crops, size: int) -> None:
     """Initialise the block transforms with the principal axes of 1500 training crops of ``size`` pixels."""
     vqvae = network.vqvae
-    unused = 2**31  # batch numbers that no training step reaches
-    source = torch.cat([crops.batch(unused + i, 100, size) for i in range(15)]) - 0.5
+    source = torch.cat([crops.batch(_UNUSED + i, 100, size) for i in range(15)]) - 0.5
     for transform, level in zip(reversed(vqvae.transforms()), reversed(vqvae.config.levels), strict=True):
         patches = F.pixel_unshuffle(source, transform.block).permute(0, 2, 3, 1).flatten(0, 2)
         transform.start(principal_axes(patches))
         source = transform(source)[:, : level.predicted].detach()
+
+
+@torch.no_grad()
+def start_codebooks(network: Network, crops: Crops, size: int) -> None:
+    """Initialise codebooks with latents of 100 training crops of ``size`` pixels, level by level."""
+    generator = torch.Generator().manual_seed(crops.seed)
+    x = crops.batch(_UNUSED, 100, size)
+    quality = sample_quality(torch.rand(len(x), generator=generator), network.config)
+    for level, quantizers in enumerate(network.vqvae.quantizers):
+        latents = encode(network.vqvae, network.prior, x, quality, train_transforms=False).latents[level]
+        parts = torch.split(latents, [q.config.channels for q in quantizers], 1)
+        for quantizer, part in zip(quantizers, parts, strict=True):
+            quantizer.restart(quantizer.split(part), generator)
 
 
 class Run(ABC, Generic[N]):
@@ -305,12 +327,16 @@ class Trainer(NetworkRun):
         """Take one optimizer step and return the numbers to log."""
         plan, network = self.plan, self.network
         number = self.step * self.world + self.rank
-        x = self.crops.batch(number, plan.batch, plan.crop).to(self.device)
+        x, labels = (t.to(self.device) for t in self.crops.labelled(number, plan.batch, plan.crop))
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
         quality = sample_quality(torch.rand(plan.batch, generator=generator), network.config).to(self.device)
+        prior: Iterable[Predict] = network.prior
+        if network.config.classes:
+            unlabelled = torch.rand(plan.batch, generator=generator) < _UNLABELLED_SHARE
+            prior = network.prior.given(torch.where(unlabelled.to(self.device), -1, labels))
         joint = plan.stage == "joint"
         with self.half():
-            encoding = encode(network.vqvae, network.prior, x, quality, train_transforms=joint)
+            encoding = encode(network.vqvae, prior, x, quality, train_transforms=joint)
             if joint:
                 y = network.vqvae.pixels(encoding.quantized, encoding.conditioning, quality)
         numbers = {"bpp": encoding.bpp.mean().item()}
@@ -359,4 +385,6 @@ def fresh_network(config: ModelConfig, crops: Crops, seed: int, size: int) -> Ne
     torch.manual_seed(seed)
     network = Network(config)
     start_transforms(network, crops, size)
+    if not config.entropy_constrained:
+        start_codebooks(network, crops, size)
     return network
