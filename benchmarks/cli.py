@@ -374,6 +374,13 @@ def realism(
     "--count", type=click.IntRange(min=10), default=100, show_default=True, help="Samples per class; in all without."
 )
 @click.option("--quality", type=click.FloatRange(0, 100), default=QUALITY, show_default=True, help="Quality drawn at.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="Temperature of the samples that are rejected, shown and learned from.",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of each classifier.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
 @click.option(
@@ -391,6 +398,7 @@ def generation(
     features: str | None,
     count: int,
     quality: float,
+    temperature: float,
     steps: int,
     seed: int,
     out: Path,
@@ -404,7 +412,7 @@ def generation(
     codec = Codec(model_path=model_path, device="cpu")
     real = open_pictures(data, sample_size(codec))
     features = features or ("classifier" if real.classes else "efficientnet")
-    study = Study(codec, real, features, count, quality, seed, ClassifierPlan(steps=steps), out)
+    study = Study(codec, real, features, count, quality, temperature, seed, ClassifierPlan(steps=steps), out)
     describe(run(study, _tell, _progress), click.echo)
     click.echo(f"wrote {out / 'index.html'}, samples.png, nearest.png and generation.json")
 

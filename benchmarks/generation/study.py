@@ -52,6 +52,8 @@ class Study:
     count: int
     """Samples per class; in all without classes."""
     quality: float
+    temperature: float
+    """Temperature of the samples that are rejected, shown and learned from."""
     seed: int
     plan: ClassifierPlan
     out: Path
@@ -92,7 +94,7 @@ def run(study: Study, tell: Callable[[str], None], progress: Progress) -> dict[s
     features = _features(study.features, classifier)
     shares = KEPT if classifier else (1.0,)
     pool = round(study.count / min(shares))
-    wanted = {temperature: pool if temperature == 1 else study.count for temperature in TEMPERATURES}
+    wanted = dict.fromkeys(TEMPERATURES, study.count) | {study.temperature: pool}
     drawn: dict[float, list[Pictures]] = {}
 
     def draw() -> Iterator[None]:
@@ -123,7 +125,7 @@ def run(study: Study, tell: Callable[[str], None], progress: Progress) -> dict[s
         return numbers
 
     tell("measuring")
-    by_share = [{"keep": s, **measure(sets[1.0].best(study.count, s, len(classes)))} for s in shares]
+    by_share = [{"keep": s, **measure(sets[study.temperature].best(study.count, s, len(classes)))} for s in shares]
     by_temperature = [{"temperature": t, **measure(sets[t].best(study.count, 1.0, len(classes)))} for t in TEMPERATURES]
     record: dict[str, Any] = {
         "data": real.name,
@@ -134,6 +136,7 @@ def run(study: Study, tell: Callable[[str], None], progress: Progress) -> dict[s
         "real": {"train": len(real.train), "held out": len(real.held_out)},
         "size": list(sample_size(study.codec)),
         "quality": study.quality,
+        "kept_temperature": study.temperature,
         "seed": study.seed,
         "environment": environment(),
         "held_out": measure(real.held_out),
@@ -145,9 +148,9 @@ def run(study: Study, tell: Callable[[str], None], progress: Progress) -> dict[s
         record["accuracy_of_real"] = classification_accuracy(real.train, real.held_out, classes, study.plan)
         for row in record["keep"]:
             row["cas"] = classification_accuracy(
-                sets[1.0].best(study.count, row["keep"], len(classes)), real.held_out, classes, study.plan
+                sets[study.temperature].best(study.count, row["keep"], len(classes)), real.held_out, classes, study.plan
             )
-    _write(study, record, sets[1.0].pictures, reference, features)
+    _write(study, record, sets[study.temperature].pictures, reference, features)
     return record
 
 
@@ -240,7 +243,8 @@ def _write_page(path: Path, record: dict[str, Any], sheet: Image.Image, beside: 
             ),
             Section(
                 "Rejection",
-                "Keeping the samples that the classifier finds likeliest trades diversity for quality.",
+                "Keeping the samples that the classifier finds likeliest trades diversity for quality. Temperature "
+                f"{record['kept_temperature']:g}.",
                 figure=lines(
                     "share kept",
                     "Frechet distance, precision, recall",
@@ -256,7 +260,7 @@ def _write_page(path: Path, record: dict[str, Any], sheet: Image.Image, beside: 
                     {_TITLES[k]: curve("temperature", k) for k in ("frechet_distance", "precision", "recall")},
                 ),
             ),
-            Section("Samples", "A row for each class.", picture(sheet, "samples at temperature 1, none rejected")),
+            Section("Samples", "A row for each class.", picture(sheet, "samples, none rejected")),
             Section(
                 "Samples beside their nearest real pictures",
                 "In pairs: a sample, then the real picture with the nearest features, among those of the training.",

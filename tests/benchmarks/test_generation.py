@@ -113,7 +113,8 @@ def test_generation_command_writes_a_page(tmp_path, digits):
     assert record["samples"] == 100 and record["held_out"]["frechet_distance"] < record["keep"][0]["frechet_distance"]
     page = (out / "index.html").read_text()
     assert "Frechet distance" in page and "http" not in page.split("<body>")[1].split("<script")[0]
-    assert Image.open(out / "samples.png").size == (6 * 18 - 2, 10 * 18 - 2)
+    with Image.open(out / "samples.png") as sheet:
+        assert sheet.size == (6 * 18 - 2, 10 * 18 - 2)
 
 
 # Likelihood

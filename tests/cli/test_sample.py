@@ -68,7 +68,7 @@ def test_from_a_stream(run, plain_weights):
     [
         (["--class", "cat"], 1, "knows no class 'cat': it was trained without classes"),
         (["--keep", "0.5", "--classifier", "none.safetensors"], 1, "none.safetensors: No such file or directory"),
-        (["--keep", "0.5", "--classifier", "no.such:thing"], 1, "cannot import the classifier no.such:thing"),
+        (["--keep", "0.5", "--classifier", "no.such:thing"], 1, "no.such:thing: cannot import it"),
         (["--keep", "0.5", "--classifier", "os:sep"], 1, "must name a torch module"),
         (["--keep", "0"], 2, "--keep"),
         (["--temperature", "-1"], 2, "--temperature"),

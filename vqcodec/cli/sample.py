@@ -123,7 +123,13 @@ def sample(
     images: list[Image.Image] = []
     with console.report_errors(codec_choice.model_path):
         codec = codec_choice.to_weights(codec_choice.device).load()
-        classify = None if keep == 1 else _load_classifier(classifier, codec_choice.model_path)
+        classify = None
+        if keep < 1:
+            named = classifier or _beside(codec_choice.model_path)
+            with console.report_errors(named):
+                classify = _load_classifier(named)
+        if console.failed:
+            return
         with console.report_errors(start):
             images = codec.sample(
                 count,
@@ -151,21 +157,24 @@ def sample(
             )
 
 
-def _load_classifier(named: str | None, model_path: str | None) -> "Classify":
+def _beside(model_path: str | None) -> str:
+    """Return the name of the classifier beside a weights file."""
+    if model_path is None:
+        raise click.UsageError("--keep needs a classifier: give --classifier.")
+    return str(Path(model_path).with_suffix(_CLASSIFIER_SUFFIX))
+
+
+def _load_classifier(named: str) -> "Classify":
     """Return the classifier in a file, or by its import path ``module:name``.  Raises :class:`InvalidSampling`."""
     from vqcodec.weights.classifier import load_classifier
 
-    if named is None:
-        if model_path is None:
-            raise InvalidSampling("--keep needs a classifier: give --classifier")
-        return load_classifier(Path(model_path).with_suffix(_CLASSIFIER_SUFFIX))
     if not re.fullmatch(r"[\w.]+:\w+", named) or Path(named).exists():
         return load_classifier(named)
     module, name = named.split(":")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise InvalidSampling(f"cannot import the classifier {named}: {error}") from error
+        raise InvalidSampling(f"cannot import it: {error}") from error
     return _instance(found)
 
 
