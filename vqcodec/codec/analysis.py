@@ -28,7 +28,7 @@ MARGIN = 32
 docs/PERFORMANCE.md."""
 WHOLE_PIXELS = 1 << 21
 """A picture of at most so many pixels is one window."""
-_FURTHEST = 0.13
+_FURTHEST = 0.2
 """Codebook cells that refinement may move a latent in total.  Longer moves cost bits where codebooks are overloaded or
 rounds add up: docs/PERFORMANCE.md."""
 _CORRECTED = 96
@@ -66,7 +66,8 @@ class PictureAnalysis:
             self._corrections = [np.zeros((min(level.latents, _CORRECTED), *shape), np.int8) for level, shape in levels]
             self._unrefined = set(self._windows())
         self._view: _View | None = None
-        self._last: tuple[int, Box, Tensor] | None = None
+        self._last: dict[int, tuple[Box, Tensor]] = {}
+        """By level, the window whose latents were computed last, and these latents (1, D, H, W), margins included."""
 
     def latents(self, level: int, coarser: Sequence[Indices], rows: slice, columns: slice) -> NDArray[np.float32]:
         """Return scaled latents of a part of a level's grid, (D, rows, columns), in codebook cells.
@@ -87,29 +88,61 @@ class PictureAnalysis:
 
     def _latents_of(self, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
         """Return the latents of a window, (D, rows, columns)."""
-        if self._last is None or self._last[:2] != (level, box):
-            view = self._view_of(box)
-            if box in self._unrefined:
-                better = self._refine(view, *first_choice(self._vqvae, view.pyramid, self._quality))
-                self._keep(better.corrections, view, box, self._corrections)
-                self._unrefined.remove(box)
-                if not better.is_exact:
-                    self._inexact.add(box)
-            latents = self._analyse(view, box, level, coarser)
-            self._last = level, box, latents[0][:, *self._inside(view, box, level)]
-        return self._last[2]
+        view = self._view_of(box)
+        if box in self._unrefined:
+            better = self._refine(view, *first_choice(self._vqvae, view.pyramid, self._quality))
+            self._keep(better.corrections, view, box, self._corrections)
+            self._unrefined.remove(box)
+            if not better.is_exact:
+                self._inexact.add(box)
+        return self._whole_latents_of(view, box, level, coarser)[0][:, *self._inside(view, box, level)]
 
-    def refine(self, grids: Sequence[Indices]) -> None:
-        """Refine the latents, given the indices (G, H, W) of each level that were coded from them."""
-        if not self._corrections:
-            return
+    def _whole_latents_of(self, view: _View, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+        """Return the latents of a window and its margin, (1, D, rows, columns)."""
+        if level not in self._last or self._last[level][0] != box:
+            self._last[level] = box, self._analyse(view, box, level, coarser)
+        return self._last[level][1]
+
+    def refine(self, grids: Sequence[Indices], share: float) -> float:
+        """Refine the latents, given the indices (G, H, W) of each level that were coded from them.
+
+        ``share`` is that of the first step.  Returns the squared error of these indices, samples from 0 to 255.
+        """
         refined = [known.copy() for known in self._corrections]
+        error = 0.0
         for box in self._windows():
             view = self._view_of(box)
-            latents = [self._analyse(view, box, level, grids[:level]) for level in range(len(grids))]
+            latents = [self._whole_latents_of(view, box, level, grids[:level]) for level in range(len(grids))]
             codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
-            self._keep(self._refine(view, latents, codewords).corrections, view, box, refined)
-        self._corrections, self._last = refined, None
+            better = self._refine(view, latents, codewords, share)
+            self._keep(better.corrections, view, box, refined)
+            error += self._squared_error(view, box, better.pixels)
+        self._corrections = refined
+        self._last.clear()
+        return error
+
+    @torch.no_grad()
+    def squared_error(self, grids: Sequence[Indices]) -> float:
+        """Return the squared error of indices (G, H, W) of each level, samples from 0 to 255, sum of all."""
+        error = 0.0
+        for box in self._windows():
+            view = self._view_of(box)
+            conditioning: Conditioning | None = None
+            with half(self._device, min(view.x.shape[2:]) // self._vqvae.config.stride):
+                for level, grid in enumerate(grids[:-1]):
+                    codewords = self._codewords(view, level, grid)
+                    conditioning = self._vqvae.advance(level, codewords, conditioning, self._quality)
+                codewords = self._codewords(view, len(grids) - 1, grids[-1])
+                pixels = self._vqvae.pixels(codewords, conditioning, self._quality)
+            error += self._squared_error(view, box, pixels)
+        return error
+
+    def _squared_error(self, view: _View, box: Box, pixels: Tensor) -> float:
+        """Return the squared error of pixels (1, 3, H, W) of a view in its window, samples from 0 to 255."""
+        inside = box.moved(view.around.left, view.around.top)
+        rows, columns = slice(inside.top, inside.bottom), slice(inside.left, inside.right)
+        found = pixels[0, :, rows, columns].clamp(0, 1).mul(255).round()
+        return float((found - view.x[0, :, rows, columns] * 255).square().cpu().numpy().sum(dtype=np.float64))
 
     def _windows(self) -> Iterator[Box]:
         """Yield all windows in raster order."""
@@ -138,7 +171,8 @@ class PictureAnalysis:
         around = box.grown(margin, self._vqvae.config.stride, width, height)
         if self._view is None or self._view.around != around:
             if self._view is not None:
-                self._view = self._last = None  # freed first, so that memory holds one window
+                self._view = None  # freed first, so that memory holds one window
+                self._last.clear()
                 trim_heap()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
             with half(self._device, min(x.shape[2:]) // self._vqvae.config.stride):
@@ -167,9 +201,11 @@ class PictureAnalysis:
             wanted = known + found[0][: len(whole), *self._inside(view, box, level)].cpu().numpy() / _UNIT
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
-    def _refine(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> Refinement:
+    def _refine(
+        self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor], share: float = 1.0
+    ) -> Refinement:
         size = view.around.height, view.around.width
-        return refine(self._vqvae, view.x, latents, codewords, self._quality, size)
+        return refine(self._vqvae, view.x, latents, codewords, self._quality, size, share)
 
     def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
         """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""

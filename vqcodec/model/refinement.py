@@ -20,7 +20,7 @@ from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE, FeaturePyramid
 
-_COARSE_STEP, _FINEST_STEP = 0.05, 0.3
+_COARSE_STEP, _FINEST_STEP = 0.08, 0.15
 """Fractions of a Newton step; smaller for coarse levels, whose errors finer levels correct."""
 _LOOPS = 16
 """Most rounds of it."""
@@ -100,10 +100,12 @@ def _sum(values: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Refinement:
-    """What a first choice of codewords tells about the latents."""
+    """What a choice of codewords tells about the latents."""
 
     corrections: list[Tensor]
     """What to add to each level's scaled latents, (1, D, H, W), in cells."""
+    pixels: Tensor
+    """(1, 3, H, W): the picture of the codewords, nominally in [0, 1], not clipped."""
     is_exact: bool
     """Whether the squared error is that of the finest level's quantization, or less.  If not, as for pictures unlike
     those of the training, or at high quality, :func:`close_loop` helps."""
@@ -117,6 +119,7 @@ def refine(
     codewords: Sequence[Tensor],
     quality: Tensor,
     size: tuple[int, int],
+    share: float = 1.0,
 ) -> Refinement:
     """Return corrections of each level's scaled latents.
 
@@ -127,6 +130,7 @@ def refine(
         codewords: the codewords (1, D, H, W) chosen for them.
         quality: (1,) in ``[0, knots - 1]``.
         size: height and width of the picture without padding.
+        share: how far to go, as a share of the first round's step.
     """
     leaves = [chosen.detach().requires_grad_() for chosen in codewords]
     conditioning: Conditioning | None = None
@@ -140,11 +144,11 @@ def refine(
     gradients = torch.autograd.grad(error * (lam * 255**2 / 3), leaves)  # in bits per cell
     steps = [_COARSE_STEP] * (len(latents) - 1) + [_FINEST_STEP]
     corrections = [
-        step * (chosen - gradient * (BIT_PRICE / 2) - z)
+        share * step * (chosen - gradient * (BIT_PRICE / 2) - z)
         for step, z, chosen, gradient in zip(steps, latents, codewords, gradients, strict=True)
     ]
     expected = _quantization_error(model, latents[-1], codewords[-1], quality)
-    return Refinement(corrections, _sum((pixels - x).square()) <= expected)
+    return Refinement(corrections, pixels.detach(), _sum((pixels - x).square()) <= expected)
 
 
 def _quantization_error(model: VQVAE, z: Tensor, chosen: Tensor, quality: Tensor) -> float:
