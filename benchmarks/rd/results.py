@@ -51,6 +51,13 @@ class Result:
     """Means over the pictures; ``quality`` has the codec's own scale, times are in seconds."""
     per_image: Mapping[str, Series] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    """Address of a published curve; empty if the codec was measured here."""
+
+    @property
+    def label(self) -> str:
+        """Name in plots and tables."""
+        return f"{self.name} (published)" if self.source else self.name
 
     def curve(self, metric: Metric) -> Curve | None:
         """Return the mean curve in dB; None if the metric was not measured."""
@@ -72,6 +79,16 @@ class Result:
     def write(self, path: Path) -> None:
         """Write the JSON file."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def measured(results: Mapping[str, Result]) -> dict[str, Result]:
+    """Return the results without the published ones."""
+    return {name: result for name, result in results.items() if not result.source}
+
+
+def common_metrics(results: Mapping[str, Result], metrics: Sequence[Metric] = METRICS) -> list[Metric]:
+    """Return the metrics that all measured codecs have."""
+    return [m for m in metrics if all(m.key in result.results for result in measured(results).values())]
 
 
 def from_measurements(

@@ -11,6 +11,7 @@ import torch
 from benchmarks.environment import environment
 from benchmarks.rd.codecs import ANCHOR, Choice, Codec, Jpeg, codec_label, is_vqc, open_codecs
 from benchmarks.rd.datasets import WHY_LEFT_OUT, Dataset
+from benchmarks.rd.published import published_results
 from benchmarks.rd.results import Result, from_measurements, write_images_csv
 from benchmarks.rd.sweep import Journal, Sweep
 from benchmarks.report.markdown import PICTURE, write_markdown
@@ -87,6 +88,7 @@ def write_report(request: Request, tell: Callable[[str], None], progress: Progre
     for codec in codecs:
         results[codec.choice.name].write(request.out / f"{codec.choice.stem}.json")
     write_images_csv(request.out / "images.csv", measurements)
+    results |= published_results(request.dataset)
     ratings = rate(results, ANCHOR, request.bpp_range)
     summary = Summary(
         request.dataset.name, len(request.dataset.photos), request.command, ANCHOR, ratings, left_out, record

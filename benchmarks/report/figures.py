@@ -22,16 +22,20 @@ def curves(metric: Metric, results: Mapping[str, Result], codec_looks: Mapping[s
     """Draw the rate-distortion curves of all codecs in one metric."""
     figure = graph_objects.Figure()
     for name, result in results.items():
+        if metric.key not in result.results:
+            continue
         look = codec_looks[name]
         figure.add_scatter(
             x=result.results["bpp"],
             y=result.values_db(metric),
-            customdata=result.results["quality"],
+            customdata=result.results.get("quality"),
             name=look.label,
             mode="lines+markers",
             line={"color": look.colour, "width": look.width, "dash": "dash" if look.dashed else "solid"},
             marker={"size": 6},
-            hovertemplate="%{x:.3f} bpp, %{y:.2f} dB<br>quality %{customdata}<extra>%{fullData.name}</extra>",
+            hovertemplate="%{x:.3f} bpp, %{y:.2f} dB"
+            + ("" if result.source else "<br>quality %{customdata}")
+            + "<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(
         font=FONT,

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.rd.bdrate import BdRate
-from benchmarks.rd.codecs import codec_label, is_vqc
-from benchmarks.rd.results import DIRECTIONS, MS_SSIM, PSNR, Result
+from benchmarks.rd.codecs import is_vqc
+from benchmarks.rd.results import DIRECTIONS, MS_SSIM, PSNR, Result, measured
 from benchmarks.report.summary import Summary, percent
 
 PICTURE = "rd.png"
@@ -42,11 +42,14 @@ def _page(summary: Summary, results: Mapping[str, Result], picture: str) -> str:
         f"median over qualities, with {environment['jobs']} processes at work; models were loaded before.",
         "",
     ]
-    for name in filter(is_vqc, results):
-        lines += [f"## {codec_label(name)}, quality by quality", "", *_points(results[name]), ""]
+    ours = measured(results)
+    for name in filter(is_vqc, ours):
+        lines += [f"## {ours[name].label}, quality by quality", "", *_points(ours[name]), ""]
     lines += ["## Measured with", ""]
     lines.append(f"- {environment['processor']}, {environment['cores']} cores; {environment['system']}")
-    lines += [f"- {codec_label(name)}: {result.description}" for name, result in results.items()]
+    lines += [f"- {result.label}: {result.description}" for result in ours.values()]
+    published = [result for name, result in results.items() if name not in ours]
+    lines += [f"- {result.label}: {result.description}, [source]({result.source})" for result in published]
     lines += [f"- left out: {name} ({why})" for name, why in summary.left_out.items()]
     return "\n".join(lines) + "\n"
 
@@ -59,11 +62,11 @@ def _ratings(summary: Summary, results: Mapping[str, Result]) -> list[str]:
     rows = []
     for name, result in results.items():
         psnr, ms_ssim = summary.rating(name, PSNR), summary.rating(name, MS_SSIM)
-        row = [codec_label(name), percent(psnr), _overlap(psnr), str(len(result.results["bpp"]))]
+        row = [result.label, percent(psnr), _overlap(psnr), str(len(result.results["bpp"]))]
         if summary.bpp_range:
             row.append(percent(summary.rating(name, PSNR, in_range=True)))
         row += [percent(ms_ssim), _overlap(ms_ssim)]
-        row += [f"{result.median_time(direction):.3f}" for direction in DIRECTIONS]
+        row += ["-" if result.source else f"{result.median_time(direction):.3f}" for direction in DIRECTIONS]
         rows.append(row)
     return table(head, rows)
 

@@ -15,10 +15,10 @@ from plotly.offline import get_plotlyjs
 
 from benchmarks.rd.bdrate import BdRate
 from benchmarks.rd.codecs import is_vqc
-from benchmarks.rd.results import DIRECTIONS, METRICS, MS_SSIM, PSNR, Result
+from benchmarks.rd.results import DIRECTIONS, MS_SSIM, PSNR, Result, common_metrics, measured
 from benchmarks.report.figures import bars, curves
 from benchmarks.report.scenes import Scene
-from benchmarks.report.style import Look, looks
+from benchmarks.report.style import Look, curve_looks
 from benchmarks.report.summary import Summary, percent
 
 _ASSETS = files("benchmarks.report") / "assets"
@@ -32,12 +32,11 @@ def write_page(
     image_rates: Mapping[str, float],
 ) -> None:
     """Write the page; ``image_rates`` are the BD-rates of the first vqc model by picture, in percent."""
-    codec_looks = looks(list(results))
+    codec_looks = curve_looks(results)
     data = {
         "curves": [
             {"title": metric.title, "figure": curves(metric, results, codec_looks)}
-            for metric in METRICS
-            if all(metric.key in result.results for result in results.values())
+            for metric in common_metrics(results)
         ],
         "scenes": [asdict(scene) for scene in scenes],
         "bars": bars(image_rates) if image_rates else None,
@@ -45,7 +44,7 @@ def write_page(
     count = f"{summary.images} picture{'s' if summary.images > 1 else ''}"
     page = Template(_asset("page.html")).substitute(
         title=f"vqcodec beside JPEG on {escape(summary.dataset)}",
-        lead=f"{count}, {len(results)} codecs, decoded from files on disk. {summary.environment['date']}",
+        lead=f"{count}, {len(measured(results))} codecs, decoded from files on disk. {summary.environment['date']}",
         style=_asset("page.css"),
         plotly=get_plotlyjs(),
         script=_asset("table.js") + _asset("page.js"),
@@ -98,8 +97,8 @@ def _row(summary: Summary, name: str, result: Result, look: Look) -> str:
         cells.append(_rating_cell(summary.rating(name, PSNR, in_range=True)))
     cells += [_rating_cell(ms_ssim), _overlap_cell(ms_ssim)]
     for direction in DIRECTIONS:
-        seconds = result.median_time(direction)
-        cells.append((f"{seconds}", f"{seconds:.3f}"))
+        seconds = None if result.source else result.median_time(direction)
+        cells.append(("", "-") if seconds is None else (f"{seconds}", f"{seconds:.3f}"))
     row = "".join(f'<td data-value="{escape(value)}">{text}</td>' for value, text in cells)
     return f"      <tr{' class=ours' if is_vqc(name) else ''}>{row}</tr>"
 
@@ -139,6 +138,10 @@ def _method(summary: Summary, results: Mapping[str, Result]) -> list[str]:
         f"{environment['threads']} thread{'s' if environment['threads'] != 1 else ''} each; "
         f"{escape(str(environment['system']))}, Python {environment['python']}.",
     ]
-    lines += [f"{escape(result.name)}: {escape(result.description)}." for result in results.values()]
+    lines += [f"{escape(result.label)}: {escape(result.description)}{_source(result)}." for result in results.values()]
     lines += [f"Left out: {escape(name)} ({escape(why)})." for name, why in summary.left_out.items()]
     return lines
+
+
+def _source(result: Result) -> str:
+    return f', <a href="{escape(result.source)}">source</a>' if result.source else ""

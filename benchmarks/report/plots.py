@@ -15,8 +15,8 @@ from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchmarks.rd.results import MS_SSIM, PSNR, Metric, Result
-from benchmarks.report.style import Look, looks
+from benchmarks.rd.results import MS_SSIM, PSNR, Metric, Result, common_metrics
+from benchmarks.report.style import Look, curve_looks
 
 RATE_TICKS = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 2.5)
 SHOWN_BPP = (0.09, 2.7)
@@ -25,12 +25,13 @@ SHOWN_BPP = (0.09, 2.7)
 
 def plot_curves(path: Path, results: Mapping[str, Result], title: str) -> None:
     """Plot PSNR and MS-SSIM against rate, side by side, with a label at the end of each line."""
-    codec_looks = looks(list(results))
-    metrics = [m for m in (PSNR, MS_SSIM) if all(m.key in result.results for result in results.values())]
+    codec_looks = curve_looks(results)
+    metrics = common_metrics(results, (PSNR, MS_SSIM))
     figure, axes = pyplot.subplots(1, len(metrics), figsize=(7 * len(metrics), 6), squeeze=False, layout="constrained")
     for axis, metric in zip(axes[0], metrics, strict=True):
         for name, result in results.items():
-            _draw(axis, result, metric, codec_looks[name])
+            if metric.key in result.results:
+                _draw(axis, result, metric, codec_looks[name])
         _set_up(axis, metric)
         _label_lines(axis)
     figure.suptitle(title, fontsize=14)

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,14 @@ pytest.importorskip("pytorch_msssim")
 from benchmarks import environment
 from benchmarks.cli import main
 from benchmarks.rd import sweep
+from benchmarks.rd.datasets import Dataset, Photo
 from benchmarks.rd.measure import measure
+from benchmarks.rd.published import published_results
+from benchmarks.rd.results import Result
+from benchmarks.report.markdown import write_markdown
+from benchmarks.report.page import write_page
+from benchmarks.report.plots import plot_curves
+from benchmarks.report.summary import Summary, rate
 
 CODECS = ("vqc:tiny", "jpeg", "webp")
 KEYS = ("bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time")
@@ -167,6 +175,35 @@ def test_compare_with_a_published_curve(report, tmp_path):
     result = run("compare", tmp_path / "x.json", tmp_path / "y.json")
     assert result.exit_code == 1
     assert re.search(r"benchmarks: .*y\.json: not a result", result.stderr)
+
+
+def test_published_curves_join_a_report_of_their_data_set(tmp_path):
+    """Published curves have no times and no qualities; they are rated, and marked in every table and plot."""
+    photos = tuple(Photo(f"{i}.png", tmp_path / f"{i}.png") for i in range(24))
+    assert published_results(Dataset("kodak", photos[:-1])) == {} == published_results(Dataset("others", photos))
+    published = published_results(Dataset("kodak", photos))
+    for result in published.values():
+        assert result.source.startswith("https://") and result.label.endswith("(published)")
+        bpp, psnr = result.results["bpp"], result.results["psnr-rgb"]
+        assert bpp == sorted(bpp) and psnr == sorted(psnr) and len(bpp) == len(psnr) > 5
+    jpeg = Result("JPEG", "", {**published["bmshj2018-factorized"].results, "quality": [*range(8)]})
+    jpeg = replace(jpeg, results=jpeg.results | {f"{way}_time": [1.0] * 8 for way in ("encoding", "decoding")})
+    results = {"jpeg": jpeg} | published
+    ratings = rate(results, "jpeg", None)
+    percents = {r.codec: r.bd_rate.percent for r in ratings if r.metric == "psnr-rgb"}
+    assert percents["bmshj2018-factorized"] == pytest.approx(0, abs=1e-6)
+    # The order is known from the papers.
+    assert percents["ELIC"] < percents["VTM"] < percents["mbt2018"] < percents["bmshj2018-hyperprior"] < 0
+    facts = {"jobs": 1, "threads": 1, "date": "", "processor": "", "cores": 1, "system": "", "python": ""}
+    summary = Summary("kodak", 24, "", "jpeg", ratings, {}, facts)
+    plot_curves(tmp_path / "rd.png", results, "")
+    write_page(tmp_path / "index.html", summary, results, (), {})
+    write_markdown(tmp_path / "RESULTS.md", summary, results, tmp_path / "rd.png")
+    page, table = ((tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "RESULTS.md"))
+    assert "1 codecs" in page and page.count('"dash":"dash"') + page.count('"dash": "dash"') == 11  # ELIC: PSNR only
+    assert all(
+        f"| {result.label} |" in table and f"[source]({result.source})" in table for result in published.values()
+    )
 
 
 def test_speed(report, tmp_path):

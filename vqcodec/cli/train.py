@@ -36,7 +36,7 @@ _OPTIONS = (
     click.option("--final", default=0.01, show_default=True, help="Last rate as a fraction of the peak."),
     click.option("--average", default=0.999, show_default=True, help="Decay of the averaged, exported weights."),
     click.option("--seed", default=0, show_default=True, help="Random seed of weights and crops."),
-    click.option("--half/--full", default=True, show_default=True, help="Train in bfloat16 (autocast) or float32."),
+    click.option("--half/--full", default=True, show_default=True, help="Use bfloat16 where it is faster."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N]."),
     click.option("--threads", default=0, help="CPU threads; 0 leaves the number to torch."),
     click.option("--checkpoint-minutes", default=5.0, show_default=True, help="Minutes between checkpoints."),

@@ -165,15 +165,14 @@ class ProductQuantizer(nn.Module):
         else:
             apart = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
         chosen = torch.zeros(z.shape[:2], dtype=torch.long, device=z.device)
+        cost = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device)
         count = z.shape[1] // len(quality)
         for group, (mask, offset, latents, words) in enumerate(zip(apart, offsets, z, self.codebook, strict=True)):
             rows = mask.nonzero()[:, 0]
             own = offset[rows // count] if len(offset) > 1 else offset
-            costs = torch.addmm(own, latents[rows], words.T, alpha=-2)
-            least, best = costs.min(1)
-            if self.pin_zero:
-                best = self.reach_out(latents[rows], best, least, _OUTER_BITS)
-            chosen[group, rows] = best
+            cost[group, rows], chosen[group, rows] = torch.addmm(own, latents[rows], words.T, alpha=-2).min(1)
+        if self.pin_zero:
+            chosen[apart] = self.reach_out(z[apart], chosen[apart], cost[apart], _OUTER_BITS)
         return chosen
 
     def apart(self, z: Tensor, share: float = 1.0) -> Tensor:

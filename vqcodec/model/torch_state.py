@@ -24,7 +24,11 @@ def isolated_torch_state() -> Iterator[None]:
 
 
 _CPU_KNOWS_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-"""Emulated bfloat16 would be slower than float32."""
+
+
+def knows_bfloat16(device: torch.device) -> bool:
+    """Return whether networks run faster in bfloat16; emulated, it is much slower than float32."""
+    return device.type == "cuda" or _CPU_KNOWS_BFLOAT16
 
 
 def half(device: torch.device, narrowest: int) -> torch.autocast:
@@ -33,5 +37,4 @@ def half(device: torch.device, narrowest: int) -> torch.autocast:
     ``narrowest`` is the shorter edge of the smallest feature map.  On maps that are one position wide, oneDNN's
     bfloat16 convolutions sometimes return NaN, so these are computed in float32.
     """
-    enabled = narrowest > 1 and (device.type == "cuda" or _CPU_KNOWS_BFLOAT16)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=narrowest > 1 and knows_bfloat16(device))

@@ -108,7 +108,8 @@ def _assign_by_shells(
     costs = quantizer.costs(latents).add_(bits, alpha=BIT_PRICE)
     least, best = costs.min(2)
     outer_bits = own_bits[:, :, len(config.shells) :]
-    best = torch.stack([quantizer.reach_out(*row) for row in zip(latents, best, least, outer_bits, strict=True)])
+    rows = (t.flatten(0, 1) for t in (latents, best, least, outer_bits))
+    best = quantizer.reach_out(*rows).view_as(best)
     indices = some.scatter(best, z.shape[1])
     if not want_gradient:
         return indices, None

@@ -42,3 +42,11 @@ class JpegXl(Codec):
 
     def decode(self, path: Path) -> Image.Image:
         return Image.fromarray(self._library.jpegxl_decode(path.read_bytes(), numthreads=self.choice.threads))
+
+
+class JpegXl9(JpegXl):
+    """JPEG XL at effort 9, the strongest that ``cjxl`` offers without its expert option."""
+
+    name, label, colour = "jxl-9", "JPEG XL, effort 9", "#2b6f99"
+    by_default = False
+    effort = 9

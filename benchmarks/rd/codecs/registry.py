@@ -6,15 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.errors import CodecUnavailable, UnknownCodec
-from benchmarks.rd.codecs.avif import Avif
+from benchmarks.rd.codecs.avif import Avif, AvifSlow, AvifSlowSsim
 from benchmarks.rd.codecs.base import Choice, Codec
 from benchmarks.rd.codecs.jpeg import Jpeg, Jpeg444
 from benchmarks.rd.codecs.jpeg2000 import Jpeg2000
-from benchmarks.rd.codecs.jpegxl import JpegXl
+from benchmarks.rd.codecs.jpegli import Jpegli
+from benchmarks.rd.codecs.jpegxl import JpegXl, JpegXl9
 from benchmarks.rd.codecs.vqc import Vqc
 from benchmarks.rd.codecs.webp import WebP
 
-CODECS: tuple[type[Codec], ...] = (Vqc, Jpeg, Jpeg444, WebP, Jpeg2000, Avif, JpegXl)
+CODECS: tuple[type[Codec], ...] = (
+    Vqc,
+    Jpeg,
+    Jpeg444,
+    Jpegli,
+    WebP,
+    Jpeg2000,
+    Avif,
+    AvifSlow,
+    AvifSlowSsim,
+    JpegXl,
+    JpegXl9,
+)
 ANCHOR = Jpeg.name
 """Codec that every BD-rate is relative to."""
 
