@@ -14,7 +14,7 @@ from PIL import Image
 import vqcodec
 from tests.support.internals import decode_grids, decode_streams
 from tests.support.tiny import tiny_network
-from vqcodec import errors, metrics
+from vqcodec import defaults, errors, metrics
 from vqcodec.batch.jobs import Job
 from vqcodec.codec import analysis, decoder, encoder, levels, synthesis
 from vqcodec.codec.rate_control import Goal
@@ -371,7 +371,7 @@ def test_windows_are_refined_once(tiny_codec, monkeypatch):
 
 
 def test_unknown_efforts(tiny_codec):
-    for wrong in (-1, 4, 1.0, None):
+    for wrong in (-1, len(defaults.EFFORTS), 1.0, None):
         with pytest.raises(errors.InvalidEffort):
             tiny_codec.encode(picture(16, 16), effort=wrong)
         with pytest.raises(errors.InvalidEffort):

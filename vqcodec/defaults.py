@@ -9,7 +9,7 @@ QUALITY = 50.0
 """Quality, 0 to 100."""
 EFFORT = 1
 """Encoder effort, one of :data:`EFFORTS`."""
-EFFORTS = range(6)
+EFFORTS = range(7)
 """Supported efforts.  Higher is slower and gives smaller files."""
 MAX_PIXELS = 89_478_485
 """Largest number of pixels that is read unless the caller raises the limit.  The same as Pillow's limit."""

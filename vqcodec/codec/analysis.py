@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcodec.codec.effort import step_share
 from vqcodec.codec.tiles import Box
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
+from vqcodec.model.prior import Prior
+from vqcodec.model.rate_gradient import rate_gradients
 from vqcodec.model.refinement import Refinement, close_loop, first_choice, refine
 from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Conditioning
@@ -50,8 +53,11 @@ class _View:
 class PictureAnalysis:
     """The latents of one picture at one quality."""
 
-    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, refine: bool):
-        """``pixels`` (H, W, 3); ``step`` is the quality step that the stream will store."""
+    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, first_steps: int):
+        """Prepare the analysis of ``pixels`` (H, W, 3) at the quality step that the stream will store.
+
+        ``first_steps`` steps of refinement are taken before latents are first returned.
+        """
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._corrections: list[NDArray[np.int8]] = []
@@ -60,7 +66,9 @@ class PictureAnalysis:
         """Windows whose first correction is not computed yet."""
         self._inexact: set[Box] = set()
         """Windows whose latents give another picture than theirs."""
-        if refine and vqvae.config.entropy_constrained:
+        self._first_steps = self._steps = first_steps
+        """Steps before the first coding, and all so far."""
+        if first_steps and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
             self._corrections = [np.zeros((min(level.latents, _CORRECTED), *shape), np.int8) for level, shape in levels]
@@ -90,12 +98,19 @@ class PictureAnalysis:
         """Return the latents of a window, (D, rows, columns)."""
         view = self._view_of(box)
         if box in self._unrefined:
-            better = self._refine(view, *first_choice(self._vqvae, view.pyramid, self._quality))
-            self._keep(better.corrections, view, box, self._corrections)
-            self._unrefined.remove(box)
-            if not better.is_exact:
-                self._inexact.add(box)
+            self._refine_first(view, box)
         return self._whole_latents_of(view, box, level, coarser)[0][:, *self._inside(view, box, level)]
+
+    def _refine_first(self, view: _View, box: Box) -> None:
+        """Refine the latents of a window at a quick choice of indices."""
+        self._unrefined.remove(box)
+        for number in range(self._first_steps):
+            corrections = [self._corrections_in(view, level) for level in range(len(self._corrections))]
+            choice = first_choice(self._vqvae, view.pyramid, corrections, self._quality)
+            better = self._refine(view, *choice, step_share(number))
+            self._keep(better.corrections, view, box, self._corrections)
+        if not better.is_exact:
+            self._inexact.add(box)
 
     def _whole_latents_of(self, view: _View, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
         """Return the latents of a window and its margin, (1, D, rows, columns)."""
@@ -103,21 +118,25 @@ class PictureAnalysis:
             self._last[level] = box, self._analyse(view, box, level, coarser)
         return self._last[level][1]
 
-    def refine(self, grids: Sequence[Indices], share: float) -> float:
+    def refine(self, grids: Sequence[Indices], prior: Prior | None) -> float:
         """Refine the latents, given the indices (G, H, W) of each level that were coded from them.
 
-        ``share`` is that of the first step.  Returns the squared error of these indices, samples from 0 to 255.
+        ``prior`` tells what indices cost later ones, if that counts.  Returns the squared error of these indices,
+        samples from 0 to 255.
         """
         refined = [known.copy() for known in self._corrections]
         error = 0.0
         for box in self._windows():
             view = self._view_of(box)
             latents = [self._whole_latents_of(view, box, level, grids[:level]) for level in range(len(grids))]
-            codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
-            better = self._refine(view, latents, codewords, share)
+            chosen = [self._indices(view, level, grid) for level, grid in enumerate(grids)]
+            codewords = [self._vqvae.dequantize(level, indices) for level, indices in enumerate(chosen)]
+            rates = None if prior is None else rate_gradients(self._vqvae, prior, latents, chosen, self._quality)
+            better = self._refine(view, latents, codewords, step_share(self._steps), rates)
             self._keep(better.corrections, view, box, refined)
             error += self._squared_error(view, box, better.pixels)
         self._corrections = refined
+        self._steps += 1
         self._last.clear()
         return error
 
@@ -188,11 +207,16 @@ class PictureAnalysis:
                 conditioning = self._vqvae.advance(i, self._codewords(view, i, grid), conditioning, self._quality)
             latents = self._vqvae.latents(level, view.pyramid, conditioning, self._quality)
         if self._corrections:
-            known = self._corrections[level][:, *self._positions(view.around, level)]
-            latents[:, : len(known)] += torch.from_numpy(known).to(self._device).float() * _UNIT
+            known = self._corrections_in(view, level)
+            latents[:, : known.shape[1]] += known
             if box in self._inexact and level + 1 == len(self._vqvae.config.levels):
                 latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
         return latents
+
+    def _corrections_in(self, view: _View, level: int) -> Tensor:
+        """Return the corrections (1, C, H, W) of a level's leading latents in a view."""
+        known = self._corrections[level][:, *self._positions(view.around, level)]
+        return torch.from_numpy(known)[None].to(self._device).float() * _UNIT
 
     def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:
         """Add corrections that were found in a view to those of its window."""
@@ -202,15 +226,24 @@ class PictureAnalysis:
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
     def _refine(
-        self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor], share: float = 1.0
+        self,
+        view: _View,
+        latents: Sequence[Tensor],
+        codewords: Sequence[Tensor],
+        share: float,
+        rates: Sequence[Tensor] | None = None,
     ) -> Refinement:
         size = view.around.height, view.around.width
-        return refine(self._vqvae, view.x, latents, codewords, self._quality, size, share)
+        return refine(self._vqvae, view.x, latents, codewords, self._quality, size, share, rates)
 
     def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
         """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""
+        return self._vqvae.dequantize(level, self._indices(view, level, grid))
+
+    def _indices(self, view: _View, level: int, grid: Indices) -> Tensor:
+        """Return the part in a view, (1, G, H, W), of a level's indices (G, H, W)."""
         part = np.ascontiguousarray(grid[:, *self._positions(view.around, level)])
-        return self._vqvae.dequantize(level, torch.from_numpy(part)[None].long().to(self._device))
+        return torch.from_numpy(part)[None].long().to(self._device)
 
     def _positions(self, box: Box, level: int) -> tuple[slice, slice]:
         config = self._vqvae.config

@@ -3,12 +3,14 @@
 It reads pictures and streams and finds the model of each; ``encoder.py`` and ``decoder.py`` do the work.
 """
 
+import contextlib
 import copy
 import math
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -24,7 +26,7 @@ from vqcodec.codec.results import Decoded, Encoded, Reached
 from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
-from vqcodec.config import quality_of, quality_step
+from vqcodec.config import QUALITY_STEPS, quality_of, quality_step
 from vqcodec.errors import GoalOutOfReach, InvalidEffort, NotAVqcFile, UnknownModel, VqcError
 from vqcodec.files import AnyPath, from_position, read_bytes
 from vqcodec.images.hidden import fill_hidden
@@ -232,8 +234,9 @@ class Codec:
     ) -> Reached:
         """Search the quality that comes nearest to a size, a rate or a PSNR, within 2 % or 0.1 dB.
 
-        At most 8 qualities are tried.  The picture is read once, and its alpha plane and metadata are coded once.  PSNR
-        is that of the colours, without alpha.
+        At most 8 qualities are tried; with a high effort, at most 8 with a low one first, so that few remain.  The
+        picture is read once, and its alpha plane and metadata are coded once.  PSNR is that of the colours, without
+        alpha.
 
         By default the stream holds the exact picture instead, if that takes no more bytes than the goal allows, or than
         the stream of the wanted PSNR.  ``lossless=True`` allows nothing else, ``lossless=False`` does not allow it.
@@ -256,7 +259,7 @@ class Codec:
 
         self._check_process()
 
-        def measure(step: int) -> float:
+        def measure(step: int, effort: int = effort) -> float:
             (coded,) = self._encoder.encode([picture], [step], [extras], effort)
             streams[step] = coded.data
             pixels = picture.pixels
@@ -271,17 +274,25 @@ class Codec:
                 return exact
             if lossless:
                 raise GoalOutOfReach(f"cannot reach {goal}: the exact picture takes {goal.format(exact.value)}")
+        tried = 0
+        first = QUALITY_STEPS // 2
+        if effort > defaults.EFFORT:
+            with contextlib.suppress(GoalOutOfReach):
+                search(goal, partial(measure, effort=defaults.EFFORT))
+            first = min(values, key=lambda step: abs(goal.miss(values[step])))
+            tried = len(values)
+            values.clear()
         try:
-            found = search(goal, measure)
+            found = search(goal, measure, first)
         except GoalOutOfReach:
             if exact is None or by_rate or max(values.values()) > goal.value:
                 raise
-            return replace(exact, trials=len(values))
+            return replace(exact, trials=tried + len(values))
         data = streams[found.step]
         too_coarse = not by_rate and goal.miss(found.reached) < -1
         if exact is not None and (too_coarse or len(exact.data) <= len(data)):
-            return replace(exact, trials=found.trials)
-        return Reached(data, quality_of(found.step), found.reached, found.trials, picture.remarks)
+            return replace(exact, trials=tried + found.trials)
+        return Reached(data, quality_of(found.step), found.reached, tried + found.trials, picture.remarks)
 
     def decode_preview(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False

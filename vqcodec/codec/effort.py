@@ -1,7 +1,8 @@
-"""What each effort of the encoder does, and how steps fall from round to round.
+"""What each effort of the encoder does, and how steps of refinement become shorter.
 
-A round codes the picture, measures its cost, and refines the latents at the indices that were chosen.  The cheapest
-stream of all rounds is kept.  Rounds of a higher effort begin like those of a lower one, so its stream costs no more.
+Steps before the first coding use a quick choice of indices.  Each round then refines the latents at the coded indices
+and codes the picture again; of all these streams the cheapest is kept.  A higher effort begins like a lower one, so
+with rounds a stream never costs more than with fewer.
 """
 
 from dataclasses import dataclass
@@ -11,18 +12,21 @@ from dataclasses import dataclass
 class Plan:
     """What an effort does."""
 
-    refine: bool
-    """Refine the latents before they are first coded, at a quick choice of indices."""
+    first_steps: int
+    """Steps of refinement before the picture is first coded."""
     rounds: int
-    """How often to refine at the coded indices and to code again."""
+    """How often it is refined at the coded indices and coded again."""
 
 
-PLANS = (Plan(False, 0), Plan(True, 0), Plan(True, 1), Plan(True, 3), Plan(True, 8), Plan(True, 20))
+PLANS = (Plan(0, 0), Plan(1, 0), Plan(2, 0), Plan(2, 1), Plan(2, 3), Plan(2, 8), Plan(2, 20))
 """The plan of each effort."""
+CONTEXT_FROM = 3
+"""From this round on, refinement counts what an index costs the indices that are predicted from it.  Earlier rounds
+gain more for their time without it."""
 _FALL = 4
-"""After so many rounds, steps have half of their first length (Robbins & Monro 1951)."""
+"""After so many steps, a step has half of the first one's length."""
 
 
 def step_share(number: int) -> float:
-    """Return the length of the step in round ``number`` = 0, 1, ..., as a share of the first one."""
+    """Return the length of step ``number`` = 0, 1, ..., as a share of the first one (Robbins & Monro 1951)."""
     return _FALL / (_FALL + number)

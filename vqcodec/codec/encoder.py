@@ -7,19 +7,21 @@ not depend on the other pictures of the call.  ``decoder.py`` is the inverse.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vqcodec.codec.analysis import PictureAnalysis
-from vqcodec.codec.effort import PLANS, step_share
+from vqcodec.codec.effort import CONTEXT_FROM, PLANS
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.images.reading import Picture
+from vqcodec.model.prior import Prior
+from vqcodec.model.prior_arrays import restore_prior
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import BEST_QUALITY, Header, Section, SectionKind, write_stream
@@ -68,7 +70,7 @@ class Encoder:
             for p, step in zip(pictures, steps, strict=True)
         ]
         analyses = [
-            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, refine=plan.refine)
+            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, plan.first_steps)
             for picture, step in zip(pictures, steps, strict=True)
         ]
         grids, sections = self._search(headers, analyses, plan.rounds)
@@ -89,14 +91,15 @@ class Encoder:
     def _search(
         self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis], rounds: int
     ) -> tuple[list[list[Indices]], list[list[Section]]]:
-        """Code pictures again and again: return, for each, the grids of its levels and their sections that cost least."""
+        """Code pictures, and again after each round: return, for each, the grids and sections that cost least."""
         grids, sections = self._code(headers, analyses)
         least = [math.inf] * len(headers)
         best = list(zip(grids, sections, strict=True))
         for number in range(rounds + 1 if rounds else 0):
             for i, (header, analysis) in enumerate(zip(headers, analyses, strict=True)):
                 if number < rounds:
-                    error = analysis.refine(grids[i], step_share(number))
+                    prior = self._prior if number >= CONTEXT_FROM else None
+                    error = analysis.refine(grids[i], prior)
                 else:
                     error = analysis.squared_error(grids[i])
                 cost = self._cost(header, sections[i], error)
@@ -105,6 +108,14 @@ class Encoder:
             if number < rounds:
                 grids, sections = self._code(headers, analyses)
         return [known for known, _ in best], [levels for _, levels in best]
+
+    @cached_property
+    def _prior(self) -> Prior:
+        """The prior in its training form, for gradients; built when an effort first needs it."""
+        with torch.random.fork_rng(devices=[]):  # it starts at random numbers
+            prior = Prior(self._model.config)
+        restore_prior(prior, self._model.arrays)
+        return prior.eval().requires_grad_(False).to(self._device)
 
     def _cost(self, header: Header, sections: Sequence[Section], error: float) -> float:
         """Return the rate-distortion cost in bits; ``error`` is the sum of squares of all samples from 0 to 255."""
