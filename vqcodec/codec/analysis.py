@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqcodec.codec.effort import step_share
+from vqcodec.codec.effort import Plan, step_share
 from vqcodec.codec.tiles import Box
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
@@ -36,6 +36,8 @@ _FURTHEST = 0.2
 rounds add up: docs/PERFORMANCE.md."""
 _CORRECTED = 96
 """Leading latents of a level that are refined.  The others are mostly zero, and cost memory."""
+_CLOSED_UNIT = 1 / 16
+"""Unit of what the closed loop adds, in codebook cells."""
 _UNIT = _FURTHEST / 127
 """Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
@@ -53,11 +55,8 @@ class _View:
 class PictureAnalysis:
     """The latents of one picture at one quality."""
 
-    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, first_steps: int):
-        """Prepare the analysis of ``pixels`` (H, W, 3) at the quality step that the stream will store.
-
-        ``first_steps`` steps of refinement are taken before latents are first returned.
-        """
+    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, plan: Plan):
+        """Prepare the analysis of ``pixels`` (H, W, 3) at the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._corrections: list[NDArray[np.int8]] = []
@@ -66,9 +65,11 @@ class PictureAnalysis:
         """Windows whose first correction is not computed yet."""
         self._inexact: set[Box] = set()
         """Windows whose latents give another picture than theirs."""
-        self._first_steps = self._steps = first_steps
-        """Steps before the first coding, and all so far."""
-        if first_steps and vqvae.config.entropy_constrained:
+        self._plan, self._steps = plan, plan.first_steps
+        """The steps are those taken before the next round."""
+        self._closed: dict[Box, NDArray[np.int8]] = {}
+        """What the closed loop adds to the finest latents (D, H, W) of inexact windows, in ``_CLOSED_UNIT``."""
+        if plan.first_steps and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
             self._corrections = [np.zeros((min(level.latents, _CORRECTED), *shape), np.int8) for level, shape in levels]
@@ -104,7 +105,7 @@ class PictureAnalysis:
     def _refine_first(self, view: _View, box: Box) -> None:
         """Refine the latents of a window at a quick choice of indices."""
         self._unrefined.remove(box)
-        for number in range(self._first_steps):
+        for number in range(self._plan.first_steps):
             corrections = [self._corrections_in(view, level) for level in range(len(self._corrections))]
             choice = first_choice(self._vqvae, view.pyramid, corrections, self._quality)
             better = self._refine(view, *choice, step_share(number))
@@ -210,8 +211,21 @@ class PictureAnalysis:
             known = self._corrections_in(view, level)
             latents[:, : known.shape[1]] += known
             if box in self._inexact and level + 1 == len(self._vqvae.config.levels):
-                latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
+                latents = self._close(view, box, latents, conditioning)
         return latents
+
+    def _close(self, view: _View, box: Box, latents: Tensor, conditioning: Conditioning | None) -> Tensor:
+        """Return the finest latents (1, D, H, W) of an inexact window that give its picture.
+
+        The loop runs once: it takes as long as many rounds, in which its result changes little.
+        """
+        change = self._closed.get(box)
+        if change is None:
+            closed = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
+            change = np.rint((closed - latents)[0].cpu().numpy() / _CLOSED_UNIT).clip(-127, 127).astype(np.int8)
+            if self._plan.rounds:
+                self._closed[box] = change
+        return latents + torch.from_numpy(change)[None].to(self._device).float() * _CLOSED_UNIT
 
     def _corrections_in(self, view: _View, level: int) -> Tensor:
         """Return the corrections (1, C, H, W) of a level's leading latents in a view."""

@@ -70,7 +70,7 @@ class Encoder:
             for p, step in zip(pictures, steps, strict=True)
         ]
         analyses = [
-            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, plan.first_steps)
+            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, plan)
             for picture, step in zip(pictures, steps, strict=True)
         ]
         grids, sections = self._search(headers, analyses, plan.rounds)
