@@ -413,6 +413,17 @@ def test_goals(tiny_codec, kind, factor):
     goal = Goal(kind, value * factor)
     reached = tiny_codec.encode_to_goal(image, goal)
     assert abs(goal.miss(reached.value)) <= 1 and reached.trials <= 8
+
+
+def test_a_goal_is_searched_at_the_default_effort_first(tiny_codec, monkeypatch):
+    efforts = []
+    encode = tiny_codec._encoder.encode
+    monkeypatch.setattr(tiny_codec._encoder, "encode", lambda *args: efforts.append(args[3]) or encode(*args))
+    goal = Goal("size", 0.8 * len(tiny_codec.encode(picture(64, 64), lossless=False)))
+    efforts.clear()
+    reached = tiny_codec.encode_to_goal(picture(64, 64), goal, effort=3, lossless=False)
+    assert abs(goal.miss(reached.value)) <= 1 and reached.trials == len(efforts)
+    assert set(efforts) == {defaults.EFFORT, 3} and efforts == sorted(efforts)
     assert reached.data == tiny_codec.encode(image, reached.quality)
 
 

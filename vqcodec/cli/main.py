@@ -165,7 +165,7 @@ def encode(
       3  and one round: refine at the coded indices, code again
       4  3 rounds; the cheapest stream of all is kept
       5  8 rounds, the later ones with what an index costs later indices
-      6  20 rounds
+      6  16 rounds
     """
     from vqcodec.batch.tasks import EncodeTask
     from vqcodec.codec.options import EncodeOptions

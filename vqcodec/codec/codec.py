@@ -107,7 +107,7 @@ class Codec:
                 file is read as in :meth:`decode`.  Of a PIL image ``info`` holds the metadata; what Pillow's readers
                 leave out, or get wrong, is known only of an image whose pixels are not loaded yet: pass its file.
             quality: 0 to 100, continuous; higher is better and larger.
-            effort: 0 to 3; higher is slower to encode and smaller.  Decoding takes the same time.
+            effort: 0 to 6; higher is slower to encode and smaller.  Decoding takes the same time.
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
             options: what to keep of alpha and metadata.
             lossless: True stores the colours exactly, whatever the quality; False stores indices.  By default the

@@ -18,7 +18,7 @@ class Plan:
     """How often it is refined at the coded indices and coded again."""
 
 
-PLANS = (Plan(0, 0), Plan(1, 0), Plan(2, 0), Plan(2, 1), Plan(2, 3), Plan(2, 8), Plan(2, 20))
+PLANS = (Plan(0, 0), Plan(1, 0), Plan(2, 0), Plan(2, 1), Plan(2, 3), Plan(2, 8), Plan(2, 16))
 """The plan of each effort."""
 CONTEXT_FROM = 3
 """From this round on, refinement counts what an index costs the indices that are predicted from it.  Earlier rounds
