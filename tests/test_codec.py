@@ -413,6 +413,7 @@ def test_goals(tiny_codec, kind, factor):
     goal = Goal(kind, value * factor)
     reached = tiny_codec.encode_to_goal(image, goal)
     assert abs(goal.miss(reached.value)) <= 1 and reached.trials <= 8
+    assert reached.data == tiny_codec.encode(image, reached.quality)
 
 
 def test_a_goal_is_searched_at_the_default_effort_first(tiny_codec, monkeypatch):
@@ -424,7 +425,7 @@ def test_a_goal_is_searched_at_the_default_effort_first(tiny_codec, monkeypatch)
     reached = tiny_codec.encode_to_goal(picture(64, 64), goal, effort=3, lossless=False)
     assert abs(goal.miss(reached.value)) <= 1 and reached.trials == len(efforts)
     assert set(efforts) == {defaults.EFFORT, 3} and efforts == sorted(efforts)
-    assert reached.data == tiny_codec.encode(image, reached.quality)
+    assert reached.data == tiny_codec.encode(picture(64, 64), reached.quality, effort=3, lossless=False)
 
 
 def test_a_goal_out_of_reach(tiny_codec):
