@@ -13,9 +13,6 @@ from benchmarks.rd.bdrate import Curve, bd_rate
 from benchmarks.rd.datasets import Photo
 from vqcodec import Codec, defaults, metrics
 
-CROP = 256
-"""Edge of the part of a picture that is encoded, from its middle."""
-
 
 @dataclass(frozen=True)
 class Point:
@@ -32,13 +29,17 @@ class Point:
 
 
 def measure(
-    codec: Codec, photos: Sequence[Photo], qualities: Sequence[float], efforts: Sequence[int] = defaults.EFFORTS
+    codec: Codec,
+    photos: Sequence[Photo],
+    qualities: Sequence[float],
+    crop: int,
+    efforts: Sequence[int] = defaults.EFFORTS,
 ) -> Iterator[Point]:
-    """Encode the middle of every photo, as indices, at every quality and effort."""
+    """Encode the middle of every photo, ``crop`` pixels square, as indices at every quality and effort."""
     for photo in photos:
         pixels = np.asarray(photo.load().convert("RGB"))
-        top, left = (max(0, (edge - CROP) // 2) for edge in pixels.shape[:2])
-        pixels = np.ascontiguousarray(pixels[top : top + CROP, left : left + CROP])
+        top, left = (max(0, (edge - crop) // 2) for edge in pixels.shape[:2])
+        pixels = np.ascontiguousarray(pixels[top : top + crop, left : left + crop])
         height, width = pixels.shape[:2]
         codec.encode(pixels[:64, :64], effort=max(efforts), lossless=False)  # the first call has set-up costs
         for quality in qualities:
