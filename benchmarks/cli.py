@@ -457,6 +457,31 @@ def likelihood(
 
 
 @main.command()
+@_dataset_option
+@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+@click.option(
+    "--qualities", default="8,20,35,50,65", show_default=True, callback=_numbers(float), help="Qualities of a curve."
+)
+@click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True, help="Edge of the middle, pixels.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Picture file to draw the table to.")
+@_reporting
+def efforts(
+    dataset: Path | None, images: int | None, qualities: tuple[float, ...], crop: int, plot: Path | None
+) -> None:
+    """Measure what each effort saves and the time it takes, on the middle of each picture."""
+    from benchmarks.rd.datasets import open_dataset
+    from benchmarks.timing import efforts as timing
+    from vqcodec import Codec
+
+    photos = open_dataset(dataset, images).photos
+    points = timing.measure(Codec(device="cpu"), photos, qualities, crop)
+    summaries = timing.summarize(list(_progress(points, len(photos) * len(qualities) * len(EFFORTS))))
+    click.echo(timing.describe(summaries))
+    if plot is not None:
+        timing.plot(plot, summaries)
+
+
+@main.command()
 @click.option("--data", type=_FOLDER, help="Folder of photographs, for crops of 64x64; default: scikit-learn's digits.")
 @click.option(
     "--members",

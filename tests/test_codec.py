@@ -14,7 +14,7 @@ from PIL import Image
 import vqcodec
 from tests.support.internals import decode_grids, decode_streams
 from tests.support.tiny import tiny_network
-from vqcodec import errors, metrics
+from vqcodec import defaults, errors, metrics
 from vqcodec.batch.jobs import Job
 from vqcodec.codec import analysis, decoder, encoder, levels, synthesis
 from vqcodec.codec.rate_control import Goal
@@ -371,7 +371,7 @@ def test_windows_are_refined_once(tiny_codec, monkeypatch):
 
 
 def test_unknown_efforts(tiny_codec):
-    for wrong in (-1, 4, 1.0, None):
+    for wrong in (-1, len(defaults.EFFORTS), 1.0, None):
         with pytest.raises(errors.InvalidEffort):
             tiny_codec.encode(picture(16, 16), effort=wrong)
         with pytest.raises(errors.InvalidEffort):
@@ -414,6 +414,18 @@ def test_goals(tiny_codec, kind, factor):
     reached = tiny_codec.encode_to_goal(image, goal)
     assert abs(goal.miss(reached.value)) <= 1 and reached.trials <= 8
     assert reached.data == tiny_codec.encode(image, reached.quality)
+
+
+def test_a_goal_is_searched_at_the_default_effort_first(tiny_codec, monkeypatch):
+    efforts = []
+    encode = tiny_codec._encoder.encode
+    monkeypatch.setattr(tiny_codec._encoder, "encode", lambda *args: efforts.append(args[3]) or encode(*args))
+    goal = Goal("size", 0.8 * len(tiny_codec.encode(picture(64, 64), lossless=False)))
+    efforts.clear()
+    reached = tiny_codec.encode_to_goal(picture(64, 64), goal, effort=3, lossless=False)
+    assert abs(goal.miss(reached.value)) <= 1 and reached.trials == len(efforts)
+    assert set(efforts) == {defaults.EFFORT, 3} and efforts == sorted(efforts)
+    assert reached.data == tiny_codec.encode(picture(64, 64), reached.quality, effort=3, lossless=False)
 
 
 def test_a_goal_out_of_reach(tiny_codec):

@@ -17,7 +17,7 @@ from vqcodec.coding.symbols import FixedIndices, IndexDecoder, IndexEncoder
 from vqcodec.coding.traversal import WavefrontLayout, walk
 from vqcodec.errors import CorruptStream, InvalidWeights, MalformedStream
 from vqcodec.model.prior import slice_bits
-from vqcodec.training.export import integer_prior
+from vqcodec.model.prior_arrays import integer_prior
 
 SHAPE = [(5, 7), (10, 14)]
 

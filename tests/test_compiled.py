@@ -13,7 +13,7 @@ from vqcodec.coding.integer_prior import read_prior
 from vqcodec.coding.symbols import FixedIndices, IndexDecoder, IndexEncoder, RateDistortionSelector, slice_latents
 from vqcodec.coding.traversal import NumpyTrunk, WavefrontLayout, walk
 from vqcodec.errors import CorruptStream, MalformedStream
-from vqcodec.training.export import integer_prior
+from vqcodec.model.prior_arrays import integer_prior
 
 pytest.importorskip("numba")
 from vqcodec.coding import compiled

@@ -9,7 +9,7 @@ QUALITY = 50.0
 """Quality, 0 to 100."""
 EFFORT = 1
 """Encoder effort, one of :data:`EFFORTS`."""
-EFFORTS = range(4)
+EFFORTS = range(7)
 """Supported efforts.  Higher is slower and gives smaller files."""
 REALISM = 0.0
 """Share of the lifelike picture in a decoded one, 0 to 1."""

@@ -12,8 +12,8 @@ from vqcodec.arithmetic import LIMIT
 from vqcodec.coding.integer_prior import Head, SlicePrediction
 from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, PriorConfig, SliceConfig
 from vqcodec.model.prior import SliceHead
+from vqcodec.model.prior_arrays import integer_prior
 from vqcodec.outer_points import largest_digit_bits, pack
-from vqcodec.training.export import integer_prior
 from vqcodec.training.network import Network
 
 TINY = ModelConfig(

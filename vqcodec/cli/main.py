@@ -158,6 +158,16 @@ def encode(
     """Encode a picture SRC to the file DST, or several pictures to the folder DST.
 
     '-' means standard input or output.
+
+    \b
+    Effort:
+      0  choose indices once
+      1  refine the latents by one gradient step before
+      2  two steps
+      3  and one round: refine at the coded indices, code again
+      4  3 rounds; the cheapest stream of all is kept
+      5  8 rounds, the later ones with what an index costs later indices
+      6  16 rounds
     """
     from vqcodec.batch.tasks import EncodeTask
     from vqcodec.codec.options import EncodeOptions

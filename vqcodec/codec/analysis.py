@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcodec.codec.effort import Plan, step_share
 from vqcodec.codec.tiles import Box
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
+from vqcodec.model.prior import Prior
+from vqcodec.model.rate_gradient import rate_gradients
 from vqcodec.model.refinement import Refinement, close_loop, first_choice, refine
 from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Conditioning
@@ -28,11 +31,13 @@ MARGIN = 32
 docs/PERFORMANCE.md."""
 WHOLE_PIXELS = 1 << 21
 """A picture of at most so many pixels is one window."""
-_FURTHEST = 0.13
+_FURTHEST = 0.2
 """Codebook cells that refinement may move a latent in total.  Longer moves cost bits where codebooks are overloaded or
 rounds add up: docs/PERFORMANCE.md."""
 _CORRECTED = 96
 """Leading latents of a level that are refined.  The others are mostly zero, and cost memory."""
+_CLOSED_UNIT = 1 / 16
+"""Unit of what the closed loop adds, in codebook cells."""
 _UNIT = _FURTHEST / 127
 """Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
@@ -50,8 +55,8 @@ class _View:
 class PictureAnalysis:
     """The latents of one picture at one quality."""
 
-    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, refine: bool):
-        """``pixels`` (H, W, 3); ``step`` is the quality step that the stream will store."""
+    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, plan: Plan):
+        """Prepare the analysis of ``pixels`` (H, W, 3) at the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
         self._corrections: list[NDArray[np.int8]] = []
@@ -60,13 +65,18 @@ class PictureAnalysis:
         """Windows whose first correction is not computed yet."""
         self._inexact: set[Box] = set()
         """Windows whose latents give another picture than theirs."""
-        if refine and vqvae.config.entropy_constrained:
+        self._plan, self._steps = plan, plan.first_steps
+        """The steps are those taken before the next round."""
+        self._closed: dict[Box, NDArray[np.int8]] = {}
+        """What the closed loop adds to the finest latents (D, H, W) of inexact windows, in ``_CLOSED_UNIT``."""
+        if plan.first_steps and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
             self._corrections = [np.zeros((min(level.latents, _CORRECTED), *shape), np.int8) for level, shape in levels]
             self._unrefined = set(self._windows())
         self._view: _View | None = None
-        self._last: tuple[int, Box, Tensor] | None = None
+        self._last: dict[int, tuple[Box, Tensor]] = {}
+        """By level, the window whose latents were computed last, and these latents (1, D, H, W), margins included."""
 
     def latents(self, level: int, coarser: Sequence[Indices], rows: slice, columns: slice) -> NDArray[np.float32]:
         """Return scaled latents of a part of a level's grid, (D, rows, columns), in codebook cells.
@@ -87,29 +97,72 @@ class PictureAnalysis:
 
     def _latents_of(self, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
         """Return the latents of a window, (D, rows, columns)."""
-        if self._last is None or self._last[:2] != (level, box):
-            view = self._view_of(box)
-            if box in self._unrefined:
-                better = self._refine(view, *first_choice(self._vqvae, view.pyramid, self._quality))
-                self._keep(better.corrections, view, box, self._corrections)
-                self._unrefined.remove(box)
-                if not better.is_exact:
-                    self._inexact.add(box)
-            latents = self._analyse(view, box, level, coarser)
-            self._last = level, box, latents[0][:, *self._inside(view, box, level)]
-        return self._last[2]
+        view = self._view_of(box)
+        if box in self._unrefined:
+            self._refine_first(view, box)
+        return self._whole_latents_of(view, box, level, coarser)[0][:, *self._inside(view, box, level)]
 
-    def refine(self, grids: Sequence[Indices]) -> None:
-        """Refine the latents, given the indices (G, H, W) of each level that were coded from them."""
-        if not self._corrections:
-            return
+    def _refine_first(self, view: _View, box: Box) -> None:
+        """Refine the latents of a window at a quick choice of indices."""
+        self._unrefined.remove(box)
+        for number in range(self._plan.first_steps):
+            corrections = [self._corrections_in(view, level) for level in range(len(self._corrections))]
+            choice = first_choice(self._vqvae, view.pyramid, corrections, self._quality)
+            better = self._refine(view, *choice, step_share(number))
+            self._keep(better.corrections, view, box, self._corrections)
+        if not better.is_exact:
+            self._inexact.add(box)
+
+    def _whole_latents_of(self, view: _View, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+        """Return the latents of a window and its margin, (1, D, rows, columns)."""
+        if level not in self._last or self._last[level][0] != box:
+            self._last[level] = box, self._analyse(view, box, level, coarser)
+        return self._last[level][1]
+
+    def refine(self, grids: Sequence[Indices], prior: Prior | None) -> float:
+        """Refine the latents, given the indices (G, H, W) of each level that were coded from them.
+
+        ``prior`` tells what indices cost later ones, if that counts.  Returns the squared error of these indices,
+        samples from 0 to 255.
+        """
         refined = [known.copy() for known in self._corrections]
+        error = 0.0
         for box in self._windows():
             view = self._view_of(box)
-            latents = [self._analyse(view, box, level, grids[:level]) for level in range(len(grids))]
-            codewords = [self._codewords(view, level, grid) for level, grid in enumerate(grids)]
-            self._keep(self._refine(view, latents, codewords).corrections, view, box, refined)
-        self._corrections, self._last = refined, None
+            latents = [self._whole_latents_of(view, box, level, grids[:level]) for level in range(len(grids))]
+            chosen = [self._indices(view, level, grid) for level, grid in enumerate(grids)]
+            codewords = [self._vqvae.dequantize(level, indices) for level, indices in enumerate(chosen)]
+            rates = None if prior is None else rate_gradients(self._vqvae, prior, latents, chosen, self._quality)
+            better = self._refine(view, latents, codewords, step_share(self._steps), rates)
+            self._keep(better.corrections, view, box, refined)
+            error += self._squared_error(view, box, better.pixels)
+        self._corrections = refined
+        self._steps += 1
+        self._last.clear()
+        return error
+
+    @torch.no_grad()
+    def squared_error(self, grids: Sequence[Indices]) -> float:
+        """Return the squared error of indices (G, H, W) of each level, samples from 0 to 255, sum of all."""
+        error = 0.0
+        for box in self._windows():
+            view = self._view_of(box)
+            conditioning: Conditioning | None = None
+            with half(self._device, min(view.x.shape[2:]) // self._vqvae.config.stride):
+                for level, grid in enumerate(grids[:-1]):
+                    codewords = self._codewords(view, level, grid)
+                    conditioning = self._vqvae.advance(level, codewords, conditioning, self._quality)
+                codewords = self._codewords(view, len(grids) - 1, grids[-1])
+                pixels = self._vqvae.pixels(codewords, conditioning, self._quality)
+            error += self._squared_error(view, box, pixels)
+        return error
+
+    def _squared_error(self, view: _View, box: Box, pixels: Tensor) -> float:
+        """Return the squared error of pixels (1, 3, H, W) of a view in its window, samples from 0 to 255."""
+        inside = box.moved(view.around.left, view.around.top)
+        rows, columns = slice(inside.top, inside.bottom), slice(inside.left, inside.right)
+        found = pixels[0, :, rows, columns].clamp(0, 1).mul(255).round()
+        return float((found - view.x[0, :, rows, columns] * 255).square().cpu().numpy().sum(dtype=np.float64))
 
     def _windows(self) -> Iterator[Box]:
         """Yield all windows in raster order."""
@@ -138,7 +191,8 @@ class PictureAnalysis:
         around = box.grown(margin, self._vqvae.config.stride, width, height)
         if self._view is None or self._view.around != around:
             if self._view is not None:
-                self._view = self._last = None  # freed first, so that memory holds one window
+                self._view = None  # freed first, so that memory holds one window
+                self._last.clear()
                 trim_heap()
             x = self._to_tensor(self._pixels[around.top : around.bottom, around.left : around.right])
             with half(self._device, min(x.shape[2:]) // self._vqvae.config.stride):
@@ -154,11 +208,29 @@ class PictureAnalysis:
                 conditioning = self._vqvae.advance(i, self._codewords(view, i, grid), conditioning, self._quality)
             latents = self._vqvae.latents(level, view.pyramid, conditioning, self._quality)
         if self._corrections:
-            known = self._corrections[level][:, *self._positions(view.around, level)]
-            latents[:, : len(known)] += torch.from_numpy(known).to(self._device).float() * _UNIT
+            known = self._corrections_in(view, level)
+            latents[:, : known.shape[1]] += known
             if box in self._inexact and level + 1 == len(self._vqvae.config.levels):
-                latents = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
+                latents = self._close(view, box, latents, conditioning)
         return latents
+
+    def _close(self, view: _View, box: Box, latents: Tensor, conditioning: Conditioning | None) -> Tensor:
+        """Return the finest latents (1, D, H, W) of an inexact window that give its picture.
+
+        The loop runs once: it takes as long as many rounds, in which its result changes little.
+        """
+        change = self._closed.get(box)
+        if change is None:
+            closed = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
+            change = np.rint((closed - latents)[0].cpu().numpy() / _CLOSED_UNIT).clip(-127, 127).astype(np.int8)
+            if self._plan.rounds:
+                self._closed[box] = change
+        return latents + torch.from_numpy(change)[None].to(self._device).float() * _CLOSED_UNIT
+
+    def _corrections_in(self, view: _View, level: int) -> Tensor:
+        """Return the corrections (1, C, H, W) of a level's leading latents in a view."""
+        known = self._corrections[level][:, *self._positions(view.around, level)]
+        return torch.from_numpy(known)[None].to(self._device).float() * _UNIT
 
     def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:
         """Add corrections that were found in a view to those of its window."""
@@ -167,14 +239,25 @@ class PictureAnalysis:
             wanted = known + found[0][: len(whole), *self._inside(view, box, level)].cpu().numpy() / _UNIT
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
-    def _refine(self, view: _View, latents: Sequence[Tensor], codewords: Sequence[Tensor]) -> Refinement:
+    def _refine(
+        self,
+        view: _View,
+        latents: Sequence[Tensor],
+        codewords: Sequence[Tensor],
+        share: float,
+        rates: Sequence[Tensor] | None = None,
+    ) -> Refinement:
         size = view.around.height, view.around.width
-        return refine(self._vqvae, view.x, latents, codewords, self._quality, size)
+        return refine(self._vqvae, view.x, latents, codewords, self._quality, size, share, rates)
 
     def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
         """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""
+        return self._vqvae.dequantize(level, self._indices(view, level, grid))
+
+    def _indices(self, view: _View, level: int, grid: Indices) -> Tensor:
+        """Return the part in a view, (1, G, H, W), of a level's indices (G, H, W)."""
         part = np.ascontiguousarray(grid[:, *self._positions(view.around, level)])
-        return self._vqvae.dequantize(level, torch.from_numpy(part)[None].long().to(self._device))
+        return torch.from_numpy(part)[None].long().to(self._device)
 
     def _positions(self, box: Box, level: int) -> tuple[slice, slice]:
         config = self._vqvae.config

@@ -3,12 +3,14 @@
 It reads pictures and streams and finds the model of each; ``encoder.py`` and ``decoder.py`` do the work.
 """
 
+import contextlib
 import copy
 import math
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -25,7 +27,7 @@ from vqcodec.codec.sampler import Classify, Sampler, class_scores
 from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
-from vqcodec.config import quality_of, quality_step
+from vqcodec.config import QUALITY_STEPS, quality_of, quality_step
 from vqcodec.errors import (
     GoalOutOfReach,
     InvalidEffort,
@@ -114,7 +116,7 @@ class Codec:
                 file is read as in :meth:`decode`.  Of a PIL image ``info`` holds the metadata; what Pillow's readers
                 leave out, or get wrong, is known only of an image whose pixels are not loaded yet: pass its file.
             quality: 0 to 100, continuous; higher is better and larger.
-            effort: 0 to 3; higher is slower to encode and smaller.  Decoding takes the same time.
+            effort: 0 to 6; higher is slower to encode and smaller.  Decoding takes the same time.
             max_pixels: refuse pictures with more pixels; 0 lifts the limit.
             options: what to keep of alpha and metadata.
             lossless: True stores the colours exactly, whatever the quality; False stores indices.  By default the
@@ -261,8 +263,9 @@ class Codec:
     ) -> Reached:
         """Search the quality that comes nearest to a size, a rate or a PSNR, within 2 % or 0.1 dB.
 
-        At most 8 qualities are tried.  The picture is read once, and its alpha plane and metadata are coded once.  PSNR
-        is that of the colours, without alpha.
+        At most 8 qualities are tried; with a high effort, at most 8 with a low one first, so that few remain.  The
+        picture is read once, and its alpha plane and metadata are coded once.  PSNR is that of the colours, without
+        alpha.
 
         By default the stream holds the exact picture instead, if that takes no more bytes than the goal allows, or than
         the stream of the wanted PSNR.  ``lossless=True`` allows nothing else, ``lossless=False`` does not allow it.
@@ -285,7 +288,7 @@ class Codec:
 
         self._check_process()
 
-        def measure(step: int) -> float:
+        def measure(step: int, effort: int = effort) -> float:
             (coded,) = self._encoder.encode([picture], [step], [extras], effort)
             streams[step] = coded.data
             pixels = picture.pixels
@@ -300,17 +303,25 @@ class Codec:
                 return exact
             if lossless:
                 raise GoalOutOfReach(f"cannot reach {goal}: the exact picture takes {goal.format(exact.value)}")
+        tried = 0
+        first = QUALITY_STEPS // 2
+        if effort > defaults.EFFORT:
+            with contextlib.suppress(GoalOutOfReach):
+                search(goal, partial(measure, effort=defaults.EFFORT))
+            first = min(values, key=lambda step: abs(goal.miss(values[step])))
+            tried = len(values)
+            values.clear()
         try:
-            found = search(goal, measure)
+            found = search(goal, measure, first)
         except GoalOutOfReach:
             if exact is None or by_rate or max(values.values()) > goal.value:
                 raise
-            return replace(exact, trials=len(values))
+            return replace(exact, trials=tried + len(values))
         data = streams[found.step]
         too_coarse = not by_rate and goal.miss(found.reached) < -1
         if exact is not None and (too_coarse or len(exact.data) <= len(data)):
-            return replace(exact, trials=found.trials)
-        return Reached(data, quality_of(found.step), found.reached, found.trials, picture.remarks)
+            return replace(exact, trials=tried + found.trials)
+        return Reached(data, quality_of(found.step), found.reached, tried + found.trials, picture.remarks)
 
     def decode_preview(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False

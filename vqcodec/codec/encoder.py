@@ -4,23 +4,27 @@ All pictures of a call, and all tiles of each, go through the prior's wavefronts
 not depend on the other pictures of the call.  ``decoder.py`` is the inverse.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vqcodec.codec.analysis import PictureAnalysis
+from vqcodec.codec.effort import CONTEXT_FROM, PLANS
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.images.reading import Picture
+from vqcodec.model.prior import Prior
+from vqcodec.model.prior_arrays import restore_prior
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
-from vqcodec.stream.container import Header, Section, SectionKind, write_stream
+from vqcodec.stream.container import BEST_QUALITY, Header, Section, SectionKind, write_stream
 from vqcodec.stream.metadata import write_metadata
 from vqcodec.stream.planes import write_planes
 from vqcodec.weights.registry import Model
@@ -32,8 +36,6 @@ _MOST_SHARE = 1.02
 the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
-_ROUNDS = (0, 0, 1, 3)
-"""How often each effort codes the picture again with latents refined at the indices of the last time."""
 
 Latents = NDArray[np.float32]
 
@@ -60,22 +62,18 @@ class Encoder:
     ) -> list[Coded]:
         """Encode pictures at their quality steps; ``extras`` holds the sections that follow each picture's levels.
 
-        Effort 0 takes the latents as the analysis gives them, 1 refines them once; 2 and 3 refine them at the coded
-        indices and code again, once and three times.  A model that chooses the nearest codeword always uses effort 0.
+        ``effort.py`` says what each effort does.  A model that chooses the nearest codeword always uses effort 0.
         """
+        plan = PLANS[effort if self._vqvae.config.entropy_constrained else 0]
         headers = [
             Header(self._model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
             for p, step in zip(pictures, steps, strict=True)
         ]
         analyses = [
-            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, refine=effort > 0)
+            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, plan)
             for picture, step in zip(pictures, steps, strict=True)
         ]
-        grids, sections = self._code(headers, analyses)
-        for _ in range(_ROUNDS[effort] if self._vqvae.config.entropy_constrained else 0):
-            for analysis, known in zip(analyses, grids, strict=True):
-                analysis.refine(known)
-            grids, sections = self._code(headers, analyses)
+        grids, sections = self._search(headers, analyses, plan.rounds)
         every = [
             Coded(header, write_stream(header, levels + others), known)
             for header, levels, others, known in zip(headers, sections, extras, grids, strict=True)
@@ -89,6 +87,40 @@ class Encoder:
         """Return how many bytes the indices of a picture may take: about as many as its samples, padded."""
         stride = self._model.config.stride
         return _MOST_SHARE * 3 * (header.width + -header.width % stride) * (header.height + -header.height % stride)
+
+    def _search(
+        self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis], rounds: int
+    ) -> tuple[list[list[Indices]], list[list[Section]]]:
+        """Code pictures, and again after each round: return, for each, the grids and sections that cost least."""
+        grids, sections = self._code(headers, analyses)
+        least = [math.inf] * len(headers)
+        best = list(zip(grids, sections, strict=True))
+        for number in range(rounds + 1 if rounds else 0):
+            for i, (header, analysis) in enumerate(zip(headers, analyses, strict=True)):
+                if number < rounds:
+                    prior = self._prior if number >= CONTEXT_FROM else None
+                    error = analysis.refine(grids[i], prior)
+                else:
+                    error = analysis.squared_error(grids[i])
+                cost = self._cost(header, sections[i], error)
+                if cost < least[i]:
+                    least[i], best[i] = cost, (grids[i], sections[i])
+            if number < rounds:
+                grids, sections = self._code(headers, analyses)
+        return [known for known, _ in best], [levels for _, levels in best]
+
+    @cached_property
+    def _prior(self) -> Prior:
+        """The prior in its training form, for gradients; built when an effort first needs it."""
+        with torch.random.fork_rng(devices=[]):  # it starts at random numbers
+            prior = Prior(self._model.config)
+        restore_prior(prior, self._model.arrays)
+        return prior.eval().requires_grad_(False).to(self._device)
+
+    def _cost(self, header: Header, sections: Sequence[Section], error: float) -> float:
+        """Return the rate-distortion cost in bits; ``error`` is the sum of squares of all samples from 0 to 255."""
+        lambda_ = self._model.config.lambda_at(header.quality / BEST_QUALITY)
+        return 8 * sum(len(section.payload) for section in sections) + lambda_ * error / 3
 
     def _code(
         self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis]

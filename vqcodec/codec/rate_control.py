@@ -48,18 +48,18 @@ class Found:
     trials: int
 
 
-def search(goal: Goal, measure: Callable[[int], float]) -> Found:
+def search(goal: Goal, measure: Callable[[int], float], first: int = QUALITY_STEPS // 2) -> Found:
     """Return the step whose measure is nearest to the goal, after at most :data:`MAX_TRIALS` measurements.
 
-    ``measure`` should rise with the step.  Where a single step changes it by more than two tolerances, the result may
-    miss the goal.
+    ``first`` is measured first.  ``measure`` should rise with the step.  Where a single step changes it by more than
+    two tolerances, the result may miss the goal.
 
     Raises:
         GoalOutOfReach: if even the lowest or the highest step misses it.
     """
     values: dict[int, float] = {}
     misses: dict[int, float] = {}
-    step: int | None = QUALITY_STEPS // 2
+    step: int | None = first
     while step is not None and len(values) < MAX_TRIALS:
         values[step] = measure(step)
         misses[step] = goal.miss(values[step])

@@ -2,7 +2,7 @@
 
 The same function as ``model/prior.py``, which explains the architecture; :class:`Embedding`, :class:`Context`,
 :class:`Attention` and :class:`IntegerLevelPrior` are the integer forms of the modules there, :class:`Linear` of
-``ExactLinear``, :class:`Head` of ``SliceHead``.  They are read from plain arrays (written by ``training/export.py``,
+``ExactLinear``, :class:`Head` of ``SliceHead``.  They are read from plain arrays (made by ``model/prior_arrays.py``,
 listed in ``docs/FORMAT.md``) and hold no state; ``traversal.py`` calls them and owns the buffers.
 """
 

@@ -3,7 +3,7 @@
 Activations are integers ``0 .. 255`` (signed where stated) in units of ``1 / UNIT``; weights are integers of 7 bits and
 a sign, times a power of two per output.  Every sum stays below 2^24, so float32 holds it exactly in any order of
 addition.  The forward pass rounds, the backward pass ignores the rounding.  ``coding/integer_prior.py`` is the form
-that the codec runs; ``training/export.py`` converts one into the other.
+that the codec runs; ``prior_arrays.py`` converts one into the other.
 
 After Balle, Johnston & Minnen, "Integer networks for data compression with latent-variable models", ICLR 2019.
 """

@@ -142,7 +142,11 @@ class Context(nn.Module):
 
     def forward(self, indices: Tensor) -> Tensor:
         """Map indices (B, G, H, W) to signed features (B, channels, 2H, 2W)."""
-        h = activate(self.first(self.embedding(indices)))
+        return self.features(self.embedding(indices))
+
+    def features(self, embedded: Tensor) -> Tensor:
+        """Map embedded indices (B, E, H, W) to signed features (B, channels, 2H, 2W)."""
+        h = activate(self.first(embedded))
         h = activate(h + self.second(h))
         return F.pixel_shuffle(clip(self.up(h), LIMIT, UNIT), 2)
 
@@ -318,23 +322,30 @@ class LevelPrior(nn.Module):
             quality: (B,) in ``[0, knots - 1]``.
             labels: (B,) classes, -1 for none; None where all have none.
         """
-        own = self.embedding(indices)
-        h = self.past(own) + round_to(self.quality.image(quality), UNIT)
-        if self.classes is not None and labels is not None:
-            vectors = F.pad(round_to(self.classes, UNIT), (0, 0, 0, 1))  # the last row is that of no class
-            h = h + vectors[labels][:, :, None, None]
+        own, context = self.embedding(indices), None
         if self.context is not None:
             assert coarse is not None
-            h = h + self.context(coarse)
-        h = activate(h)
-        if self.attention is not None:
-            h = activate(h + self.attention(h))
-        h = activate(h + self.mix(activate(self.near(h))))
-        seen, predictions = h, []
+            context = self.context(coarse)
+        seen, predictions = self.trunk(own, context, quality, labels), []
         for head, embedded in zip(self.heads, torch.split(own, self.embedding.widths, 1), strict=True):
             predictions.append(head(seen, quality))
             seen = torch.cat([seen, embedded.to(seen.dtype)], 1)
         return predictions
+
+    def trunk(self, own: Tensor, context: Tensor | None, quality: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the trunk's features (B, C, H, W).
+
+        ``own`` (B, E, H, W) are this level's embedded indices, ``context`` (B, C, H, W) the features of the coarser
+        level's; ``labels`` as for :meth:`forward`.
+        """
+        h = self.past(own) + round_to(self.quality.image(quality), UNIT)
+        if self.classes is not None and labels is not None:
+            vectors = F.pad(round_to(self.classes, UNIT), (0, 0, 0, 1))  # the last row is that of no class
+            h = h + vectors[labels][:, :, None, None]
+        h = activate(h if context is None else h + context)
+        if self.attention is not None:
+            h = activate(h + self.attention(h))
+        return activate(h + self.mix(activate(self.near(h))))
 
 
 Predict = Callable[[Tensor, Tensor | None, Tensor], list[SlicePrediction]]
