@@ -65,7 +65,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Coded:
-    """What a bottleneck makes of latents."""
+    """Output of a bottleneck."""
 
     quantized: Tensor
     """(B, D, H, W): what the decoder gets."""
@@ -152,7 +152,7 @@ class Member:
     rotated: bool = False
     """Train on rotated digits, whatever the other members get."""
     setting: str = ""
-    """What distinguishes it from other runs of the same member."""
+    """Difference from other runs of the same member; empty for the usual one."""
 
     @property
     def run(self) -> str:

@@ -22,7 +22,7 @@ PRECISION = 24
 """Cumulative counts are out of two to this power."""
 
 OK, ZERO_LAST, OUTSIDE_SHELL, OUTSIDE_OUTER_SHELL = range(4)
-"""What :func:`decode_slice` returns: whether the symbols are ones that an encoder writes."""
+"""Results of :func:`decode_slice`: symbols that an encoder writes, or the reason why not."""
 
 _f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
 _d1, _d2 = types.float64[::1], types.float64[:, ::1]

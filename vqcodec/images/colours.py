@@ -63,7 +63,7 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 
 @dataclass(frozen=True)
 class Colours:
-    """What the samples of a picture mean: ``curves`` to linear light, one or three, and the colours of full red, green
+    """Meaning of a picture's samples: ``curves`` to linear light, one or three, and the colours of full red, green
     and blue and of white as CIE x, y."""
 
     curves: tuple[Curve, ...]

@@ -28,7 +28,7 @@ MAGIC = b"\x8fVQC"
 VERSION = 1
 HASH_BYTES = 8
 NO_MODEL = bytes(HASH_BYTES)
-"""In place of a model's hash in the header of an exact picture, which needs no model."""
+"""Model hash in the header of an exact picture, which needs no model."""
 BEST_QUALITY = 255
 """Highest quality step, and the one of every exact picture."""
 MAX_EDGE = (1 << 28) - 1

@@ -15,12 +15,12 @@ LARGEST = 64 << 20
 
 @dataclass
 class Notes:
-    """What is to be told of a file."""
+    """Messages about a file: losses, and changes that lose nothing."""
 
     lost: list[tuple[str, str]] = field(default_factory=list)
     """Losses as text, each with the kind of metadata that it belongs to, or with an empty string."""
     changed: list[str] = field(default_factory=list)
-    """What is left out without being lost, such as comments."""
+    """Changes that lose nothing, as text; comments that are left out, for example."""
 
     def lose(self, text: str, kind: str = "") -> None:
         """Note a loss."""
@@ -35,15 +35,15 @@ class Notes:
 
 @dataclass
 class Contents:
-    """What a file says beside its pixels, and how to get at these."""
+    """Pixels and metadata of a file, as its container describes them."""
 
     file: IO[bytes]
-    """What Pillow opens."""
+    """File for Pillow to open."""
     notes: Notes
     metadata: Metadata | None = None
-    """None: as Pillow's reader finds them."""
+    """Metadata of the container; None: as Pillow's reader finds them."""
     colours: Colours | None = None
-    """What the file says of its colours otherwise than by a profile."""
+    """Colours by other means than an ICC profile."""
     bits: int = 8
     """Bits per sample, if more than 8."""
     frames: int | None = None
@@ -55,7 +55,7 @@ class Contents:
     opaque: bool = False
     """True if the alpha that Pillow gives means something else."""
     refused: str = ""
-    """Why the pixels cannot be decoded."""
+    """Reason why the pixels cannot be decoded; empty if they can."""
     decode: Callable[[], Image.Image] | None = None
     """Decodes the pixels instead of Pillow."""
     otherwise: Callable[[], Image.Image] | None = None

@@ -36,7 +36,7 @@ _LABELS = {
     b"iptc": ("IPTC data", "exif"),
     b"8bim": ("IPTC data", "exif"),
 }
-"""What a raw profile of a type is, and the kind of metadata."""
+"""Name and kind of metadata of each type of raw profile."""
 
 
 def examine(data: bytes) -> Contents:
