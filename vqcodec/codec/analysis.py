@@ -37,7 +37,7 @@ rounds add up: docs/PERFORMANCE.md."""
 _CORRECTED = 96
 """Leading latents of a level that are refined.  The others are mostly zero, and cost memory."""
 _CLOSED_UNIT = 1 / 16
-"""Unit of what the closed loop adds, in codebook cells."""
+"""Least unit of what is kept of the closed loop, in codebook cells, so that each latent takes a byte."""
 _UNIT = _FURTHEST / 127
 """Unit of stored corrections, in codebook cells, so that each takes a byte."""
 
@@ -67,8 +67,8 @@ class PictureAnalysis:
         """Windows whose latents give another picture than theirs."""
         self._plan, self._steps = plan, plan.first_steps
         """The steps are those taken before the next round."""
-        self._closed: dict[Box, NDArray[np.int8]] = {}
-        """What the closed loop adds to the finest latents (D, H, W) of inexact windows, in ``_CLOSED_UNIT``."""
+        self._closed: dict[Box, tuple[float, NDArray[np.int8]]] = {}
+        """What the closed loop adds to the finest latents of inexact windows: a unit in cells, and (D, H, W) in it."""
         if plan.first_steps and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
@@ -219,13 +219,15 @@ class PictureAnalysis:
 
         The loop runs once: it takes as long as many rounds, in which its result changes little.
         """
-        change = self._closed.get(box)
-        if change is None:
-            closed = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
-            change = np.rint((closed - latents)[0].cpu().numpy() / _CLOSED_UNIT).clip(-127, 127).astype(np.int8)
-            if self._plan.rounds:
-                self._closed[box] = change
-        return latents + torch.from_numpy(change)[None].to(self._device).float() * _CLOSED_UNIT
+        if box in self._closed:
+            unit, change = self._closed[box]
+            return latents + torch.from_numpy(change)[None].to(self._device).float() * unit
+        closed = close_loop(self._vqvae, view.x, latents, conditioning, self._quality)
+        if self._plan.rounds:
+            moved = (closed - latents)[0].cpu().numpy()
+            unit = max(_CLOSED_UNIT, float(np.abs(moved).max()) / 127)
+            self._closed[box] = unit, np.rint(moved / unit).astype(np.int8)
+        return closed
 
     def _corrections_in(self, view: _View, level: int) -> Tensor:
         """Return the corrections (1, C, H, W) of a level's leading latents in a view."""
