@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqcodec.codec.effort import Plan, step_share
-from vqcodec.codec.tiles import Box
-from vqcodec.coding.slice_symbols import Indices
+from vqcodec.codec.tiles import Box, Grid
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
 from vqcodec.model.prior import Prior
@@ -78,7 +77,7 @@ class PictureAnalysis:
         self._last: dict[int, tuple[Box, Tensor]] = {}
         """By level, the window whose latents were computed last, and these latents (1, D, H, W), margins included."""
 
-    def latents(self, level: int, coarser: Sequence[Indices], rows: slice, columns: slice) -> NDArray[np.float32]:
+    def latents(self, level: int, coarser: Sequence[Grid], rows: slice, columns: slice) -> NDArray[np.float32]:
         """Return scaled latents of a part of a level's grid, (D, rows, columns), in codebook cells.
 
         ``coarser`` holds the whole grids (G, H, W) of all coarser levels.  Ask for the parts of a large picture in
@@ -95,7 +94,7 @@ class PictureAnalysis:
             top = bottom
         return torch.cat(parts, 1).cpu().numpy()
 
-    def _latents_of(self, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+    def _latents_of(self, box: Box, level: int, coarser: Sequence[Grid]) -> Tensor:
         """Return the latents of a window, (D, rows, columns)."""
         view = self._view_of(box)
         if box in self._unrefined:
@@ -113,13 +112,13 @@ class PictureAnalysis:
         if not better.is_exact:
             self._inexact.add(box)
 
-    def _whole_latents_of(self, view: _View, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+    def _whole_latents_of(self, view: _View, box: Box, level: int, coarser: Sequence[Grid]) -> Tensor:
         """Return the latents of a window and its margin, (1, D, rows, columns)."""
         if level not in self._last or self._last[level][0] != box:
             self._last[level] = box, self._analyse(view, box, level, coarser)
         return self._last[level][1]
 
-    def refine(self, grids: Sequence[Indices], prior: Prior | None) -> float:
+    def refine(self, grids: Sequence[Grid], prior: Prior | None) -> float:
         """Refine the latents, given the indices (G, H, W) of each level that were coded from them.
 
         ``prior`` tells what indices cost later ones, if that counts.  Returns the squared error of these indices,
@@ -142,7 +141,7 @@ class PictureAnalysis:
         return error
 
     @torch.no_grad()
-    def squared_error(self, grids: Sequence[Indices]) -> float:
+    def squared_error(self, grids: Sequence[Grid]) -> float:
         """Return the squared error of indices (G, H, W) of each level, samples from 0 to 255, sum of all."""
         error = 0.0
         for box in self._windows():
@@ -200,7 +199,7 @@ class PictureAnalysis:
         return self._view
 
     @torch.no_grad()
-    def _analyse(self, view: _View, box: Box, level: int, coarser: Sequence[Indices]) -> Tensor:
+    def _analyse(self, view: _View, box: Box, level: int, coarser: Sequence[Grid]) -> Tensor:
         """Return the latents of a level in the view of a window, with the corrections found so far: (1, D, H, W)."""
         conditioning: Conditioning | None = None
         with half(self._device, min(view.x.shape[2:]) // self._vqvae.config.stride):
@@ -252,11 +251,11 @@ class PictureAnalysis:
         size = view.around.height, view.around.width
         return refine(self._vqvae, view.x, latents, codewords, self._quality, size, share, rates)
 
-    def _codewords(self, view: _View, level: int, grid: Indices) -> Tensor:
+    def _codewords(self, view: _View, level: int, grid: Grid) -> Tensor:
         """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""
         return self._vqvae.dequantize(level, self._indices(view, level, grid))
 
-    def _indices(self, view: _View, level: int, grid: Indices) -> Tensor:
+    def _indices(self, view: _View, level: int, grid: Grid) -> Tensor:
         """Return the part in a view, (1, G, H, W), of a level's indices (G, H, W)."""
         part = np.ascontiguousarray(grid[:, *self._positions(view.around, level)])
         return torch.from_numpy(part)[None].long().to(self._device)

@@ -8,13 +8,14 @@ import copy
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 
+import numpy as np
 import torch
 from PIL import Image
 
 from vqcodec.codec.exact import check_exact, exact_pixels
 from vqcodec.codec.levels import TileGroup, code_level
 from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
-from vqcodec.codec.tiles import Box, Tiling, cut
+from vqcodec.codec.tiles import Box, Grid, Tiling, cut
 from vqcodec.coding.grids import code_lengths, decode_grids
 from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.slice_symbols import Indices
@@ -105,7 +106,7 @@ class Decoder:
         alpha = _alpha(stream)
         return _image(stream, pixels, None if alpha is None else box.of(alpha))
 
-    def _pixels(self, stream: Stream, grids: Sequence[Indices], box: Box | None = None, realism: float = 0.0) -> Pixels:
+    def _pixels(self, stream: Stream, grids: Sequence[Grid], box: Box | None = None, realism: float = 0.0) -> Pixels:
         """Return the colours (H, W, 3) of a stream, or of a box in it, given what :meth:`grids` returns.
 
         The whole picture is that of the preview where only the coarsest level is known.
@@ -118,7 +119,7 @@ class Decoder:
             return self.synthesis.preview(stream.header, grids[0])
         return self.synthesis.pixels(stream.header, grids, box, realism)
 
-    def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Indices]]:
+    def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Grid]]:
         """Entropy-decode the indices (G, H, W) of all levels of each stream, or of the first ``levels``.
 
         A stream of exact pixels has none, and gives an empty list.
@@ -127,8 +128,8 @@ class Decoder:
         """
         indexed = [stream for stream in streams if not stream.is_exact]
         headers = [stream.header for stream in indexed]
-        grids: list[list[Indices]] = [[] for _ in indexed]
-        coarse: dict[int, Indices] | None = None
+        grids: list[list[Grid]] = [[] for _ in indexed]
+        coarse: dict[int, Grid] | None = None
         for level, config in enumerate(self._model.config.levels[:levels] if indexed else ()):
             every = enumerate(payload for stream in indexed for payload in stream.tiles(SectionKind.level(level)))
             payloads = {i: payload for i, payload in every if payload is not None and (coarse is None or i in coarse)}
@@ -153,7 +154,7 @@ class Decoder:
         header, coarse, bits = stream.header, None, 0.0
         for level, (prior, grid) in enumerate(zip(self._model.priors, grids, strict=True)):
             tiling = Tiling.of_level([header], self._model.config, level)
-            tiles = tiling.views([grid])
+            tiles = [tile.astype(np.int32) for tile in tiling.views([grid])]
             bits += float(code_lengths(prior, tiles, coarse, [header.quality] * len(tiles)).sum())
             coarse = tiles
         return bits

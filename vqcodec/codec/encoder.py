@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vqcodec.codec.analysis import PictureAnalysis
 from vqcodec.codec.effort import CONTEXT_FROM, PLANS
 from vqcodec.codec.levels import TileGroup, code_level
-from vqcodec.codec.tiles import Tiling
+from vqcodec.codec.tiles import Grid, Tiling
 from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.images.reading import Picture
@@ -46,7 +46,7 @@ class Coded:
 
     header: Header
     data: bytes
-    grids: list[Indices]
+    grids: list[Grid]
 
 
 class Encoder:
@@ -90,7 +90,7 @@ class Encoder:
 
     def _search(
         self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis], rounds: int
-    ) -> tuple[list[list[Indices]], list[list[Section]]]:
+    ) -> tuple[list[list[Grid]], list[list[Section]]]:
         """Code pictures, and again after each round: return, for each, the grids and sections that cost least."""
         grids, sections = self._code(headers, analyses)
         least = [math.inf] * len(headers)
@@ -124,11 +124,11 @@ class Encoder:
 
     def _code(
         self, headers: Sequence[Header], analyses: Sequence[PictureAnalysis]
-    ) -> tuple[list[list[Indices]], list[list[Section]]]:
+    ) -> tuple[list[list[Grid]], list[list[Section]]]:
         """Choose and code indices: return, for each picture, the grids of its levels and their sections."""
-        grids: list[list[Indices]] = [[] for _ in headers]
+        grids: list[list[Grid]] = [[] for _ in headers]
         sections: list[list[Section]] = [[] for _ in headers]
-        coarse: dict[int, Indices] | None = None
+        coarse: dict[int, Grid] | None = None
         for level, config in enumerate(self._model.config.levels):
             tiling = Tiling.of_level(headers, self._model.config, level)
             coded = code_level(
@@ -152,7 +152,7 @@ class Encoder:
         level: int,
         tiling: Tiling,
         analyses: Sequence[PictureAnalysis],
-        grids: Sequence[Sequence[Indices]],
+        grids: Sequence[Sequence[Grid]],
         tile: int,
     ) -> Latents:
         """Return the latents (D, H, W) of a tile, given all coarser grids of each picture."""

@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vqcodec.codec.tiles import Tiling
+import numpy as np
+
+from vqcodec.codec.tiles import Grid, Tiling
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.grouping import GROUP_PIXELS
 from vqcodec.concurrency.threads import default_threads, map_in_threads
 
+_LEAST = int(np.iinfo(np.int16).min)
+"""Lower indices, which some outer points have, take four bytes in a picture's grid instead of two."""
 Source = TypeVar("Source")
 Result = TypeVar("Result")
 
@@ -35,9 +39,9 @@ class TileGroup(Generic[Source]):
 class CodedLevel(Generic[Result]):
     """The indices of one level."""
 
-    grids: list[Indices]
+    grids: list[Grid]
     """(G, H, W) per picture; zero, the codeword that adds nothing, where a tile was not coded."""
-    tiles: dict[int, Indices]
+    tiles: dict[int, Grid]
     """The tiles that were coded, as views of the grids, by their numbers in the tiling."""
     results: list[Result]
     """The payloads that ``code`` returned for these tiles, in the same order; empty when decoding."""
@@ -47,7 +51,7 @@ def code_level(
     tiling: Tiling,
     codebooks: int,
     steps: Sequence[int],
-    coarse: Mapping[int, Indices] | None,
+    coarse: Mapping[int, Grid] | None,
     numbers: Sequence[int],
     source: Callable[[int], Source],
     code: Callable[[TileGroup[Source]], tuple[list[Indices], list[Result]]],
@@ -71,7 +75,7 @@ def code_level(
         TileGroup(
             [source(i) for i in portion],
             [tiling.tile_shapes[i] for i in portion],
-            None if coarse is None else [coarse[i] for i in portion],
+            None if coarse is None else [coarse[i].astype(np.int32, copy=False) for i in portion],
             [tile_steps[i] for i in portion],
         )
         for portion in portions
@@ -80,6 +84,9 @@ def code_level(
     coded = map_in_threads(code, groups, min(default_threads(), len(portions)))
     for portion, (indices, made) in zip(portions, coded, strict=True):
         for i, tile in zip(portion, indices, strict=True):
+            if tile.min() < _LEAST and grids[tiling.owners[i]].dtype != tile.dtype:
+                grids[tiling.owners[i]] = grids[tiling.owners[i]].astype(tile.dtype)
+                views = tiling.views(grids)
             views[i][:] = tile
         results += made
     return CodedLevel(grids, {i: views[i] for i in numbers}, results)

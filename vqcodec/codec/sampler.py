@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from vqcodec.codec.levels import TileGroup, code_level
-from vqcodec.codec.tiles import Tiling
+from vqcodec.codec.tiles import Grid, Tiling
 from vqcodec.coding.grids import sample_grids
 from vqcodec.coding.integer_prior import IntegerLevelPrior
 from vqcodec.coding.sampling import MOST_TEMPERATURE, GridSeed
@@ -59,8 +59,8 @@ class Sampler:
         return list(names).index(label)
 
     def grids(
-        self, header: Header, count: int, seed: int, temperature: float, label: str | None, top: Indices | None = None
-    ) -> list[list[Indices]]:
+        self, header: Header, count: int, seed: int, temperature: float, label: str | None, top: Grid | None = None
+    ) -> list[list[Grid]]:
         """Draw the indices (G, H, W) of all levels of ``count`` pictures with the same header.
 
         ``top`` are the indices of the coarsest level, which are drawn, too, if None.  Picture ``i`` is the same for any
@@ -77,8 +77,8 @@ class Sampler:
             number = self.number_of(label)
             priors = tuple(prior.of_class(number) for prior in priors)
         headers = [header] * count
-        grids: list[list[Indices]] = [[] for _ in headers]
-        coarse: dict[int, Indices] | None = None
+        grids: list[list[Grid]] = [[] for _ in headers]
+        coarse: dict[int, Grid] | None = None
         for level, (prior, config) in enumerate(zip(priors, self._model.config.levels, strict=True)):
             tiling = Tiling.of_level(headers, self._model.config, level)
             if level == 0 and top is not None:

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqcodec.codec.tiles import Box
-from vqcodec.coding.slice_symbols import Indices
+from vqcodec.codec.tiles import Box, Grid
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.config import lifelike_share
 from vqcodec.images.reading import Pixels
@@ -38,7 +37,7 @@ class PictureSynthesis:
         self._stride = vqvae.config.stride
         self._reach = vqvae.reach
 
-    def pixels(self, header: Header, grids: Sequence[Indices], box: Box | None = None, realism: float = 0.0) -> Pixels:
+    def pixels(self, header: Header, grids: Sequence[Grid], box: Box | None = None, realism: float = 0.0) -> Pixels:
         """Compute the pixels (H, W, 3) of a picture, or of a box in it, from the indices (G, H, W) of each level.
 
         ``realism`` is 0 for the faithful picture, 1 for the lifelike one, between them for a mixture.
@@ -51,7 +50,7 @@ class PictureSynthesis:
         """Return the rectangle that the pixels of a box depend on, box included."""
         return box.grown(self._reach, self._stride, header.width, header.height)
 
-    def preview(self, header: Header, top: Indices) -> Pixels:
+    def preview(self, header: Header, top: Grid) -> Pixels:
         """Compute coarse pixels (H, W, 3) from the coarsest indices (G, H, W) alone."""
         if len(self._vqvae.config.levels) == 1:
             return self.pixels(header, [top])
@@ -62,18 +61,18 @@ class PictureSynthesis:
         """Return a quality step as the networks take it: a position among the knots, (1,)."""
         return torch.tensor([self._vqvae.config.knot_positions(step)], dtype=torch.float32, device=self._device)
 
-    def to_indices(self, grid: Indices) -> Tensor:
+    def to_indices(self, grid: Grid) -> Tensor:
         """Convert (G, H, W) to (1, G, H, W) int64 on the device."""
         return torch.from_numpy(grid)[None].long().to(self._device)
 
     @isolated_torch_state()
-    def _preview_at_once(self, header: Header, top: Indices, box: Box) -> Pixels:
+    def _preview_at_once(self, header: Header, top: Grid, box: Box) -> Pixels:
         rows, columns = box.positions(self._stride, self._stride)
         x = self._vqvae.preview(self.to_indices(top[:, rows, columns]), self.quality(header.quality))
         return _to_pixels(x)[: box.height, : box.width]
 
     @isolated_torch_state()
-    def _pixels_at_once(self, header: Header, grids: Sequence[Indices], box: Box, share: float) -> Pixels:
+    def _pixels_at_once(self, header: Header, grids: Sequence[Grid], box: Box, share: float) -> Pixels:
         """``share`` is that of the second synthesis in the mixture."""
         window = self.window(header, box)
         parts = []

@@ -16,6 +16,8 @@ from vqcodec.config import ModelConfig
 from vqcodec.errors import InvalidRegion
 from vqcodec.stream.container import Header, Stream, tile_grid
 
+Grid = NDArray[np.int16 | np.int32]
+"""Indices (G, H, W) of a picture's level, or of a tile: four bytes each if some need them, as some outer points do."""
 T = TypeVar("T")
 
 
@@ -169,11 +171,11 @@ class Tiling:
         left = iter(per_tile)
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
-    def blank(self, groups: int) -> list[NDArray[np.int32]]:
-        """Return indices (G, H, W) for every picture, all zero."""
-        return [np.zeros((groups, *shape), np.int32) for shape in self._shapes]
+    def blank(self, groups: int) -> list[Grid]:
+        """Return indices (G, H, W) for every picture, all zero, in two bytes each."""
+        return [np.zeros((groups, *shape), np.int16) for shape in self._shapes]
 
-    def views(self, grids: Sequence[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
+    def views(self, grids: Sequence[Grid]) -> list[Grid]:
         """Return a view of every tile's part of its picture's grid (G, H, W)."""
         owners = self.repeat(grids)
         return [grid[:, rows, columns] for grid, (rows, columns) in zip(owners, self.windows, strict=True)]

@@ -63,7 +63,9 @@ class IndexedCrops:
             coded = encode_pictures(encoder, x, chosen)
             pixels.append(x)
             steps += [one.header.quality for one in coded]
-            indices += [zlib.compress(b"".join(grid.tobytes() for grid in one.grids), 1) for one in coded]
+            for one in coded:
+                content = b"".join(grid.astype(np.int32).tobytes() for grid in one.grids)
+                indices.append(zlib.compress(content, 1))
             if first % (20 * _AT_ONCE) == 0:
                 tell(f"{first + several} of {count} crops encoded")
         return cls(torch.cat(pixels), torch.tensor(steps), indices)
