@@ -1,8 +1,12 @@
 """Boxes, and streams of some tiles only."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from vqcodec.codec.tiles import Box, cut
+from vqcodec.codec.levels import code_level
+from vqcodec.codec.tiles import Box, Tiling, cut
 from vqcodec.errors import InvalidRegion
 from vqcodec.stream.container import Header, Layout, Section, SectionKind, Stream, write_stream
 
@@ -40,3 +44,22 @@ def test_cutting(box, tiles, size, inside):
     assert (part.header.width, part.header.height) == size and where == inside
     assert [s.payload for s in part.sections] == [bytes([level, tile]) for level in (0, 1) for tile in tiles]
     write_stream(part.header, part.sections)  # in order and complete
+
+
+def test_indices_take_two_bytes_unless_a_picture_needs_four():
+    headers = [replace(HEADER, width=64), HEADER]  # 3 and 12 tiles
+    tiling = Tiling(headers, 8, [(17, 8), (17, 25)])
+    rng = np.random.default_rng(0)
+    tiles = [rng.integers(-(2**15), 2**12, (5, *shape), np.int32) for shape in tiling.tile_shapes]
+    tiles[7][2, 1, 3] = -(2**28)  # as an outer point is packed
+
+    def code(group):
+        assert group.coarse is None or all(known.dtype == np.int32 for known in group.coarse)
+        return [tiles[i] for i in group.sources], [0 for _ in group.sources]
+
+    coded = code_level(tiling, 5, [0, 0], None, range(15), lambda i: i, code)
+    assert [grid.dtype for grid in coded.grids] == [np.int16, np.int32]
+    for number, view in enumerate(tiling.views(coded.grids)):
+        np.testing.assert_array_equal(view, tiles[number])
+        np.testing.assert_array_equal(coded.tiles[number], tiles[number])
+    code_level(tiling, 5, [0, 0], coded.tiles, range(15), lambda i: i, code)
