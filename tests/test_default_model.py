@@ -116,7 +116,7 @@ def cost(codec, picture, quality, effort=1):
 @pytest.mark.parametrize("quality", [20, 60])
 def test_effort_pays(codec, picture, quality):
     """A higher effort lowers the cost; the decoder is the same."""
-    costs = [cost(codec, picture, quality, effort) for effort in (0, 1, 2)]
+    costs = [cost(codec, picture, quality, effort) for effort in (0, 1, 4)]
     assert costs[2] < costs[1] < costs[0]
 
 

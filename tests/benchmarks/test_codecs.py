@@ -86,13 +86,13 @@ def test_a_model_by_its_file(tiny_weights, small, tmp_path, monkeypatch):
 
 
 def test_an_effort_by_its_name(tiny_weights, small):
-    default, none, most = (open_codec(Choice(f"vqc:tiny{suffix}", tiny_weights)).codec for suffix in ("", "@0", "@3"))
+    default, none, most = (open_codec(Choice(f"vqc:tiny{suffix}", tiny_weights)).codec for suffix in ("", "@0", "@6"))
     assert none.description.endswith("effort=0") and none.choice.stem == "vqc-tiny-effort-0"
     streams = {codec.encode(small, 50) for codec in (default, none, most)}
     assert len(streams) == 3
     assert none.encode_batch([small], 50) == [none.encode(small, 50)]
     with pytest.raises(UnknownCodec):
-        codec_class("vqc@4")
+        codec_class("vqc@7")
 
 
 def test_exact_pictures_or_none_by_name(tiny_weights):

@@ -32,8 +32,8 @@ from vqcodec.weights.registry import Model
 TILE_LOG2 = 10
 """Tiles have edges of 1024 pixels; a picture up to that size is one tile, without overhead."""
 _MOST_SHARE = 1.02
-"""Most bytes of indices, as a share of the uncompressed samples.  Only noise at high quality takes more: it is coded at
-the highest quality that does not."""
+"""Most bytes of a stream of indices, as a share of the uncompressed samples.  Only noise at high quality takes more: it is
+coded at the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
 
@@ -79,12 +79,13 @@ class Encoder:
             for header, levels, others, known in zip(headers, sections, extras, grids, strict=True)
         ]
         for i, header in enumerate(headers):
-            if header.quality >= _COARSER and sum(len(s.payload) for s in sections[i]) > self._most_bytes(header):
+            colours = len(every[i].data) - sum(len(section.payload) for section in extras[i])
+            if header.quality >= _COARSER and colours > self._most_bytes(header):
                 (every[i],) = self.encode([pictures[i]], [header.quality - _COARSER], [extras[i]], effort)
         return every
 
     def _most_bytes(self, header: Header) -> float:
-        """Return how many bytes the indices of a picture may take: about as many as its samples, padded."""
+        """Return how many bytes a stream may take besides its extra sections: about as many as the picture's samples, padded."""
         stride = self._model.config.stride
         return _MOST_SHARE * 3 * (header.width + -header.width % stride) * (header.height + -header.height % stride)
 
