@@ -32,8 +32,8 @@ from vqcodec.weights.registry import Model
 TILE_LOG2 = 10
 """Tiles have edges of 1024 pixels; a picture up to that size is one tile, without overhead."""
 _MOST_SHARE = 1.02
-"""Most bytes of a stream of indices, as a share of the uncompressed samples.  Only noise at high quality takes more: it is
-coded at the highest quality that does not."""
+"""Most bytes of a stream of indices, as a share of the uncompressed samples.  Only noise at high quality takes more: it
+is coded at the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
 
@@ -85,7 +85,7 @@ class Encoder:
         return every
 
     def _most_bytes(self, header: Header) -> float:
-        """Return how many bytes a stream may take besides its extra sections: about as many as the picture's samples, padded."""
+        """Return how many bytes a stream may take besides extra sections: about as many as its padded samples."""
         stride = self._model.config.stride
         return _MOST_SHARE * 3 * (header.width + -header.width % stride) * (header.height + -header.height % stride)
 
