@@ -23,8 +23,6 @@ from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_class_folders, load_photos
 from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network
-from vqcodec.training.objective import encode
-from vqcodec.training.trainer import Trainer, TrainingPlan, fresh_network
 from vqcodec.weights.classifier import load_classifier
 from vqcodec.weights.registry import load_weights
 
@@ -143,26 +141,6 @@ def test_folders_that_are_no_class_folders(tmp_path, broken):
         (tmp_path / "b").mkdir()
     with pytest.raises(FileNotFoundError, match="class folder" if broken == "no folders" else "no photographs"):
         find_class_folders(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_prior_learns_its_classes(folders, tmp_path):
-    """After a short training, pictures cost less as what they are than as what they are not."""
-    files, labels, classes = find_class_folders(folders)
-    crops = Crops(load_photos(files), 0, labels=labels)
-    network = fresh_network(dataclasses.replace(TINY, classes=classes), crops, 0, 32)
-    plan = TrainingPlan(batch=8, crop=32, warmup=5, steps=80, half=False, rate=1e-2, average=0.8)
-    trainer = Trainer(tmp_path / "run", plan, network, crops, torch.device("cpu"))
-    for _ in range(plan.steps):
-        trainer.train_step()
-    prior, quality = trainer.average.eval().prior, torch.full((16,), 1.0)
-    x, own = crops.labelled(999, 16, 32)
-    with torch.no_grad():
-        right, wrong = (
-            encode(trainer.average.vqvae, prior.given(given), x, quality, train_transforms=False).bpp.mean()
-            for given in (own, 1 - own)
-        )
-    assert (wrong - right) * 32 * 32 > 0.1  # bits per picture; after three times the steps it is 0.9
 
 
 def test_training_from_the_command_line(folders, tmp_path):
