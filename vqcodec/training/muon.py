@@ -1,7 +1,7 @@
 """Muon: gradient steps of orthogonalised momentum (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
-``torch.optim.Muon`` always computes in bfloat16, one matrix at a time: on a processor without bfloat16 it took 4.2 s of a
-step of ``vqc-1``, all else 2.5 s in float32.  Here matrices of one size are orthogonalised together, in float32.
+``torch.optim.Muon`` always computes in bfloat16, one matrix at a time: on a processor without bfloat16 it took 4.2 s of
+a step of ``vqc-1``, all else 2.5 s in float32.  Here matrices of one size are orthogonalised together, in float32.
 """
 
 from collections import defaultdict
