@@ -101,6 +101,27 @@ def test_classes_change_samples_and_not_streams(network, weights, tmp_path, phot
     assert [s.payload for s in read_stream(ours).sections] == [s.payload for s in read_stream(theirs).sections]
 
 
+def test_a_prior_learns_its_classes():
+    """The vectors of two classes alone, one of sparse and one of busy grids, shorten unseen grids of their class."""
+    prior = tiny_network(config=dataclasses.replace(TINY, classes=("sparse", "busy"))).prior[0]
+    labels, quality = torch.tensor([0, 0, 0, 1, 1, 1]), torch.ones(6)
+
+    def bits(first_seed, given):
+        zeros = [0.97 if label == 0 else 0.3 for label in labels]
+        grids = [random_grids([(4, 4), (8, 8)], first_seed + i, TINY, share)[0] for i, share in enumerate(zeros)]
+        indices = torch.from_numpy(np.stack(grids)).long()
+        return sum(slice_bits(prior(indices, None, quality, given), indices)).mean()
+
+    optimizer = torch.optim.Adam([prior.classes], 0.2)
+    for _ in range(10):
+        optimizer.zero_grad()
+        bits(0, labels).backward()
+        optimizer.step()
+    with torch.no_grad():
+        right, none, wrong = (float(bits(50, given)) for given in (labels, torch.full_like(labels, -1), 1 - labels))
+    assert right < 0.95 * none and right < 0.9 * wrong
+
+
 def test_weights_files_keep_the_classes(network, weights):
     restored = from_weights(weights)
     assert restored.config.classes == ("dark", "bright")

@@ -13,12 +13,15 @@ from vqcodec.outer_points import (
     bit_length,
     digit_bits,
     largest_digit_bits,
-    length_frequencies,
     nearest,
     outer_digits,
     outer_points,
     outer_shell,
     pack,
+    range_frequencies,
+    range_sizes,
+    range_starts,
+    ranges_of,
 )
 
 CONFIGS = st.builds(
@@ -99,18 +102,49 @@ def test_what_is_too_far_gets_the_farthest_point(dim, value):
     assert np.abs(place).max() == most * 2 ** (10 - config.precision)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 4, 8])
+def test_every_magnitude_is_in_its_range(dim):
+    config = SliceConfig(1, dim, 24)
+    starts, sizes = range_starts(config), range_sizes(config)
+    for most in range(1, config.precision + 1):
+        magnitudes = np.arange(1 << most)
+        ranges = ranges_of(magnitudes, np.full(len(magnitudes), most, np.int32))
+        first, size = starts[most, ranges], sizes[most, ranges]
+        assert (first <= magnitudes).all() and (magnitudes < first + size).all()
+        assert np.bincount(ranges, minlength=config.precision + 2).tolist() == sizes[most].tolist()
+        assert ((ranges >= most) == (bit_length(magnitudes) == most)).all()
+
+
+def test_frequencies_of_ranges():
+    """In two dimensions, of digits of up to three bits: 0, 1, 2-3, 4-5 and 6-7."""
+    table = range_frequencies(SliceConfig(1, 2, 24))[:, 3]
+    weights = np.array([1, 2, 3])  # 6 in all
+    two_left = [*2 * weights, 12, 6]  # the longest: 3/5
+    longest_known = [*18 * weights, 24, 12]  # 1/4
+    last_must_be_longest = [0, 0, 0, 12, 6]
+    assert table[:, :5].tolist() == [longest_known, last_must_be_longest, two_left]
+    assert not table[:, 5:].any()
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_the_code_length_of_digits(dim):
-    """Bit lengths by their frequencies, then a bit for the sign and each digit below the first."""
+    """Ranges by their frequencies, then the sign and the place in the range."""
     config = SliceConfig(1, dim, 24)
     indices = random_outer_points(config, 200, np.random.default_rng(0))
-    table = length_frequencies(config)
+    table = range_frequencies(config)
     expected = []
     for index in indices:
-        m = largest_digit_bits(config)[outer_shell(config, index)]
-        lengths = [int(abs(v)).bit_length() for v in outer_digits(config, index)]
-        assert max(lengths) == m
-        expected.append(sum(np.log2(table[m].sum() / table[m, n]) + n for n in lengths))
+        m = int(largest_digit_bits(config)[outer_shell(config, index)])
+        bits, left = 0.0, dim
+        for digits in outer_digits(config, index):
+            length = int(abs(digits)).bit_length()
+            upper = length == m > 1 and bool(abs(digits) >> m - 2 & 1)
+            row = table[left, m]
+            bits += np.log2(row.sum() / row[length + upper])
+            bits += length - (length == m > 1)
+            left = 0 if length == m or not left else left - 1
+        assert left == 0
+        expected.append(bits)
     assert digit_bits(config, indices) == pytest.approx(expected, rel=1e-5)
 
 

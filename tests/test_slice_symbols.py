@@ -135,7 +135,8 @@ def test_the_size_of_a_payload_is_the_cross_entropy(config, by_shells):
 SMALL = SliceConfig(2, 2, 15)
 OUTER = int(pack(SMALL, np.array([2]), np.array([[5, 0]]))[0])
 """Its digits have three bits and none."""
-LENGTHS, SHELLS, WORDS, BITS = range(4)
+LATER = int(pack(SMALL, np.array([2]), np.array([[0, 5]]))[0])
+LENGTHS, SHELLS, WORDS, FIRST_RANGE, SECOND_RANGE = range(5)
 """Steps of a slice's code."""
 
 
@@ -145,9 +146,9 @@ LENGTHS, SHELLS, WORDS, BITS = range(4)
         (5, SHELLS, [1, 0], "the last codebook of a slice has index zero"),
         (5, WORDS, [0, 6], "a codeword lies outside its shell"),  # six codewords, eight in the widest shell
         (5, WORDS, [0, 7], "a codeword lies outside its shell"),
-        (OUTER, BITS, [2, 0], "an outer point lies outside its shell"),
-        (OUTER, BITS, [0, 0], "an outer point lies outside its shell"),
-        (OUTER, BITS, [3, 4], "an outer point lies outside its shell"),
+        (OUTER, FIRST_RANGE, [5], "an outer point lies outside its shell"),  # longer than three bits
+        (OUTER, SECOND_RANGE, [5], "an outer point lies outside its shell"),
+        (LATER, SECOND_RANGE, [2], "an outer point lies outside its shell"),  # no digits of three bits
     ],
 )
 def test_symbols_that_no_encoder_writes_are_refused(index, step, symbols, message):

@@ -262,7 +262,7 @@ class ModelConfig:
 BIT_PRICE = 2 * math.log(2) / 12
 """Squared error, in unit cells, equivalent to one bit at high rate."""
 LEAST_OUTER_COST = 6 * BIT_PRICE
-"""Where a codeword costs less, error and bits together, outer points are not tried."""
+"""Outer points are tried only where the best codeword costs more, error and bits together."""
 
 
 def to_json(config: ModelConfig) -> str:

@@ -3,7 +3,7 @@
 A codebook is finite, latents are not: what lies beyond it is coded as a point of ``Z^d``, in cells.  Its shell is known
 from the prior: the bit length ``m`` of the largest coordinate.  At most ``precision`` bits of each coordinate are kept;
 the rest, ``max(0, m - precision)`` bits, is zero.  The digits left are coded as in Exp-Golomb codes: each coordinate's
-bit length with fixed frequencies, then sign and lower bits, which are uniform.
+range, mostly its bit length, with fixed frequencies, then the sign and the place in the range, which are uniform.
 
 An index below zero is the complement of a packed outer point: ``precision + 1`` bits for each coordinate's digits plus
 ``2^precision``, then the number of bits that are zero in all coordinates.
@@ -95,39 +95,86 @@ def bit_length(values: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np
     return lengths
 
 
-def length_frequencies(config: SliceConfig) -> NDArray[np.float64]:
-    """Return the frequencies (precision + 1, precision + 1) of a coordinate's bit length ``l``.
+def ranges_of(digits: NDArray[np.integer], largest: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the range (N,) of a coordinate's digits (N,), where the largest coordinate's have ``largest`` (N,) bits.
 
-    Rows are the bit length ``m`` of the largest coordinate's digits; the frequency is ``3 (d - 1) (l + 1)`` for
-    ``l < m`` and ``2 m (m + 1)`` for ``l = m``, close to what latents of photographs and graphics have.
+    A range is a bit length; that of the largest coordinate is cut in halves, of which the upper one comes last.
     """
-    own = np.arange(config.precision + 1.0)
-    most = own[:, None]
-    below = np.where(own < most, 3 * (config.dim - 1) * (own + 1), 0)
-    result: NDArray[np.float64] = np.where(own == most, 2 * most * (most + 1), below)
+    magnitudes = np.abs(digits)
+    upper = (largest > 1) & (magnitudes >> np.maximum(largest - 2, 0) == 3)
+    ranges: NDArray[np.int32] = bit_length(magnitudes) + upper
+    return ranges
+
+
+def range_sizes(config: SliceConfig) -> NDArray[np.int32]:
+    """Return how many magnitudes each range has, (precision + 1, precision + 2); 0 for what is no range.
+
+    Rows are the bit length of the largest coordinate's digits.  Ranges follow each other without gaps.
+    """
+    most, number = _range_numbers(config)
+    sizes = np.where(number < most, 1 << np.maximum(number - 1, 0), 1 << np.maximum(most - 2, 0))
+    result: NDArray[np.int32] = np.where(number <= most + (most > 1), sizes, 0).astype(np.int32)
     return result
 
 
-def digit_prices(config: SliceConfig) -> NDArray[np.float64]:
-    """Return the code length in bits (precision, precision + 1) of a coordinate's digits.
+def range_starts(config: SliceConfig) -> NDArray[np.int32]:
+    """Return the least magnitude of each range, (precision + 1, precision + 2)."""
+    sizes = range_sizes(config)
+    starts: NDArray[np.int32] = np.cumsum(sizes, axis=1, dtype=np.int32) - sizes
+    return starts
 
-    Rows are the bit length of the largest coordinate's digits, from 1 on; columns the coordinate's own.
+
+def range_frequencies(config: SliceConfig) -> NDArray[np.float64]:
+    """Return the frequencies of ranges, (d + 1, precision + 1, precision + 2).
+
+    The first axis is the number of coordinates left, this one included, if none before is in the ranges of bit length
+    ``m``, and 0 afterwards; the second axis is ``m``.  Bit lengths ``l < m`` have weights ``l + d - 1``.  Bit length
+    ``m`` has three times their sum over twice the other coordinates left, and ``1 / m`` of their sum afterwards; its
+    upper half has a third.  Close to what latents of photographs and graphics have.
     """
-    table = length_frequencies(config)[1:]
-    with np.errstate(divide="ignore"):
-        prices = np.log2(table.sum(1, keepdims=True)) - np.log2(table)
-    result: NDArray[np.float64] = prices + np.arange(table.shape[1])
+    most, number = _range_numbers(config)
+    weights = np.where(number < most, number + config.dim - 1.0, 0.0)
+    total = weights.sum(1)[:, None]
+    halves = np.where(most > 1, 2 * (number == most) + (number == most + 1), 3 * (number == most))
+    rows = [2 * i * weights + halves * np.maximum(total, 1) for i in range(config.dim)]
+    result: NDArray[np.float64] = np.stack([6 * np.maximum(most, 1) * weights + 2 * halves * total, *rows])
+    return result
+
+
+def _range_numbers(config: SliceConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the bit length of the largest coordinate's digits as a column, and the numbers of ranges as a row."""
+    return np.arange(config.precision + 1)[:, None], np.arange(config.precision + 2)[None]
+
+
+def range_prices(config: SliceConfig) -> NDArray[np.float64]:
+    """Return the code length in bits of a coordinate's digits, shaped as :func:`range_frequencies`."""
+    table = range_frequencies(config)
+    signs = np.arange(config.precision + 2) > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        prices = np.log2(table.sum(2, keepdims=True)) - np.log2(table)
+        prices += np.log2(range_sizes(config)) + signs
+    result: NDArray[np.float64] = np.where(table > 0, prices, np.inf)
     return result
 
 
 def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return the code length in bits of the digits of outer points (N,), without their shell."""
-    prices = digit_prices(config)
-    rows = largest_digit_bits(config)[outer_shell(config, indices)] - 1
+    prices = range_prices(config)
+    largest = largest_digit_bits(config)[outer_shell(config, indices)]
+    left = np.full(len(indices), config.dim)
     bits = np.zeros(len(indices))
     for digits in outer_digits(config, indices):
-        bits += prices[rows, bit_length(np.abs(digits))]
+        ranges = ranges_of(digits, largest)
+        bits += prices[left, largest, ranges]
+        left = coordinates_left(left, ranges, largest)
     return bits
+
+
+def coordinates_left(
+    left: NDArray[np.integer], ranges: NDArray[np.integer], largest: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return the first index (N,) into :func:`range_frequencies` after a coordinate whose was ``left`` (N,)."""
+    return np.where(ranges < largest, np.maximum(left - 1, 0), 0)
 
 
 def largest_digit_bits(config: SliceConfig) -> NDArray[np.int32]:

@@ -40,7 +40,7 @@ def _radii(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ClassifierPlan:
-    """How the classifiers of a study are trained."""
+    """Settings of the training of a study's classifiers."""
 
     steps: int = 300
     batch: int = 64

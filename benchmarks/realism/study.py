@@ -32,7 +32,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Study:
-    """What to measure."""
+    """Settings of a study."""
 
     dataset: Dataset
     model: str | None

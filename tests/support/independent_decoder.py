@@ -181,23 +181,43 @@ class Slice:
                 assert symbol < count, "a codeword lies outside its shell"
                 indices[g, p] = first + symbol
         outer = [(place, shell - len(self.shells)) for place, shell in shells.items() if shell >= len(self.shells)]
-        bits = {}
-        for place, shell in outer:
-            most = self.significant(shell)
-            row = [3 * (self.dim - 1) * (n + 1) if n < most else 0 for n in range(self.precision + 1)]
-            row[most] = 2 * most * (most + 1)
-            wanted = [abs(v).bit_length() for v in known[place][1:]] if known else [None] * self.dim
-            bits[place] = [source.symbol(row, w) for w in wanted]
-            assert max(bits[place]) == most, "an outer point lies outside its shell"
+        ranges = {place: [] for place, _ in outer}
+        for i in range(self.dim):
+            for place, shell in outer:
+                most = self.significant(shell)
+                found = max(ranges[place], default=0) >= most
+                row = self.range_row(most, None if found else self.dim - i - 1)
+                symbol = source.symbol(row, known and self.range_of(abs(known[place][1 + i]), most))
+                assert row[symbol] > 0, "an outer point lies outside its shell"
+                ranges[place].append(symbol)
         for place, shell in outer:
             digits = []
-            for i, count in enumerate(bits[place]):
-                half = 1 << count >> 1
-                wanted = known and (known[place][1 + i] - half if known[place][1 + i] > 0 else -known[place][1 + i])
-                v = source.uniform(count, wanted) if count else 0
-                digits.append(half + v if v < half else -v)
+            for i, number in enumerate(ranges[place]):
+                first, bits = self.range_bounds(number, self.significant(shell))
+                half = 1 << bits
+                wanted = known and abs(known[place][1 + i]) - first + (half if known[place][1 + i] < 0 else 0)
+                v = source.uniform(bits + 1, wanted) if number else 0
+                digits.append(first + v if v < half else -(first + v - half))
             indices[place] = (shell, *digits)
         return indices
+
+    def range_row(self, most, after):
+        """The frequencies of a coordinate's range; ``after`` is how many come later, None if one had the most bits."""
+        weights = [n + self.dim - 1 for n in range(most)]
+        total = sum(weights)
+        scale, top = (6 * most, 2 * total) if after is None else (2 * after, max(total, 1))
+        row = [scale * w for w in weights] + ([2 * top, top] if most > 1 else [3 * top])
+        return row + [0] * (self.precision + 2 - len(row))
+
+    def range_bounds(self, number, most):
+        """The least magnitude of a range, and the bits of the place in it."""
+        if number < most or most == 1:
+            return (1 << number >> 1, max(number - 1, 0))
+        return ((2 + number - most) << most - 2, most - 2)
+
+    def range_of(self, magnitude, most):
+        """The range that holds a magnitude."""
+        return max(n for n in range(most + 2) if (n <= most or most > 1) and self.range_bounds(n, most)[0] <= magnitude)
 
     def code_plainly(self, source, head, wave, known):
         """Code one symbol for each index."""

@@ -1,4 +1,4 @@
-"""What each effort of the encoder does, and how steps of refinement become shorter.
+"""The steps of each effort of the encoder, and their lengths.
 
 Steps before the first coding use a quick choice of indices.  Each round then refines the latents at the coded indices
 and codes the picture again; of all these streams the cheapest is kept.  A higher effort begins like a lower one, so
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """What an effort does."""
+    """The steps of one effort."""
 
     first_steps: int
     """Steps of refinement before the picture is first coded."""
     rounds: int
-    """How often it is refined at the coded indices and coded again."""
+    """Number of rounds: each refines at the coded indices and codes again."""
 
 
 PLANS = (Plan(0, 0), Plan(1, 0), Plan(2, 0), Plan(2, 1), Plan(2, 3), Plan(2, 8), Plan(2, 16))

@@ -20,7 +20,7 @@ from vqcodec.coding.symbols import Selector, SliceLatents, min_words
 from vqcodec.coding.traversal import Wavefront, WavefrontLayout
 from vqcodec.config import BIT_PRICE
 from vqcodec.errors import CorruptStream
-from vqcodec.outer_points import digit_prices, largest_digit_bits, length_frequencies
+from vqcodec.outer_points import largest_digit_bits, range_frequencies, range_prices
 
 _REASONS = {
     kernels.ZERO_LAST: "the last codebook of a slice has index zero",
@@ -173,7 +173,7 @@ def _shells(head: Head) -> tuple[object, ...]:
         table.starts,
         table.sizes,
         largest_digit_bits(config),
-        length_frequencies(config),
+        range_frequencies(config),
         config.dim,
         config.precision,
     )
@@ -258,7 +258,7 @@ class CompiledEncoder:
         """``latents`` are those of each slice."""
         self._shapes, self._slices, self._symbols = shapes, _Slices(prior), _Symbols()
         self._latents: list[tuple[NDArray[np.generic] | float, ...]] = [
-            (s.latents, s.codebooks, s.norms, s.least, prices := digit_prices(head.config), BIT_PRICE * prices.min())
+            (s.latents, s.codebooks, s.norms, s.least, prices := range_prices(head.config), BIT_PRICE * prices.min())
             for s, head in zip(latents, prior.heads, strict=True)
         ]
 
@@ -307,7 +307,7 @@ _NO_LATENTS: tuple[NDArray[np.generic] | float, ...] = (
     np.empty((0, 0, 0), np.float32),
     np.empty((0, 0), np.float32),
     np.empty(0, np.float32),
-    np.empty((0, 0)),
+    np.empty((0, 0, 0)),
     0.0,
 )
 

@@ -1,7 +1,8 @@
 """The prior and the symbols of slices as compiled functions, for speed alone: each does what numpy code does elsewhere.
 
 The only module that imports numba.  ``compiled.py`` calls these functions and names the numpy code that each one
-replaces.  Importing this module compiles everything, or loads it from numba's cache.
+replaces.  Importing this module compiles everything, or loads it from numba's cache, which notices changes of the file
+with the function that is called only: therefore one long module.
 
 All sums of float32 products are sums of integers (times a power of two per column) that stay in the range in which
 float32 is exact, so products may be added in any order, fused or not; only the functions of such sums relax the rules
@@ -25,7 +26,7 @@ OK, ZERO_LAST, OUTSIDE_SHELL, OUTSIDE_OUTER_SHELL = range(4)
 """Results of :func:`decode_slice`: symbols that an encoder writes, or the reason why not."""
 
 _f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
-_d1, _d2 = types.float64[::1], types.float64[:, ::1]
+_d1, _d3 = types.float64[::1], types.float64[:, :, ::1]
 _i1, _i2, _n1 = types.int32[::1], types.int32[:, ::1], types.int64[::1]
 _u1, _u2, _b1, _int = types.uint32[::1], types.uint32[:, ::1], types.boolean[::1], types.int64
 
@@ -33,16 +34,16 @@ _LINEAR = types.Tuple((_f2, _f1))
 _HEAD = types.Tuple((_LINEAR, _f2, _LINEAR, _LINEAR, _LINEAR, _LINEAR, _f2, _LINEAR, _f2, _f3))
 """length (its weights transposed), length_quality, first, second, third, shell, shell_quality, coefficients, quality,
 features."""
-_SHELLS = types.Tuple((_i1, _i1, _i1, _d2, _int, _int))
-"""First codeword and size of each shell; bit length of digits in each outer shell; frequencies of
-bit lengths; dimensions; precision."""
+_SHELLS = types.Tuple((_i1, _i1, _i1, _d3, _int, _int))
+"""First codeword and size of each shell; bit length of digits in each outer shell; ``range_frequencies``; dimensions;
+precision."""
 _PAYLOADS = types.Tuple((_u1, _n1, _n1, types.uint64[::1]))
 """All words; of each item its first word, the end of those left, and the state of its coder."""
 _SYMBOLS = types.Tuple((_i1, _u1, _u1, _i1, _u1, _n1))
 """Item, cumulative count, count and alphabet (0: uniform) of each symbol; the frequencies of all, in an array of no
 elements if they are not wanted; how many symbols and how many frequencies there are."""
-_CHOICE = types.Tuple((_f2, _f3, _f2, _f1, _d2, types.float64))
-"""The arrays of ``SliceLatents`` in order, ``digit_prices``, and the least cost of an outer point's digits."""
+_CHOICE = types.Tuple((_f2, _f3, _f2, _f1, _d3, types.float64))
+"""The arrays of ``SliceLatents`` in order, ``range_prices``, and the least cost of an outer point's digits."""
 
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _compiled = njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -254,6 +255,30 @@ def _bit_length(value):
         value >>= 1
         length += 1
     return length
+
+
+@_compiled
+def _range(magnitude, most):
+    """Return the range of digits where the largest coordinate's have ``most`` bits."""
+    return _bit_length(magnitude) + (1 if most > 1 and magnitude >> most - 2 == 3 else 0)
+
+
+@_compiled
+def _range_start(number, most):
+    """Return the least magnitude of a range but the first."""
+    return 1 << number - 1 if number <= most else 3 << most - 2
+
+
+@_compiled
+def _place_bits(number, most):
+    """Return the bits of the place in a range but the first."""
+    return number - 1 if number < most else max(most - 2, 0)
+
+
+@_compiled
+def _coordinates_left(left, number, most):
+    """Return the first index into the frequencies of ranges after a coordinate whose was ``left``."""
+    return max(left - 1, 0) if number < most else 0
 
 
 @_compiled
@@ -511,45 +536,45 @@ def _set_words(rows, values, count, features, first, logits):
 @_compiled
 def _decode_outer(items, found, outer, shells, payloads, chosen):
     """Decode the outer points where ``found`` (groups, N) are outer shells."""
-    starts, sizes, largest, digit_frequencies, dim, precision = shells
-    places = np.empty((outer, 2), np.int64)
-    bits = np.empty((outer, dim), np.int64)
+    starts, sizes, largest, range_frequencies, dim, precision = shells
+    places, most = np.empty((outer, 2), np.int64), np.empty(outer, np.int64)
     m = 0
-    status = OK
     for g in range(found.shape[0]):
         for i in range(found.shape[1]):
             if found[g, i] >= len(sizes):
                 places[m, 0], places[m, 1] = i, g
-                most = largest[found[g, i] - len(sizes)]
-                own = digit_frequencies[most]
-                longest = 0
-                for d in range(dim):
-                    bits[m, d] = _pop(payloads, items[i], own, len(own), own.sum())
-                    longest = max(longest, bits[m, d])
-                if longest != most:
-                    status = OUTSIDE_OUTER_SHELL
+                most[m] = largest[found[g, i] - len(sizes)]
                 m += 1
-    if status != OK:
-        return status
+    ranges, left = np.empty((outer, dim), np.int64), np.full(outer, dim)
+    for d in range(dim):
+        for m in range(outer):
+            own = range_frequencies[left[m], most[m]]
+            number = _pop(payloads, items[places[m, 0]], own, len(own), own.sum())
+            if not own[number]:
+                return OUTSIDE_OUTER_SHELL
+            ranges[m, d] = number
+            left[m] = _coordinates_left(left[m], number, most[m])
     for m in range(outer):
         i, g = places[m]
         packed = 0
         for d in range(dim):
             digit = 0
-            if bits[m, d]:
-                highest = 1 << bits[m, d] - 1
-                rest = _pop_uniform(payloads, items[i], bits[m, d])
-                digit = -rest if rest >= highest else rest + highest
+            if ranges[m, d]:
+                bits = _place_bits(ranges[m, d], most[m])
+                rest = _pop_uniform(payloads, items[i], bits + 1)
+                digit = _range_start(ranges[m, d], most[m]) + (rest & (1 << bits) - 1)
+                if rest >> bits:
+                    digit = -digit
             packed |= digit + (1 << precision) << (precision + 1) * d
         length = MAX_OUTER_BITS - len(largest) + 1 + found[g, i] - len(sizes)
         chosen[i, g] = _pack(packed, length, dim, precision)
-    return status
+    return OK
 
 
 @_entry(_f2, _int, _n1, _n1, _HEAD, _SHELLS, _PAYLOADS, _i2, returns=_int)
 def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
     """Decode the indices ``chosen`` (N, G), zero before, given the first channels of ``known`` (N, C + E)."""
-    starts, sizes, largest, digit_frequencies, dim, precision = shells
+    starts, sizes, largest, range_frequencies, dim, precision = shells
     n, groups = chosen.shape
     count = head[6].shape[1] // groups
     lengths = np.empty(n, np.int64)
@@ -609,7 +634,7 @@ def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
 @_compiled
 def _shell(index, shells):
     """Return the shell of an index."""
-    starts, sizes, largest, digit_frequencies, dim, precision = shells
+    starts, sizes, largest, range_frequencies, dim, precision = shells
     if index < 0:
         return len(sizes) + _outer_bits(index, dim, precision) - (MAX_OUTER_BITS - len(largest) + 1)
     shell = 0
@@ -705,9 +730,9 @@ def _least(distances):
 
 
 @_compiled
-def _nearest_outer(z, power, shells, digit_prices, shell_bits):
+def _nearest_outer(z, power, shells, range_prices, shell_bits):
     """Return the outer point nearest to ``z`` (d,) and its cost without the squared norm of ``z``."""
-    starts, sizes, largest, digit_frequencies, dim, precision = shells
+    starts, sizes, largest, range_frequencies, dim, precision = shells
     limit = np.float32((1 << MAX_OUTER_BITS) - 1)
     peak = np.float32(0)
     for d in range(dim):
@@ -720,11 +745,13 @@ def _nearest_outer(z, power, shells, digit_prices, shell_bits):
         return 0, np.inf
     scale = np.float32(1 << max(0, length - precision))
     most = np.float32((1 << precision) - 1)
-    packed, distance, bits = 0, np.float32(0), 0.0
+    packed, distance, bits, left = 0, np.float32(0), 0.0, dim
     for d in range(dim):
         digit = min(max(np.rint(min(max(z[d], -limit), limit) / scale), -most), most)
         distance += (z[d] - digit * scale) * (z[d] - digit * scale)
-        bits += digit_prices[largest[shell] - 1, _bit_length(np.int64(abs(digit)))]
+        number = _range(np.int64(abs(digit)), largest[shell])
+        bits += range_prices[left, largest[shell], number]
+        left = _coordinates_left(left, number, largest[shell])
         packed |= np.int64(digit) + (1 << precision) << (precision + 1) * d
     return _pack(packed, length, dim, precision), (distance - power) + BIT_PRICE * (
         shell_bits[len(sizes) + shell] + bits
@@ -734,8 +761,8 @@ def _nearest_outer(z, power, shells, digit_prices, shell_bits):
 @_compiled
 def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits, chosen):
     """Set ``chosen`` (G,) to the indices of a position."""
-    starts, sizes, largest, digit_frequencies, dim, precision = shells
-    latents, codebooks, norms, least, digit_prices, _ = choice
+    starts, sizes, largest, range_frequencies, dim, precision = shells
+    latents, codebooks, norms, least, range_prices, _ = choice
     groups = len(chosen)
     count = len(shell_logits) // groups
     bits = np.empty(max(count, groups + 1), np.float64)
@@ -770,7 +797,7 @@ def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits
                     other[g], best = cost, a + k
         chosen[g] = best
         if other[g] + power[g] > LEAST_OUTER_COST:
-            index, cost = _nearest_outer(z[g * dim : (g + 1) * dim], power[g], shells, digit_prices, own)
+            index, cost = _nearest_outer(z[g * dim : (g + 1) * dim], power[g], shells, range_prices, own)
             if cost < other[g]:
                 other[g], chosen[g] = cost, index
     own = bits[: groups + 1]
@@ -790,10 +817,41 @@ def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits
 # ---- Encoding
 
 
+@_compiled
+def _encode_outer(items, used, outer, shells, chosen, symbols):
+    """Append the symbols of the outer points among ``chosen`` (N, G), in the first ``used`` codebooks."""
+    starts, sizes, largest, range_frequencies, dim, precision = shells
+    places, most = np.empty((outer, 2), np.int64), np.empty(outer, np.int64)
+    m = 0
+    for g in range(used):
+        for i in range(len(chosen)):
+            if chosen[i, g] < 0:
+                places[m, 0], places[m, 1] = i, g
+                most[m] = largest[_shell(np.int64(chosen[i, g]), shells) - len(sizes)]
+                m += 1
+    left = np.full(outer, dim)
+    for d in range(dim):
+        for m in range(outer):
+            i, g = places[m]
+            own = range_frequencies[left[m], most[m]]
+            number = _range(abs(_digit(chosen[i, g], d, precision)), most[m])
+            _push(symbols, items[i], own, len(own), own.sum(), number)
+            left[m] = _coordinates_left(left[m], number, most[m])
+    for m in range(outer):
+        i, g = places[m]
+        for d in range(dim):
+            digit = _digit(chosen[i, g], d, precision)
+            if digit:
+                number = _range(abs(digit), most[m])
+                bits = _place_bits(number, most[m])
+                place = abs(digit) - _range_start(number, most[m])
+                _push_uniform(symbols, items[i], bits + 1, place + (1 << bits if digit < 0 else 0))
+
+
 @_entry(_f2, _int, _n1, _n1, _HEAD, _SHELLS, types.boolean, _n1, _CHOICE, _i2, _SYMBOLS)
 def encode_slice(known, width, items, steps, head, shells, choosing, cells, choice, chosen, symbols):
     """Append the symbols of the indices ``chosen`` (N, G), which are chosen first if ``choosing``."""
-    starts, sizes, largest, digit_frequencies, dim, precision = shells
+    starts, sizes, largest, range_frequencies, dim, precision = shells
     n, groups = chosen.shape
     count = head[6].shape[1] // groups
     frequencies = np.empty(max(count, groups + 1), np.float64)
@@ -847,18 +905,9 @@ def encode_slice(known, width, items, steps, head, shells, choosing, cells, choi
                 _set_words(rows, values, listed, head[9][g], starts[shell], row)
                 total = _set_frequencies(row, frequencies)
                 _push(symbols, items[i], frequencies, len(row), total, index - starts[shell])
+    outer = 0
     for g in range(used):
         for i in range(n):
-            if chosen[i, g] < 0:
-                own = digit_frequencies[largest[_shell(np.int64(chosen[i, g]), shells) - len(sizes)]]
-                for d in range(dim):
-                    digit = abs(_digit(chosen[i, g], d, precision))
-                    _push(symbols, items[i], own, len(own), own.sum(), _bit_length(digit))
-    for g in range(used):
-        for i in range(n):
-            if chosen[i, g] < 0:
-                for d in range(dim):
-                    digit = _digit(chosen[i, g], d, precision)
-                    bits = _bit_length(abs(digit))
-                    if bits:
-                        _push_uniform(symbols, items[i], bits, -digit if digit < 0 else digit - (1 << bits - 1))
+            outer += chosen[i, g] < 0
+    if outer:
+        _encode_outer(items, used, outer, shells, chosen, symbols)

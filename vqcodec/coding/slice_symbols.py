@@ -27,12 +27,15 @@ from vqcodec.coding.integer_prior import IndexPrediction, SlicePrediction
 from vqcodec.config import SliceConfig
 from vqcodec.errors import CorruptStream
 from vqcodec.outer_points import (
-    bit_length,
+    coordinates_left,
     largest_digit_bits,
-    length_frequencies,
     outer_digits,
     outer_shell,
     pack,
+    range_frequencies,
+    range_sizes,
+    range_starts,
+    ranges_of,
 )
 
 Indices = NDArray[np.int32]
@@ -44,10 +47,10 @@ Parts = Sequence[tuple[int, slice]]
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for the symbols that encoders write, although others have frequencies above zero, too."""
+    """A condition on symbols that all encoders keep, although other symbols have frequencies above zero, too."""
 
     broken: str
-    """What is wrong where it does not hold."""
+    """The message where it does not hold."""
     holds: Callable[[Symbols], NDArray[np.bool_]]
     """Returns for each of the symbols (N,) whether it does."""
 
@@ -242,28 +245,35 @@ def _code_outer(
     logits: IndexPrediction,
     wanted: Indices | None,
 ) -> Indices:
-    """Code the digits of outer points: all bit lengths, then all signs and lower bits."""
+    """Code the digits of outer points: coordinate by coordinate all ranges, then all signs and places in a range."""
     shell = shells - shell_table(config).count
     largest = largest_digit_bits(config)[shell]
-    digits = None if wanted is None else np.stack(outer_digits(config, wanted), 1).ravel()
-    rows = length_frequencies(config)[np.repeat(largest, config.dim)]
-    owners = np.repeat(places.items, config.dim)
-    lengths = coder.categorical(
-        parts_of(owners),
-        rows,
-        None if digits is None else bit_length(np.abs(digits)),
-        Rule(
-            "an outer point lies outside its shell",
-            lambda lengths: np.repeat(lengths.reshape(-1, config.dim).max(1) == largest, config.dim),
-        ),
-    )
-    longer = lengths > 0
-    highest = np.left_shift(1, lengths[longer] - 1)
+    digits = None if wanted is None else np.stack(outer_digits(config, wanted), 1)
+    frequencies_of, left = range_frequencies(config), np.full(len(shell), config.dim)
+    ranges = np.empty((len(shell), config.dim), np.int32)
+    for i in range(config.dim):
+        known = None if digits is None else ranges_of(digits[:, i], largest)
+        rows = frequencies_of[left, largest]
+        ranges[:, i] = coder.categorical(places.parts, rows, known, _within_shell(rows))
+        left = coordinates_left(left, ranges[:, i], largest)
+    rows, columns = np.nonzero(ranges)
+    which = largest[rows], ranges[rows, columns]
+    start, size = range_starts(config)[which], range_sizes(config)[which]
     wanted_rest = None
     if digits is not None:
-        magnitudes = np.abs(digits[longer])
-        wanted_rest = (magnitudes - highest + np.where(digits[longer] < 0, highest, 0)).astype(np.int32)
-    rest = coder.uniform(parts_of(owners[longer]), 2 * highest, wanted_rest)
-    found = np.zeros(len(lengths), np.int32)
-    found[longer] = np.where(rest >= highest, -rest, rest + highest)
-    return pack(config, shell, found.reshape(-1, config.dim))
+        own = digits[rows, columns]
+        wanted_rest = (np.abs(own) - start + np.where(own < 0, size, 0)).astype(np.int32)
+    rest = coder.uniform(parts_of(places.items[rows]), 2 * size, wanted_rest)
+    found = np.zeros(ranges.shape, np.int32)
+    found[rows, columns] = np.where(rest >= size, -(start + rest - size), start + rest)
+    return pack(config, shell, found)
+
+
+def _within_shell(rows: NDArray[np.float64]) -> Rule:
+    """Return the rule for ranges with frequencies ``rows`` (N, ranges)."""
+
+    def holds(ranges: Symbols) -> NDArray[np.bool_]:
+        possible: NDArray[np.bool_] = np.take_along_axis(rows, ranges[:, None], 1)[:, 0] > 0
+        return possible
+
+    return Rule("an outer point lies outside its shell", holds)

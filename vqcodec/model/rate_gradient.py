@@ -21,7 +21,7 @@ _POSITIONS = 8192
 _HALO = 4
 """Coarsest rows that are taken with them on each side, as far as the prior sees."""
 _TEMPERATURE = 0.4
-"""Of the soft choice, in squared cells."""
+"""Temperature of the soft choice, in squared cells."""
 
 
 def rate_gradients(
