@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # imports torch
 STREAM, COMPARISON = "out.vqc", "demo.png"
 """Names of the two files that :func:`run` writes."""
 
+_QUALITY = 25
+"""Low enough to see the difference."""
 _CAPTION = 36
 """Height of a caption in pixels."""
 _GAP = 8
@@ -59,11 +61,11 @@ class Comparison:
 
 
 def run(codec: "Codec", folder: Path) -> Comparison:
-    """Encode and decode the photograph at the default quality; write the stream and the comparison to ``folder``."""
+    """Encode and decode the photograph at a low quality; write the stream and the comparison to ``folder``."""
     load_photo: Callable[[], npt.NDArray[np.uint8]] = skimage.data.astronaut  # has no annotations of its own
     photo = Image.fromarray(load_photo())
     start = time.perf_counter()
-    data = codec.encode(photo)
+    data = codec.encode(photo, quality=_QUALITY)
     encoded = time.perf_counter()
     decoded = codec.decode(data)
     end = time.perf_counter()

@@ -392,7 +392,7 @@ def _block(title: str, rows: Sequence[tuple[str, object]]) -> str:
 @codec_options
 @output_options
 def demo(console: Console, force: bool, codec_choice: CodecChoice) -> None:
-    """Encode and decode a sample photograph and compare it with a JPEG of the same size.
+    """Encode and decode a sample photograph at quality 25; compare it with a JPEG of that size.
 
     Writes out.vqc (the stream) and demo.png (the comparison) to the current folder.
     """
