@@ -120,6 +120,23 @@ def test_effort_pays(codec, picture, quality):
     assert costs[2] < costs[1] < costs[0]
 
 
+def test_lifelike_pictures_have_texture(codec, picture):
+    """More fine detail than the faithful picture, at most twice its squared error; nothing else at high quality."""
+    middle = picture.crop((64, 64, 192, 192))
+
+    def detail(image):
+        grey = np.asarray(image.convert("L"), float)
+        return np.square(np.diff(grey, 2, 0)).mean() + np.square(np.diff(grey, 2, 1)).mean()
+
+    data = codec.encode(middle, 10)
+    faithful, lifelike = codec.decode(data), codec.decode(data, realism=1)
+    assert 1.2 * detail(faithful) < detail(lifelike) < 1.5 * detail(middle)
+    errors = [np.square(np.asarray(y, float) - np.asarray(middle)).mean() for y in (faithful, lifelike)]
+    assert errors[0] < errors[1] < 2 * errors[0]
+    data = codec.encode(middle, 65)
+    assert codec.decode(data).tobytes() == codec.decode(data, realism=1).tobytes()
+
+
 def test_effort_pays_on_saturated_colours(codec):
     """Saturated reds at the highest quality: some codebooks are too small for them."""
     picture = Image.fromarray(samples.coffee()[50:306, 150:406])
