@@ -35,7 +35,8 @@ def cost(codec, step, effort):
 
 def test_more_rounds_never_cost_more(tiny_codec):
     costs = [cost(tiny_codec, 150, effort) for effort in range(2, WITH_CONTEXT + 1)]
-    assert all(b <= a for a, b in itertools.pairwise(costs)), costs
+    rounding = 1e-4  # the encoder judges its rounds in bfloat16 where the processor is faster with it
+    assert all(b <= a * (1 + rounding) for a, b in itertools.pairwise(costs)), costs
 
 
 def test_rounds_pay(shipped):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcodec.codec.bands import Bands
 from vqcodec.codec.effort import Plan, step_share
 from vqcodec.codec.tiles import Box, Grid
 from vqcodec.concurrency.memory import trim_heap
@@ -58,7 +59,7 @@ class PictureAnalysis:
         """Prepare the analysis of ``pixels`` (H, W, 3) at the quality step that the stream will store."""
         self._vqvae, self._device, self._pixels = vqvae, device, pixels
         self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
-        self._corrections: list[NDArray[np.int8]] = []
+        self._corrections: list[Bands] = []
         """Corrections of the leading latents of each level, (C, H, W), in ``_UNIT``; empty without refinement."""
         self._unrefined: set[Box] = set()
         """Windows whose first correction is not computed yet."""
@@ -71,7 +72,10 @@ class PictureAnalysis:
         if plan.first_steps and vqvae.config.entropy_constrained:
             shapes = vqvae.config.grid_shapes(*pixels.shape[:2])
             levels = zip(vqvae.config.levels, shapes, strict=True)
-            self._corrections = [np.zeros((min(level.latents, _CORRECTED), *shape), np.int8) for level, shape in levels]
+            rows = WINDOW_HEIGHT if self._has_windows else WHOLE_PIXELS
+            self._corrections = [
+                Bands(min(level.latents, _CORRECTED), *shape, rows // level.stride) for level, shape in levels
+            ]
             self._unrefined = set(self._windows())
         self._view: _View | None = None
         self._last: dict[int, tuple[Box, Tensor]] = {}
@@ -92,7 +96,23 @@ class PictureAnalysis:
             z = self._latents_of(box, level, coarser)[:, top - own_rows.start : bottom - own_rows.start]
             parts.append(z[:, :, columns.start - own_columns.start : columns.stop - own_columns.start])
             top = bottom
-        return torch.cat(parts, 1).cpu().numpy()
+        if level + 1 == len(self._vqvae.config.levels) and not self._plan.rounds:
+            for known, config in zip(self._corrections, self._vqvae.config.levels, strict=False):
+                known.free((rows.start * stride - MARGIN) // config.stride)  # nothing above is asked for again
+        found = torch.cat(parts, 1).cpu().numpy()
+        self._trim()
+        return found
+
+    def _trim(self) -> None:
+        """Return the networks' memory to the system before the walks need some; a small picture is not worth it."""
+        if self._has_windows:
+            trim_heap()
+
+    @property
+    def _has_windows(self) -> bool:
+        """Whether the picture is analysed in more than one window."""
+        height, width = self._pixels.shape[:2]
+        return height * width > WHOLE_PIXELS
 
     def _latents_of(self, box: Box, level: int, coarser: Sequence[Grid]) -> Tensor:
         """Return the latents of a window, (D, rows, columns)."""
@@ -138,6 +158,7 @@ class PictureAnalysis:
         self._corrections = refined
         self._steps += 1
         self._last.clear()
+        self._trim()
         return error
 
     @torch.no_grad()
@@ -177,7 +198,7 @@ class PictureAnalysis:
     def _window(self, top: int, left: int) -> Box:
         """Return the window, without its margin, that holds a pixel."""
         height, width = self._pixels.shape[:2]
-        if height * width <= WHOLE_PIXELS:
+        if not self._has_windows:
             return Box(0, 0, width, height)
         left, top = left // WINDOW_WIDTH * WINDOW_WIDTH, top // WINDOW_HEIGHT * WINDOW_HEIGHT
         return Box(left, top, min(WINDOW_WIDTH, width - left), min(WINDOW_HEIGHT, height - top))
@@ -230,14 +251,14 @@ class PictureAnalysis:
 
     def _corrections_in(self, view: _View, level: int) -> Tensor:
         """Return the corrections (1, C, H, W) of a level's leading latents in a view."""
-        known = self._corrections[level][:, *self._positions(view.around, level)]
+        known = self._corrections[level].read(*self._positions(view.around, level))
         return torch.from_numpy(known)[None].to(self._device).float() * _UNIT
 
-    def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[NDArray[np.int8]]) -> None:
+    def _keep(self, more: Sequence[Tensor], view: _View, box: Box, corrections: Sequence[Bands]) -> None:
         """Add corrections that were found in a view to those of its window."""
         for level, (found, whole) in enumerate(zip(more, corrections, strict=True)):
-            known = whole[:, *self._positions(box, level)]
-            wanted = known + found[0][: len(whole), *self._inside(view, box, level)].cpu().numpy() / _UNIT
+            known = whole.view(*self._positions(box, level))
+            wanted = known + found[0][: whole.channels, *self._inside(view, box, level)].cpu().numpy() / _UNIT
             known[:] = np.clip(np.rint(wanted), -127, 127)
 
     def _refine(
