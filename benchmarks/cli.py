@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -20,6 +20,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.rd.codecs import CODECS
 from vqcodec.defaults import EFFORT, EFFORTS, QUALITY
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 _CODECS = ",".join(codec.name for codec in CODECS if codec.by_default)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -27,6 +28,25 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _dataset_option = click.option(
     "--dataset", type=_FOLDER, help="Folder of pictures; default: photographs of scikit-image."
 )
+
+
+_images_option = click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+_model_path_option = click.option("--model-path", type=_FILE, help="Weights file; default: the default model.")
+
+
+def _runs_option(default: int) -> Callable[[Command], Command]:
+    return click.option(
+        "--runs", type=click.IntRange(min=1), default=default, show_default=True, help="Times are medians of N runs."
+    )
+
+
+def _out_option(default: str, text: str) -> Callable[[Command], Command]:
+    path = click.Path(file_okay=False, path_type=Path)
+    return click.option("--out", type=path, default=Path(default), show_default=True, help=text)
+
+
+def _qualities_option(default: str, text: str) -> Callable[[Command], Command]:
+    return click.option("--qualities", default=default, show_default=True, callback=_numbers(float), help=text)
 
 
 def _numbers(kind: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str], tuple[Any, ...]]:
@@ -141,16 +161,10 @@ def main() -> None:
 
 @main.command()
 @_codec_options
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("report"),
-    show_default=True,
-    help="Folder of the report; existing measurements are kept.",
-)
+@_out_option("report", "Folder of the report; existing measurements are kept.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of processes; default: one per core.")
-@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Times are medians of N runs.")
-@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+@_runs_option(1)
+@_images_option
 @click.option("--points", type=click.IntRange(min=2), help="At most N qualities of each codec.")
 @click.option(
     "--bpp",
@@ -214,18 +228,12 @@ def rd(
 
 @main.command()
 @_codec_options
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("report"),
-    show_default=True,
-    help="Folder of speed.json, speed.csv and speed.png.",
-)
+@_out_option("report", "Folder of speed.json, speed.csv and speed.png.")
 @click.option(
     "--sizes", default="0.1,0.4,1.5,6,24", show_default=True, callback=_numbers(float), help="Megapixels of a picture."
 )
 @click.option("--batches", default="1,4,16", show_default=True, callback=_numbers(int), help="Batch sizes, for vqc.")
-@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Times are medians of N runs.")
+@_runs_option(3)
 @click.option("--threads", type=click.IntRange(min=1), help="Worker threads; default: one per core.")
 @_reporting
 def speed(
@@ -283,7 +291,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 @main.command()
 @_dataset_option
-@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Times are medians of N runs.")
+@_runs_option(5)
 @click.option("--only", default="", help="Measure only ratios whose name contains this.")
 @_reporting
 def ratios(dataset: Path | None, runs: int, only: str) -> None:
@@ -312,7 +320,7 @@ def scale(dataset: Path | None, sizes: tuple[float, ...], effort: int) -> None:
 
 @main.command()
 @_dataset_option
-@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
+@_images_option
 @_reporting
 def goals(dataset: Path | None, images: int | None) -> None:
     """Measure how closely the encoder meets target rates, sizes and PSNRs."""
@@ -329,17 +337,9 @@ def goals(dataset: Path | None, images: int | None) -> None:
 @_dataset_option
 @click.option("--model", help="Id of the model; default: the default model.")
 @click.option("--model-path", type=_FILE, help="Weights file to measure instead.")
-@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
-@click.option(
-    "--qualities", default="5,15,30", show_default=True, callback=_numbers(float), help="Qualities, up to 50."
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("realism"),
-    show_default=True,
-    help="Folder of realism.json and index.html.",
-)
+@_images_option
+@_qualities_option("5,15,30", "Qualities, up to 50.")
+@_out_option("realism", "Folder of realism.json and index.html.")
 @_message_options
 @_reporting
 def realism(
@@ -361,7 +361,7 @@ def realism(
 
 
 @main.command()
-@click.option("--model-path", type=_FILE, help="Weights file; default: the default model.")
+@_model_path_option
 @click.option(
     "--data", type=_FOLDER, required=True, help="Folder of real pictures; of class folders for a model with classes."
 )
@@ -383,13 +383,7 @@ def realism(
 )
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of each classifier.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("generation"),
-    show_default=True,
-    help="Folder of the report.",
-)
+@_out_option("generation", "Folder of the report.")
 @_message_options
 @_reporting
 def generation(
@@ -429,18 +423,10 @@ def digits(folder: Path) -> None:
 
 @main.command()
 @_dataset_option
-@click.option("--model-path", type=_FILE, help="Weights file; default: the default model.")
-@click.option(
-    "--qualities", default="20,40,60,80,100", show_default=True, callback=_numbers(float), help="Qualities, up to 100."
-)
-@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("likelihood"),
-    show_default=True,
-    help="Folder of the report.",
-)
+@_model_path_option
+@_qualities_option("20,40,60,80,100", "Qualities, up to 100.")
+@_images_option
+@_out_option("likelihood", "Folder of the report.")
 @_message_options
 @_reporting
 def likelihood(
@@ -458,10 +444,8 @@ def likelihood(
 
 @main.command()
 @_dataset_option
-@click.option("--images", type=click.IntRange(min=1), help="Only the first N pictures.")
-@click.option(
-    "--qualities", default="8,20,35,50,65", show_default=True, callback=_numbers(float), help="Qualities of a curve."
-)
+@_images_option
+@_qualities_option("8,20,35,50,65", "Qualities of a curve.")
 @click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True, help="Edge of the middle, pixels.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Picture file to draw the table to.")
 @_reporting
@@ -491,13 +475,7 @@ def efforts(
 )
 @click.option("--steps", type=click.IntRange(min=10), default=1000, show_default=True, help="Training steps of each.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of batches and weights.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("bottlenecks"),
-    show_default=True,
-    help="Folder of the report; finished members are kept.",
-)
+@_out_option("bottlenecks", "Folder of the report; finished members are kept.")
 @_message_options
 @_reporting
 def bottlenecks(data: Path | None, members: tuple[str, ...], steps: int, seed: int, out: Path) -> None:

@@ -1,22 +1,17 @@
-"""Write the HTML page of a study: rate against PSNR, the course of the codes, a sortable table, pictures.
+"""Write the HTML page of a study: rate against PSNR, the course of the codes, a sortable table, pictures."""
 
-The page needs no network; style and script of tables are those of the rate-distortion report.
-"""
-
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
+from PIL import Image
 from plotly import graph_objects
-from plotly.offline import get_plotlyjs
 
 from benchmarks.bottlenecks.table import NUMBERS, Record, cost
-from benchmarks.report.figures import FONT, GRID, plain
+from benchmarks.report import sections
+from benchmarks.report.figures import plain, set_axes
+from benchmarks.report.sections import Cell, Section, bullets, lines, number, picture, table
 
 COLOURS = {
     "no code": "#7f7f7f",
@@ -27,42 +22,43 @@ COLOURS = {
     "symmetry": "#2ca02c",
 }
 """Colour of each group of members."""
-COURSES = ("used codewords", "perplexity", "active units")
-"""Statistics drawn over the training."""
-
-_TEXT = ("Member", "Kind", "More")
-"""Columns of text."""
-_REPORT = files("benchmarks.report") / "assets"
-_OWN = files("benchmarks.bottlenecks") / "assets"
+COURSES = {"used codewords": "Used codewords", "perplexity": "Perplexity", "active units": "Active units"}
+"""Statistics drawn over the training, and their headings."""
 
 
 def write_page(path: Path, summary: Mapping[str, Any], pictures: Path) -> None:
     """Write the page of a study's ``summary``; ``pictures`` is the folder of its rows of pictures."""
     records: Sequence[Record] = summary["runs"]
-    figures = {"rates": _rates(records)} | {name: _course(records, name) for name in COURSES}
     columns = ["Member", "Rate, bpp", "Kind", "PSNR, dB", "Cost, nats", "Detail", *(title for _, title, _ in NUMBERS)]
     columns += ["ms per step", "of the processor", "Parameters", "More"]
-    environment = summary["environment"]
-    template = Template((_OWN / "page.html").read_text(encoding="utf-8"))
-    page = template.substitute(
-        title=f"Bottlenecks and transforms on {escape(summary['data'])}",
-        lead=f"{len(records)} runs, same transforms, data and steps. {environment['date']}",
-        style=(_REPORT / "page.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
-        table_script=(_REPORT / "table.js").read_text(encoding="utf-8"),
-        data=json.dumps(figures).replace("<", "\\u003c"),  # no string may end the script element
-        table_head="".join(
-            f'<th data-kind="{"text" if title in _TEXT else "number"}"><button>{title}</button></th>'
-            for title in columns
-        ),
-        table_rows="\n".join(_row(record, summary) for record in records),
-        pictures="\n".join(
-            _pictures(record, pictures, first=record["data"] not in {other["data"] for other in records[:i]})
-            for i, record in enumerate(records)
-        ),
-        method="\n".join(f"    <li>{line}</li>" for line in _method(summary)),
+    shown = (
+        _pictures(record, pictures, first=record["data"] not in {other["data"] for other in records[:i]})
+        for i, record in enumerate(records)
     )
-    path.write_text(page, encoding="utf-8")
+    sections.write_page(
+        path,
+        f"Bottlenecks and transforms on {summary['data']}",
+        f"{len(records)} runs, same transforms, data and steps. {summary['environment']['date']}",
+        [
+            Section(
+                "Quality against rate",
+                "Higher and further left is better. One point per run, at the rate that its loss leads to; the dotted "
+                "line is the autoencoder whose latents have no code. Tap a name to hide a group.",
+                figure=_rates(records),
+            ),
+            Section("All numbers", html=table(columns, [_row(record, summary) for record in records])),
+            *(
+                Section(
+                    f"{heading} over the training",
+                    "A codebook has collapsed where few codewords are used; a VAE where few units are active.",
+                    figure=lines("step", key, _courses(records, key)),
+                )
+                for key, heading in COURSES.items()
+            ),
+            Section("Reconstructions and samples", html="\n".join(shown)),
+            Section("Method", html=bullets(_method(summary))),
+        ],
+    )
 
 
 def _rates(records: Sequence[Record]) -> dict[str, Any]:
@@ -85,58 +81,35 @@ def _rates(records: Sequence[Record]) -> dict[str, Any]:
     plain_ae = [record for record in records if record["run"] == "ae"]
     if plain_ae:
         figure.add_hline(y=plain_ae[0]["psnr"], line_dash="dot", annotation_text="ae, no code")
-    _set_up(figure, "bits per pixel", "PSNR, dB")
+    set_axes(figure, "bits per pixel", "PSNR, dB")
     return plain(figure)
 
 
-def _course(records: Sequence[Record], key: str) -> dict[str, Any]:
-    """Draw a statistic of the held-out pictures' code over the training, a line for each run that has it."""
-    figure = graph_objects.Figure()
-    for record in records:
-        points = [(point["step"], point[key]) for point in record["course"] if key in point]
-        if points:
-            x, y = zip(*points, strict=True)
-            figure.add_scatter(x=x, y=y, name=record["run"], mode="lines")
-    _set_up(figure, "step", key)
-    return plain(figure)
+def _courses(records: Sequence[Record], key: str) -> dict[str, list[tuple[float, float]]]:
+    """Return the course of a statistic of the held-out pictures' code, for each run that has it."""
+    courses = {
+        record["run"]: [(point["step"], point[key]) for point in record["course"] if key in point] for record in records
+    }
+    return {run: points for run, points in courses.items() if points}
 
 
-def _set_up(figure: graph_objects.Figure, x: str, y: str) -> None:
-    figure.update_layout(
-        font=FONT,
-        margin={"l": 55, "r": 10, "t": 10, "b": 10},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0},
-        plot_bgcolor="white",
-    )
-    figure.update_xaxes(title=x, gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(title=y, gridcolor=GRID, zeroline=False)
-
-
-def _row(record: Record, summary: Mapping[str, Any]) -> str:
+def _row(record: Record, summary: Mapping[str, Any]) -> list[str | Cell | None]:
     """Return the row of a run in the table."""
     numbers = dict(record["numbers"])
     look = f'<i style="background:{COLOURS[record["group"]]}"></i>'
-    cells = [
-        (record["run"], f'{look}<span title="{escape(record["idea"])}">{escape(record["run"])}</span>'),
-        _number(record["bpp"], ".3f"),
-        (record["rate"],) * 2,
-        _number(record["psnr"], ".2f"),
-        _number(cost(record, summary), ".3f"),
-        _number(record["detail"], ".2f"),
-        *(_number(numbers.pop(key, None), form) for key, _, form in NUMBERS),
-        _number(1e3 * record["seconds_per_step"], ".0f"),
-        _number(1e3 * record["processor_seconds_per_step"], ".0f"),
-        _number(record["parameters"], ",d"),
+    return [
+        Cell(record["run"], f'{look}<span title="{escape(record["idea"])}">{escape(record["run"])}</span>'),
+        number(record["bpp"], ".3f"),
+        record["rate"],
+        number(record["psnr"], ".2f"),
+        number(cost(record, summary), ".3f"),
+        number(record["detail"], ".2f"),
+        *(number(numbers.pop(key, None), form) for key, _, form in NUMBERS),
+        number(1e3 * record["seconds_per_step"], ".0f"),
+        number(1e3 * record["processor_seconds_per_step"], ".0f"),
+        number(record["parameters"], ",d"),
+        "; ".join(f"{key} {value:.3g}" for key, value in numbers.items()),
     ]
-    more = "; ".join(f"{key} {value:.3g}" for key, value in numbers.items())
-    cells.append((more, escape(more)))
-    row = "".join(f'<td data-value="{escape(value)}">{text}</td>' for value, text in cells)
-    return f"      <tr>{row}</tr>"
-
-
-def _number(value: float | None, form: str) -> tuple[str, str]:
-    """Return sort key and text of a number."""
-    return ("", "-") if value is None else (str(value), format(value, form))
 
 
 def _pictures(record: Record, folder: Path, first: bool) -> str:
@@ -146,11 +119,8 @@ def _pictures(record: Record, folder: Path, first: bool) -> str:
     for kind in (*(["originals"] if first else []), "reconstructions", "upright", "samples"):
         path = folder / f"{stem}-{kind}.png"
         if path.exists():
-            data = base64.b64encode(path.read_bytes()).decode("ascii")
-            parts.append(
-                f'<figure><img src="data:image/png;base64,{data}" alt="{kind} of {escape(record["run"])}">'
-                f"<figcaption>{kind}</figcaption></figure>"
-            )
+            with Image.open(path) as image:
+                parts.append(picture(image, f"{kind} of {record['run']}"))
     return "\n".join(parts)
 
 

@@ -48,6 +48,13 @@ class Curve:
             kept += [(rate, float(through(math.log(rate)))) for rate in ends]
         return Curve(*zip(*sorted(kept), strict=True)) if kept else Curve((), ())
 
+    def excess(self, bpp: float, score: float) -> float | None:
+        """Return how many bits more than this curve a point takes at its score, in percent; None outside the curve."""
+        if len(self.bpp) < MIN_POINTS or not self.score[0] <= score <= self.score[-1]:
+            return None
+        known = float(PchipInterpolator(self.score, np.log(self.bpp))(score))
+        return 100 * (bpp / math.exp(known) - 1)
+
 
 @dataclass(frozen=True)
 class BdRate:

@@ -1,20 +1,16 @@
-"""Write the page of a study: a table of all measures, and pictures to compare with a slider.
+"""Write the page of a study: a table of all measures, and pictures to compare with a slider."""
 
-The page needs no network; style and scripts are those of the rate-distortion report.
-"""
-
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from PIL import Image
 
+from benchmarks.report import sections
 from benchmarks.report.scenes import crop_centre, data_url
+from benchmarks.report.sections import Cell, Section, bullets, slider, table
 
 COLUMNS = {
     "quality": ("Quality", "{:g}"),
@@ -28,9 +24,6 @@ COLUMNS = {
     "frechet": ("Fréchet distance", "{:.3f}"),
 }
 """Title and format of each column of the table."""
-
-_REPORT = files("benchmarks.report") / "assets"
-_OWN = files("benchmarks.realism") / "assets"
 
 
 @dataclass(frozen=True)
@@ -61,30 +54,41 @@ class Scene:
 def write_page(path: Path, summary: Mapping[str, Any], scenes: Sequence[Scene]) -> None:
     """Write the page of a study's ``summary``."""
     names = [view.caption.partition(":")[0] for view in scenes[0].views]
-    page = Template(
-        (_OWN / "page.html").read_text(encoding="utf-8")
-    ).substitute(
-        title=f"Faithful and lifelike pictures of {escape(summary['dataset'])}",
-        lead=f"{summary['images']} pictures, {summary['environment']['date']}",
-        style=(_REPORT / "page.css").read_text(encoding="utf-8"),
-        script="".join((_REPORT / name).read_text(encoding="utf-8") for name in ("table.js", "compare.js")),
-        data=json.dumps([scene.to_json() for scene in scenes]).replace("<", "\\u003c"),  # no string may end the script
-        table_head="".join(
-            f'<th data-kind="{"text" if key == "variant" else "number"}"><button>{title}</button></th>'
-            for key, (title, _) in COLUMNS.items()
-        ),
-        table_rows="\n".join(_row(row) for row in summary["rows"]),
-        left="".join(f"<option{' selected' if name == 'faithful' else ''}>{escape(name)}</option>" for name in names),
-        right="".join(f"<option{' selected' if name == 'lifelike' else ''}>{escape(name)}</option>" for name in names),
-        command=escape(summary["command"]),
-        model=summary["model"][:16],
+    rows = [[_cell(row[key], form) for key, (_, form) in COLUMNS.items()] for row in summary["rows"]]
+    sections.write_page(
+        path,
+        f"Faithful and lifelike pictures of {summary['dataset']}",
+        f"{summary['images']} pictures, {summary['environment']['date']}",
+        [
+            Section(
+                "Compare two pictures of one stream",
+                "Faithful, lifelike and the mixture between them are decoded from the same file. The other codecs "
+                "have at least as many bytes, where their lowest quality allows more. Of large pictures, the centre "
+                "is shown at full resolution.",
+                slider({name: name for name in names}, left="faithful", right="lifelike"),
+            ),
+            Section(
+                "All numbers",
+                "Means over the pictures. Except for PSNR, less is better. LPIPS with AlexNet is part of the "
+                "training's loss; LPIPS with VGG, DISTS (on features of EfficientNet-Lite0, all with the same weight) "
+                "and the Fréchet distance (of features of EfficientNet-Lite0, over patches of 64x64 pixels) are not. "
+                "Click a column's name to sort by it.",
+                table([title for title, _ in COLUMNS.values()], rows),
+            ),
+            Section(
+                "Method",
+                html=bullets(
+                    [
+                        f"Command: <code>{escape(summary['command'])}</code>",
+                        f"Model: <code>{summary['model'][:16]}</code>; every picture is coded as indices, never "
+                        "exactly.",
+                    ]
+                ),
+            ),
+        ],
+        [scene.to_json() for scene in scenes],
     )
-    path.write_text(page, encoding="utf-8")
 
 
-def _row(row: Mapping[str, Any]) -> str:
-    cells = "".join(
-        f'<td data-value="{escape(str(row[key]))}">{escape(form.format(row[key]))}</td>'
-        for key, (_, form) in COLUMNS.items()
-    )
-    return f"      <tr>{cells}</tr>"
+def _cell(value: str | float, form: str) -> str | Cell:
+    return value if isinstance(value, str) else Cell(value, form.format(value))

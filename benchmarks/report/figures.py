@@ -12,8 +12,8 @@ from benchmarks.rd.results import Metric, Result
 from benchmarks.report.plots import RATE_TICKS, SHOWN_BPP
 from benchmarks.report.style import Look
 
-FONT = {"family": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13}
-GRID = "#e6e9ed"
+_FONT = {"family": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13}
+_GRID = "#e6e9ed"
 _WORSE = "#7f7f7f"
 """Bars of pictures where vqcodec needs more bits than JPEG."""
 
@@ -37,23 +37,14 @@ def curves(metric: Metric, results: Mapping[str, Result], codec_looks: Mapping[s
             + ("" if result.source else "<br>quality %{customdata}")
             + "<extra>%{fullData.name}</extra>",
         )
-    figure.update_layout(
-        font=FONT,
-        margin={"l": 55, "r": 10, "t": 10, "b": 10},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0},
-        plot_bgcolor="white",
-        hoverlabel={"align": "left"},
-    )
+    set_axes(figure, "bits per pixel", f"{metric.title}, dB")
+    figure.update_layout(hoverlabel={"align": "left"})
     figure.update_xaxes(
         type="log",
         range=[math.log10(bound) for bound in SHOWN_BPP],
         tickvals=RATE_TICKS,
         ticktext=[f"{tick:g}" for tick in RATE_TICKS],
-        title="bits per pixel",
-        gridcolor=GRID,
-        zeroline=False,
     )
-    figure.update_yaxes(title=f"{metric.title}, dB", gridcolor=GRID, zeroline=False)
     return plain(figure)
 
 
@@ -69,15 +60,27 @@ def bars(image_rates: Mapping[str, float]) -> dict[str, Any]:
         hovertemplate="%{y}: %{x:+.1f} %<extra></extra>",
     )
     figure.update_layout(
-        font=FONT,
+        font=_FONT,
         margin={"l": 10, "r": 10, "t": 10, "b": 40},
         height=70 + 22 * len(names),
         plot_bgcolor="white",
         bargap=0.35,
     )
-    figure.update_xaxes(title="BD-rate, %", gridcolor=GRID, zerolinecolor="#1c1e21")
+    figure.update_xaxes(title="BD-rate, %", gridcolor=_GRID, zerolinecolor="#1c1e21")
     figure.update_yaxes(automargin=True, type="category")
     return plain(figure)
+
+
+def set_axes(figure: graph_objects.Figure, x: str, y: str) -> None:
+    """Set the look that figures share, and the titles of the axes."""
+    figure.update_layout(
+        font=_FONT,
+        margin={"l": 55, "r": 10, "t": 10, "b": 10},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0},
+        plot_bgcolor="white",
+    )
+    figure.update_xaxes(title=x, gridcolor=_GRID, zeroline=False)
+    figure.update_yaxes(title=y, gridcolor=_GRID, zeroline=False)
 
 
 def plain(figure: graph_objects.Figure) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -18,10 +17,9 @@ from benchmarks.rd.codecs import is_vqc
 from benchmarks.rd.results import DIRECTIONS, MS_SSIM, PSNR, Result, common_metrics, measured
 from benchmarks.report.figures import bars, curves
 from benchmarks.report.scenes import Scene
+from benchmarks.report.sections import asset, slider
 from benchmarks.report.style import Look, curve_looks
 from benchmarks.report.summary import Summary, percent
-
-_ASSETS = files("benchmarks.report") / "assets"
 
 
 def write_page(
@@ -42,12 +40,12 @@ def write_page(
         "bars": bars(image_rates) if image_rates else None,
     }
     count = f"{summary.images} picture{'s' if summary.images > 1 else ''}"
-    page = Template(_asset("page.html")).substitute(
+    page = Template(asset("page.html")).substitute(
         title=f"vqcodec beside JPEG on {escape(summary.dataset)}",
         lead=f"{count}, {len(measured(results))} codecs, decoded from files on disk. {summary.environment['date']}",
-        style=_asset("page.css"),
+        style=asset("page.css"),
         plotly=get_plotlyjs(),
-        script=_asset("table.js") + _asset("compare.js") + _asset("page.js"),
+        script=asset("table.js") + asset("compare.js") + asset("page.js"),
         data=json.dumps(data).replace("<", "\\u003c"),  # no string may end the script element
         headlines=_headlines(summary, codec_looks),
         table_head="".join(
@@ -56,15 +54,16 @@ def write_page(
         ),
         table_rows="\n".join(_row(summary, name, results[name], look) for name, look in codec_looks.items()),
         table_note=_table_note(summary),
-        scenes_section=_asset("scenes.html") if scenes else "",
-        images_section=_asset("images.html") if image_rates else "",
+        scenes_section=_scenes_section() if scenes else "",
+        images_section=asset("images.html") if image_rates else "",
         method="\n".join(f"    <li>{line}</li>" for line in _method(summary, results)),
     )
     path.write_text(page, encoding="utf-8")
 
 
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
+def _scenes_section() -> str:
+    names = {"original": "original", "codec": "vqcodec", "jpeg": "JPEG"}
+    return Template(asset("scenes.html")).substitute(slider=slider(names, left="jpeg", right="codec"))
 
 
 def _headlines(summary: Summary, codec_looks: Mapping[str, Look]) -> str:

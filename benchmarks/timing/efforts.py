@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,8 @@ class Summary:
     """Mean over the pictures, in percent of the bytes, at equal PSNR."""
     worst: float
     """The largest of the pictures."""
+    worst_point: float | None
+    """Most bits that a picture takes more at a quality than the next lower effort at the same PSNR, in percent."""
     ratio: float
     """Processor time over that of the lowest effort."""
     seconds: float
@@ -83,20 +85,39 @@ def summarize(points: Sequence[Point]) -> list[Summary]:
     for effort in efforts:
         rates = [bd_rate(curves[picture, efforts[0]], curves[picture, effort]).percent for picture in pictures]
         known = [rate for rate in rates if rate is not None]
-        ratio = seconds[effort] / seconds[efforts[0]]
-        result.append(Summary(effort, statistics.mean(known), max(known), ratio, seconds[effort] / megapixels))
+        result.append(
+            Summary(
+                effort,
+                bd_rate=statistics.mean(known),
+                worst=max(known),
+                worst_point=_worst_point(points, curves, effort, max((e for e in efforts if e < effort), default=None)),
+                ratio=seconds[effort] / seconds[efforts[0]],
+                seconds=seconds[effort] / megapixels,
+            )
+        )
     return result
+
+
+def _worst_point(
+    points: Sequence[Point], curves: Mapping[tuple[str, int], Curve], effort: int, lower: int | None
+) -> float | None:
+    if lower is None:
+        return None
+    found = (curves[p.picture, lower].excess(p.bpp, p.psnr) for p in points if p.effort == effort)
+    return max((excess for excess in found if excess is not None), default=None)
 
 
 def describe(summaries: Sequence[Summary]) -> str:
     """Format the summaries as a Markdown table."""
     rows = [
-        "| effort | BD-rate, PSNR | worst picture | processor time / effort 0 | seconds per megapixel |",
-        "| ---: | ---: | ---: | ---: | ---: |",
+        "| effort | BD-rate, PSNR | worst picture | worst point against the effort below | processor time / effort 0 "
+        "| seconds per megapixel |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows += [
-        f"| {s.effort} | {s.bd_rate:+.1f} % | {s.worst:+.1f} % | {s.ratio:.2f} | {s.seconds:.1f} |" for s in summaries
-    ]
+    for s in summaries:
+        point = "-" if s.worst_point is None else f"{s.worst_point:+.1f} %"
+        rates = f"{s.bd_rate:+.1f} % | {s.worst:+.1f} % | {point}"
+        rows.append(f"| {s.effort} | {rates} | {s.ratio:.2f} | {s.seconds:.1f} |")
     return "\n".join(rows)
 
 

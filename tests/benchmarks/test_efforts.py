@@ -17,7 +17,8 @@ def test_bits_and_time_against_the_lowest_effort(tmp_path):
     assert (lowest.bd_rate, lowest.ratio) == (pytest.approx(0, abs=1e-9), 1)
     assert (higher.bd_rate, higher.worst) == (pytest.approx(-10), pytest.approx(-10))
     assert (higher.ratio, higher.seconds) == (4, pytest.approx(20))
-    assert describe([higher]).splitlines()[-1] == "| 2 | -10.0 % | -10.0 % | 4.00 | 20.0 |"
+    assert (lowest.worst_point, higher.worst_point) == (None, pytest.approx(-10))
+    assert describe([higher]).splitlines()[-1] == "| 2 | -10.0 % | -10.0 % | -10.0 % | 4.00 | 20.0 |"
     plot(tmp_path / "efforts.png", [lowest, higher])
     assert (tmp_path / "efforts.png").stat().st_size > 1000
 

@@ -77,7 +77,7 @@ def test_study(lifelike_weights, photo, tmp_path):
         assert rows[10, "JPEG"][key] > rows[70, "JPEG"][key]
     page = (tmp_path / "out" / "index.html").read_text()
     assert "photos" in summary["command"] and str(tmp_path) not in page
-    assert page.count("data:image/webp") == 2 * 7 and "<option selected>lifelike</option>" in page
+    assert page.count("data:image/webp") == 2 * 7 and '<option value="lifelike" selected>lifelike</option>' in page
 
 
 def test_missing_weights_are_named(photo, tmp_path, monkeypatch):
