@@ -124,6 +124,7 @@ def range_starts(config: SliceConfig) -> NDArray[np.int32]:
     return starts
 
 
+@functools.cache
 def range_frequencies(config: SliceConfig) -> NDArray[np.float64]:
     """Return the frequencies of ranges, (d + 1, precision + 1, precision + 2).
 
@@ -146,6 +147,7 @@ def _range_numbers(config: SliceConfig) -> tuple[NDArray[np.int64], NDArray[np.i
     return np.arange(config.precision + 1)[:, None], np.arange(config.precision + 2)[None]
 
 
+@functools.cache
 def range_prices(config: SliceConfig) -> NDArray[np.float64]:
     """Return the code length in bits of a coordinate's digits, shaped as :func:`range_frequencies`."""
     table = range_frequencies(config)
