@@ -54,6 +54,12 @@ _SIMILARITY = click.option(
     show_default=True,
     help="Share of MS-SSIM in the distortion, 0 to 1; use it with --crop 192.",
 )
+_UPPER_SHARE = click.option(
+    "--upper-share",
+    default=0.2,
+    show_default=True,
+    help="Share of the crops in the upper 30 % of the quality range.",
+)
 _PRESET = click.option(
     "--preset", type=click.Choice(sorted(PRESETS)), default="vqc-1", show_default=True, help="Model configuration."
 )
@@ -136,6 +142,7 @@ def group() -> None:
 @group.command()
 @_PRESET
 @_SIMILARITY
+@_UPPER_SHARE
 @_stage_options
 def joint(preset: str, **options: Any) -> None:
     """Stage 1: train transforms, codebooks and prior together."""
@@ -143,6 +150,7 @@ def joint(preset: str, **options: Any) -> None:
 
 
 @group.command()
+@_UPPER_SHARE
 @_stage_options
 def prior(**options: Any) -> None:
     """Stage 2: train the prior alone, on the indices of frozen transforms; needs --init or --resume."""
@@ -154,6 +162,7 @@ def prior(**options: Any) -> None:
 @group.command()
 @_CROPS
 @_SIMILARITY
+@_UPPER_SHARE
 @_stage_options
 def finetune(crops: int, **options: Any) -> None:
     """Train synthesis and prior on indices that the encoder of the weights file --init chooses."""
@@ -230,6 +239,7 @@ def classifier(data: Path, test: Path | None, out: Path, **options: Any) -> None
 )
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @_SIMILARITY
+@_UPPER_SHARE
 @_stage_options
 def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, **options: Any) -> None:
     """Run all three stages, in the folders joint and prior of --run."""

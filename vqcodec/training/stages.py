@@ -182,9 +182,11 @@ def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, r
     if not resume:
         model = registry.load_weights(start)
         knots = model.config.knots - 1
-        _encode_crops(
-            options, plan, model, count, lambda uniform: sample_quality(uniform, model.config) / knots, device, echo
-        ).save(cache)
+
+        def position(uniform: Tensor) -> Tensor:
+            return sample_quality(uniform, model.config, plan.upper_share) / knots
+
+        _encode_crops(options, plan, model, count, position, device, echo).save(cache)
     network = network_from(state_file if resume else start)
     if network.config.classes:
         raise ValueError(f"{start}: its prior knows classes; fine-tune a model without them")

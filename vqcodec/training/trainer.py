@@ -89,12 +89,16 @@ class TrainingPlan:
     """Train with bfloat16 autocast where the processor is faster with it."""
     similarity: float = 0.0
     """Share of MS-SSIM in the distortion, 0 to 1."""
+    upper_share: float = 0.2
+    """Share of crops that are trained in the upper 30 % of the quality range."""
     flip: bool = True
     """Mirror half of the crops."""
 
     def __post_init__(self) -> None:
         if self.similarity and self.crop < MS_SSIM_SIDE:
             raise ValueError(f"MS-SSIM needs crops of at least {MS_SSIM_SIDE} pixels, not {self.crop}: use --crop 192")
+        if not 0 < self.upper_share < 1:
+            raise ValueError(f"the share of the upper qualities must be between 0 and 1, not {self.upper_share}")
 
     def learning_rate(self, step: int, done: float) -> float:
         """Return the learning rate at ``step``, after the fraction ``done`` of the run."""
@@ -117,15 +121,18 @@ class Intervals:
 _UNLABELLED_SHARE = 0.1
 """Share of crops without their class, so that the prior knows pictures of no class, too: streams are coded so
 (Ho & Salimans 2022, arXiv:2207.12598, section 3.2)."""
-_USUAL_RANGE, _USUAL_SHARE = 0.7, 0.8
-"""The lower part of the quality range, up to lambda 0.18 of ``vqc-1``, and the share of crops that it gets."""
+_USUAL_RANGE = 0.7
+"""The lower part of the quality range, up to lambda 0.18 of ``vqc-1``: most pictures are stored there."""
 
 
-def sample_quality(uniform: Tensor, config: ModelConfig) -> Tensor:
-    """Map uniform numbers (B,) in [0, 1) to qualities (B,) in ``[0, knots - 1]``, denser where pictures are stored."""
-    usual = uniform * (_USUAL_RANGE / _USUAL_SHARE)
-    upper = 1 - (1 - uniform) * ((1 - _USUAL_RANGE) / (1 - _USUAL_SHARE))
-    return torch.where(uniform < _USUAL_SHARE, usual, upper) * (config.knots - 1)
+def sample_quality(uniform: Tensor, config: ModelConfig, upper_share: float) -> Tensor:
+    """Map uniform numbers (B,) in [0, 1) to qualities (B,) in ``[0, knots - 1]``.
+
+    The share ``upper_share`` of them is in the upper 30 % of the range.
+    """
+    usual = uniform * (_USUAL_RANGE / (1 - upper_share))
+    upper = 1 - (1 - uniform) * ((1 - _USUAL_RANGE) / upper_share)
+    return torch.where(uniform < 1 - upper_share, usual, upper) * (config.knots - 1)
 
 
 _UNUSED = 2**31
@@ -147,7 +154,7 @@ def start_codebooks(network: Network, crops: Crops, size: int) -> None:
     """Initialise codebooks with latents of 100 training crops of ``size`` pixels, level by level."""
     generator = torch.Generator().manual_seed(crops.seed)
     x = crops.batch(_UNUSED, 100, size)
-    quality = sample_quality(torch.rand(len(x), generator=generator), network.config)
+    quality = sample_quality(torch.rand(len(x), generator=generator), network.config, TrainingPlan.upper_share)
     for level, quantizers in enumerate(network.vqvae.quantizers):
         latents = encode(network.vqvae, network.prior, x, quality, train_transforms=False).latents[level]
         parts = torch.split(latents, [q.config.channels for q in quantizers], 1)
@@ -329,7 +336,8 @@ class Trainer(NetworkRun):
         number = self.step * self.world + self.rank
         x, labels = (t.to(self.device) for t in self.crops.labelled(number, plan.batch, plan.crop))
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + number)
-        quality = sample_quality(torch.rand(plan.batch, generator=generator), network.config).to(self.device)
+        uniform = torch.rand(plan.batch, generator=generator)
+        quality = sample_quality(uniform, network.config, plan.upper_share).to(self.device)
         prior: Iterable[Predict] = network.prior
         if network.config.classes:
             unlabelled = torch.rand(plan.batch, generator=generator) < _UNLABELLED_SHARE
