@@ -33,6 +33,10 @@ ERROR = 0.075 / 32
 """Weight of the squared error on the 0-255 scale (HiFiC, table A1, at its lowest rate)."""
 REALISM = 0.15
 """Weight of the discriminator's score (HiFiC)."""
+SHIFTS = 15
+"""LPIPS and discriminator see pictures without their first 0 to 15 rows and columns, another number in each step.
+Their strides and those of the latents are powers of two: with a fixed offset, a pattern of such a period finds places
+that they hardly see (random transformations: Kettunen, Harkonen & Lehtinen 2019, arXiv:1906.03973)."""
 SYNTHESIS_SHARE, DISCRIMINATOR_SHARE = 0.4, 0.4
 """Factors of the learning rate: 2e-4 by default."""
 
@@ -98,13 +102,15 @@ class LifelikeRun(Run[Lifelike]):
         rate = plan.learning_rate(self.step, self.done())
         with self.half():
             faithful, y = self._pictures(network.synthesis, grids, quality)
+        mse = (y - x).square().mean() * 255**2
+        x, y, faithful = self._shifted(x, y, faithful)
+        with self.half():
             both = network.discriminator(torch.cat([x, y.detach()]), torch.cat([faithful, faithful]))
         judged = hinge(*both.float().chunk(2))
         self._discriminator.step(judged, rate)
         with self.half():
             score = network.discriminator(y, faithful).float().mean()
             distance = self._distance(x, y).float().mean()
-        mse = (y - x).square().mean() * 255**2
         loss = ERROR * mse + distance - REALISM * min(1.0, self.step / max(1, plan.warmup)) * score
         self._synthesis.step(loss, rate)
         self.finish_step()
@@ -116,6 +122,16 @@ class LifelikeRun(Run[Lifelike]):
             "score": score.item(),
             "hinge": judged.item(),
         }
+
+    def _shifted(self, *pictures: Tensor) -> list[Tensor]:
+        """Cut the same random number of rows and columns, at most :data:`SHIFTS`, from the top left of pictures.
+
+        At most an eighth of a small crop.
+        """
+        generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step * self.world + self.rank)
+        most = min(SHIFTS, pictures[0].shape[2] // 8)
+        top, left = torch.randint(most + 1, (2,), generator=generator).tolist()
+        return [picture[:, :, top:, left:] for picture in pictures]
 
     def _pictures(self, synthesis: PixelSynthesis, grids: Grids, quality: Tensor) -> tuple[Tensor, Tensor]:
         """Return the faithful and the lifelike pictures (B, 3, H, W) of indices."""
