@@ -75,7 +75,7 @@ def test_quality_is_monotone_on_any_picture(codec, name, pixels):
     psnrs = [min(99, metrics.psnr(np.asarray(codec.decode(data)), np.asarray(picture))) for data in streams]
     assert sizes == sorted(sizes)
     # A checkerboard of single pixels is one huge coefficient, and outer points in four dimensions keep six bits of it.
-    tolerance = 1.0 if name == "checks-1" else 0.05
+    tolerance = 3.0 if name == "checks-1" else 0.05
     assert all(b >= a - tolerance for a, b in itertools.pairwise(psnrs)), psnrs
     assert psnrs[-1] >= (36 if "noise" in name else 42)
     if min(picture.size) >= 64:  # smaller ones are padded to whole blocks
