@@ -112,7 +112,7 @@ class PictureAnalysis:
     def _has_windows(self) -> bool:
         """Whether the picture is analysed in more than one window."""
         height, width = self._pixels.shape[:2]
-        return height * width > WHOLE_PIXELS
+        return bool(height * width > WHOLE_PIXELS)
 
     def _latents_of(self, box: Box, level: int, coarser: Sequence[Grid]) -> Tensor:
         """Return the latents of a window, (D, rows, columns)."""
