@@ -13,6 +13,7 @@ import numpy as np
 from vqcodec.codec.tiles import Grid, Tiling
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.grouping import GROUP_PIXELS
+from vqcodec.concurrency.memory import trim_heap
 from vqcodec.concurrency.threads import default_threads, map_in_threads
 
 _LEAST = int(np.iinfo(np.int16).min)
@@ -89,4 +90,6 @@ def code_level(
                 views = tiling.views(grids)
             views[i][:] = tile
         results += made
+        if len(portions) > 1:
+            trim_heap()  # a walk's buffers are large, and each thread has a heap of its own
     return CodedLevel(grids, {i: views[i] for i in numbers}, results)
