@@ -89,7 +89,8 @@ def split(image: Image.Image, icc: bytes, say: Say, bits: int = 8) -> Planes:
         plain += "A"
     if mode not in _PLAIN_MODES:
         say(Remark(f"{_names.get(mode, mode)} is converted to {plain}", loses=False))
-    image = image.convert(plain)
+    if mode != plain:  # else Pillow would copy the picture
+        image = image.convert(plain)
     if plain in ("L", "RGB"):
         return Planes(image, None)
     *colour, alpha = image.split()
