@@ -4,6 +4,7 @@ The networks have a finite receptive field, so latents depend only on the pixels
 is analysed in constant memory.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -144,7 +145,7 @@ class PictureAnalysis:
         ``prior`` tells what indices cost later ones, if that counts.  Returns the squared error of these indices,
         samples from 0 to 255.
         """
-        refined = [known.copy() for known in self._corrections]
+        refined = copy.deepcopy(self._corrections)
         error = 0.0
         for box in self._windows():
             view = self._view_of(box)

@@ -26,12 +26,6 @@ class Bands:
         part: NDArray[np.int8] = self._bands[number][:, top : top + rows.stop - rows.start, columns]
         return part
 
-    def copy(self) -> "Bands":
-        """Return a copy."""
-        new = Bands(self.channels, 0, 0, self._rows)
-        new._bands = [band.copy() for band in self._bands]
-        return new
-
     def free(self, row: int) -> None:
         """Free the bands that end at or before a row; they must not be used again."""
         for number in range(min(row // self._rows, len(self._bands))):
