@@ -104,7 +104,7 @@ def test_another_process_decodes_the_same(tiny_codec, tiny_weights, tmp_path):
         "import sys, hashlib, vqcodec; from vqcodec.stream.container import read_stream\n"
         "codec = vqcodec.Codec(model_path=sys.argv[1], device='cpu')\n"
         "grids = codec._decoder.grids([read_stream(open(sys.argv[2], 'rb').read())])[0]\n"
-        "print(hashlib.sha256(b''.join(g.tobytes() for g in grids)).hexdigest())"
+        "print(hashlib.sha256(b''.join(g.read().tobytes() for g in grids)).hexdigest())"
     )
     command = [sys.executable, "-c", script, str(tiny_weights), str(tmp_path / "a.vqc")]
     there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

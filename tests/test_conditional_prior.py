@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.support.internals import every_index
 from tests.support.tiny import TINY, random_grids, tiny_network
 from vqcodec import Codec
 from vqcodec.cli.train import group
@@ -76,7 +77,9 @@ def test_training_and_integer_form_agree_for_every_class(network, model, label):
     (grids,) = Sampler(model).grids(header, 1, 0, 1.0, model.config.classes[label] if label >= 0 else None)
     quality = torch.tensor([TINY.knot_positions(100)])
     coarse = coarse_tensor = None
-    for level, predict, prior in zip(grids, network.prior.given(torch.tensor([label])), model.priors, strict=True):
+    for level, predict, prior in zip(
+        every_index(grids), network.prior.given(torch.tensor([label])), model.priors, strict=True
+    ):
         indices = torch.from_numpy(level)[None].long()
         with torch.no_grad():
             expected = float(sum(slice_bits(predict(indices, coarse_tensor, quality), indices)))

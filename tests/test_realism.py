@@ -84,8 +84,8 @@ def test_it_fades_with_quality(codec, picture):
 
 def test_windows_strips_regions_and_batches(codec, stream, monkeypatch):
     whole = pixels(codec.decode(stream, realism=0.7))
-    for module in (synthesis, decoder):
-        monkeypatch.setattr(module, "WINDOW", 64)
+    monkeypatch.setattr(synthesis, "WINDOW", 64)
+    monkeypatch.setattr(decoder, "STRIP", 64)
     assert abs(pixels(codec.decode(stream, realism=0.7)) - whole).max() <= 1
     strips = list(codec.decode_strips(stream, realism=0.7))
     assert len(strips) > 2 and abs(pixels(np.concatenate([np.asarray(s) for s in strips])) - whole).max() <= 1

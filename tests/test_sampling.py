@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from tests.support.internals import decode_grids
+from tests.support.internals import every_index
 from tests.support.tiny import PLAIN, TINY, random_head, random_prediction, tiny_network
 from vqcodec import Codec
 from vqcodec.codec.encoder import TILE_LOG2
@@ -29,6 +29,11 @@ from vqcodec.weights.registry import load_weights
 
 def header(model, width=64, height=48, step=128):
     return Header(model.hash, width, height, Layout.RGB, step, TILE_LOG2)
+
+
+def draw(model, *args):
+    """Return the indices (G, H, W) of all levels of pictures that a model's priors draw."""
+    return [every_index(grids) for grids in Sampler(model).grids(*args)]
 
 
 @pytest.fixture(scope="module", params=["shells", "plain"])
@@ -102,7 +107,7 @@ def test_streams_of_samples_cost_the_entropy_that_was_drawn(model, monkeypatch):
     assert entropy.mean() > 3000  # else the coder's 32 bits of state for each level count
     assert 8 * sum(map(len, payloads)) / count == pytest.approx(entropy.mean(), rel=0.03)
     assert lengths(model, sampled).mean() == pytest.approx(entropy.mean(), rel=0.03)
-    for a, b in zip(sampled, Sampler(model).grids(own_header, count, 5, 1.0, None), strict=True):
+    for a, b in zip(sampled, draw(model, own_header, count, 5, 1.0, None), strict=True):
         assert all((one == other).all() for one, other in zip(a, b, strict=True))
 
 
@@ -132,8 +137,8 @@ def test_frequencies_of_drawn_indices_are_the_priors(config, by_shells):
 
 
 def test_temperature_0_is_the_mode(model):
-    cold = Sampler(model).grids(header(model), 2, 0, 0.0, None)
-    for a, b in zip(cold[0], Sampler(model).grids(header(model), 1, 99, 0.0, None)[0], strict=True):
+    cold = draw(model, header(model), 2, 0, 0.0, None)
+    for a, b in zip(cold[0], draw(model, header(model), 1, 99, 0.0, None)[0], strict=True):
         np.testing.assert_array_equal(a, b)
     seen = 0
 
@@ -193,11 +198,11 @@ def test_the_same_seed_draws_the_same_symbols_on_every_machine():
 
 
 def test_pictures_do_not_depend_on_their_number_or_on_compiled_code(model, monkeypatch):
-    few = Sampler(model).grids(header(model), 2, 7, 1.0, None)
+    few = draw(model, header(model), 2, 7, 1.0, None)
     if coding_grids._load() is not None:
         monkeypatch.setattr(coding_grids, "LOAD_AFTER", 0)
         monkeypatch.setattr(coding_grids, "_compiled", coding_grids._Compiled())
-    many = Sampler(model).grids(header(model), 5, 7, 1.0, None)
+    many = draw(model, header(model), 5, 7, 1.0, None)
     for a, b in zip(few, many, strict=False):
         for one, other in zip(a, b, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -207,16 +212,17 @@ def test_pictures_do_not_depend_on_their_number_or_on_compiled_code(model, monke
 def test_a_sample_is_a_picture_that_can_be_coded(tiny_codec):
     (image,) = tiny_codec.sample(size=(50, 41), seed=4, quality=70)
     assert (image.size, image.mode) == ((50, 41), "RGB")
-    grids = Sampler(tiny_codec.model).grids(header(tiny_codec.model, 50, 41, round(0.7 * 255)), 1, 4, 1.0, None)[0]
     own = header(tiny_codec.model, 50, 41, round(0.7 * 255))
+    (grids,) = Sampler(tiny_codec.model).grids(own, 1, 4, 1.0, None)
     np.testing.assert_array_equal(np.asarray(image), tiny_codec._decoder.synthesis.pixels(own, grids))
 
 
 def test_from_keeps_the_top_grid(tiny_codec, photo):
     data = tiny_codec.encode(photo.crop((0, 0, 80, 70)).convert("L"), lossless=False)
     stream = read_stream(data)
-    top, bottom = decode_grids(tiny_codec, [stream])[0]
-    every = Sampler(tiny_codec.model).grids(stream.header, 2, 0, 1.0, None, top)
+    ((coarse, fine),) = tiny_codec._decoder.grids([stream])
+    top, bottom = coarse.read(), fine.read()
+    every = draw(tiny_codec.model, stream.header, 2, 0, 1.0, None, coarse)
     for grids in every:
         np.testing.assert_array_equal(grids[0], top)
         assert (grids[1] != bottom).any()
@@ -231,8 +237,8 @@ def test_tiles_are_drawn_apart(tiny_codec, monkeypatch):
     """A picture of several tiles: each is drawn like one on its own, with its own random numbers."""
     model = tiny_codec.model
     wide = Header(model.hash, 160, 64, Layout.RGB, 128, 6)
-    (grids,) = Sampler(model).grids(wide, 1, 3, 1.0, None)
-    (first,) = Sampler(model).grids(Header(model.hash, 64, 64, Layout.RGB, 128, 6), 1, 3, 1.0, None)
+    (grids,) = draw(model, wide, 1, 3, 1.0, None)
+    (first,) = draw(model, Header(model.hash, 64, 64, Layout.RGB, 128, 6), 1, 3, 1.0, None)
     for whole, part in zip(grids, first, strict=True):
         np.testing.assert_array_equal(whole[:, :, : part.shape[2]], part)
     assert (grids[0][:, :, :4] != grids[0][:, :, 4:8]).any()
@@ -245,7 +251,7 @@ def test_three_levels_are_drawn(tmp_path):
     codec = Codec(model_path=path, device="cpu")
     first, second = codec.sample(2)
     assert first.size == (32, 32) and first.tobytes() != second.tobytes()
-    (grids,) = Sampler(codec.model).grids(header(codec.model, 32, 32), 1, 0, 1.0, None)
+    (grids,) = draw(codec.model, header(codec.model, 32, 32), 1, 0, 1.0, None)
     assert [grid.shape for grid in grids] == [(1, 2, 2), (1, 4, 4), (1, 8, 8)]
 
 

@@ -68,7 +68,7 @@ def test_what_ppm_does_not_hold():
 def large(tiny_codec, tiny_weights, tmp_path, monkeypatch):
     """A folder with a stream that counts as large, of a picture in three strips."""
     monkeypatch.setattr(tasks, "STRIPS_ABOVE", 1000)
-    monkeypatch.setattr(decoder, "WINDOW", 16)
+    monkeypatch.setattr(decoder, "STRIP", 16)
     image = picture("RGBA")
     metadata.attach(image, INFO)
     (tmp_path / "large.vqc").write_bytes(tiny_codec.encode(image))

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from vqcodec import Codec, defaults
+from vqcodec.codec.grid import Grid
 from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.coding.symbols import FixedIndices, IndexEncoder
@@ -23,11 +24,16 @@ def decode_streams(codec: Codec, streams: Sequence[Stream], max_pixels: int = de
     return codec._decoder.decode(streams)
 
 
+def every_index(grids: Sequence[Grid]) -> list[Indices]:
+    """Return the indices (G, H, W) of all levels of a picture."""
+    return [grid.read() for grid in grids]
+
+
 def decode_grids(codec: Codec, streams: Sequence[Stream], max_pixels: int = defaults.MAX_PIXELS) -> list[list[Indices]]:
     """Return the indices (G, H, W) of all levels of each stream."""
     for stream in streams:
         codec._decoder.check(stream, max_pixels)
-    return codec._decoder.grids(streams)
+    return [every_index(grids) for grids in codec._decoder.grids(streams)]
 
 
 def spelled_out(config: ModelConfig, grids: Sequence[Indices]) -> list[list[list[list[int | tuple[int, ...]]]]]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vqcodec.codec.bands import Bands
 from vqcodec.codec.effort import Plan, step_share
-from vqcodec.codec.tiles import Box, Grid
+from vqcodec.codec.grid import Grid
+from vqcodec.codec.tiles import Box
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
 from vqcodec.model.prior import Prior
@@ -85,7 +86,7 @@ class PictureAnalysis:
     def latents(self, level: int, coarser: Sequence[Grid], rows: slice, columns: slice) -> NDArray[np.float32]:
         """Return scaled latents of a part of a level's grid, (D, rows, columns), in codebook cells.
 
-        ``coarser`` holds the whole grids (G, H, W) of all coarser levels.  Ask for the parts of a large picture in
+        ``coarser`` holds the whole grids of all coarser levels.  Ask for the parts of a large picture in
         raster order: the analysis of a window is kept only until another window is asked for.
         """
         stride = self._vqvae.config.levels[level].stride
@@ -140,7 +141,7 @@ class PictureAnalysis:
         return self._last[level][1]
 
     def refine(self, grids: Sequence[Grid], prior: Prior | None) -> float:
-        """Refine the latents, given the indices (G, H, W) of each level that were coded from them.
+        """Refine the latents, given the indices of each level that were coded from them.
 
         ``prior`` tells what indices cost later ones, if that counts.  Returns the squared error of these indices,
         samples from 0 to 255.
@@ -164,7 +165,7 @@ class PictureAnalysis:
 
     @torch.no_grad()
     def squared_error(self, grids: Sequence[Grid]) -> float:
-        """Return the squared error of indices (G, H, W) of each level, samples from 0 to 255, sum of all."""
+        """Return the squared error of indices of each level, samples from 0 to 255, sum of all."""
         error = 0.0
         for box in self._windows():
             view = self._view_of(box)
@@ -274,13 +275,12 @@ class PictureAnalysis:
         return refine(self._vqvae, view.x, latents, codewords, self._quality, size, share, rates)
 
     def _codewords(self, view: _View, level: int, grid: Grid) -> Tensor:
-        """Return the codewords (1, D, H, W) of a level's indices (G, H, W) in a view."""
+        """Return the codewords (1, D, H, W) of a level's indices in a view."""
         return self._vqvae.dequantize(level, self._indices(view, level, grid))
 
     def _indices(self, view: _View, level: int, grid: Grid) -> Tensor:
-        """Return the part in a view, (1, G, H, W), of a level's indices (G, H, W)."""
-        part = np.ascontiguousarray(grid[:, *self._positions(view.around, level)])
-        return torch.from_numpy(part)[None].long().to(self._device)
+        """Return a level's indices in a view, (1, G, H, W)."""
+        return torch.from_numpy(grid.read(*self._positions(view.around, level)))[None].long().to(self._device)
 
     def _positions(self, box: Box, level: int) -> tuple[slice, slice]:
         config = self._vqvae.config

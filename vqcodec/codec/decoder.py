@@ -8,14 +8,14 @@ import copy
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 
-import numpy as np
 import torch
 from PIL import Image
 
 from vqcodec.codec.exact import check_exact, exact_pixels
-from vqcodec.codec.levels import TileGroup, code_level
-from vqcodec.codec.synthesis import WINDOW, PictureSynthesis
-from vqcodec.codec.tiles import Box, Grid, Tiling, cut
+from vqcodec.codec.grid import Grid
+from vqcodec.codec.levels import CodedLevel, TileGroup, code_level
+from vqcodec.codec.synthesis import STRIP, PictureSynthesis
+from vqcodec.codec.tiles import Box, Tiling, cut
 from vqcodec.coding.grids import code_lengths, decode_grids
 from vqcodec.coding.rans import WORD_BYTES
 from vqcodec.coding.slice_symbols import Indices
@@ -84,7 +84,7 @@ class Decoder:
     def strips(self, stream: Stream, realism: float = 0.0) -> Iterator[Image.Image]:
         """Decode an undamaged stream into images of full width, from the top."""
         header = stream.header
-        rows = 1 << header.tile_log2 if stream.is_exact else WINDOW  # exact tiles are decoded whole
+        rows = 1 << header.tile_log2 if stream.is_exact else STRIP  # exact tiles are decoded whole
         (grids,) = self.grids([stream])
         alpha = _alpha(stream)
         for top in range(0, header.height, rows):
@@ -120,7 +120,7 @@ class Decoder:
         return self.synthesis.pixels(stream.header, grids, box, realism)
 
     def grids(self, streams: Sequence[Stream], levels: int | None = None) -> list[list[Grid]]:
-        """Entropy-decode the indices (G, H, W) of all levels of each stream, or of the first ``levels``.
+        """Entropy-decode the indices of all levels of each stream, or of the first ``levels``.
 
         A stream of exact pixels has none, and gives an empty list.
         Where a tile of a damaged stream, or the coarser tile that it depends on, is missing, indices are zero: the
@@ -129,11 +129,12 @@ class Decoder:
         indexed = [stream for stream in streams if not stream.is_exact]
         headers = [stream.header for stream in indexed]
         grids: list[list[Grid]] = [[] for _ in indexed]
-        coarse: dict[int, Grid] | None = None
+        coarse: CodedLevel[None] | None = None
         for level, config in enumerate(self._model.config.levels[:levels] if indexed else ()):
             every = enumerate(payload for stream in indexed for payload in stream.tiles(SectionKind.level(level)))
-            payloads = {i: payload for i, payload in every if payload is not None and (coarse is None or i in coarse)}
-            decoded = code_level(
+            known = None if coarse is None else frozenset(coarse.numbers)
+            payloads = {i: payload for i, payload in every if payload is not None and (known is None or i in known)}
+            coarse = code_level(
                 Tiling.of_level(headers, self._model.config, level),
                 config.groups,
                 [header.quality for header in headers],
@@ -142,9 +143,8 @@ class Decoder:
                 payloads.__getitem__,
                 partial(self._decode_tiles, level),
             )
-            for known, grid in zip(grids, decoded.grids, strict=True):
-                known.append(grid)
-            coarse = decoded.tiles
+            for own, grid in zip(grids, coarse.grids, strict=True):
+                own.append(grid)
         found = iter(grids)
         return [[] if stream.is_exact else next(found) for stream in streams]
 
@@ -154,7 +154,7 @@ class Decoder:
         header, coarse, bits = stream.header, None, 0.0
         for level, (prior, grid) in enumerate(zip(self._model.priors, grids, strict=True)):
             tiling = Tiling.of_level([header], self._model.config, level)
-            tiles = [tile.astype(np.int32) for tile in tiling.views([grid])]
+            tiles = [grid.read(*window) for window in tiling.windows]
             bits += float(code_lengths(prior, tiles, coarse, [header.quality] * len(tiles)).sum())
             coarse = tiles
         return bits

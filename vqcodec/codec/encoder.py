@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from vqcodec.codec.analysis import PictureAnalysis
 from vqcodec.codec.effort import CONTEXT_FROM, PLANS
-from vqcodec.codec.levels import TileGroup, code_level
-from vqcodec.codec.tiles import Grid, Tiling
+from vqcodec.codec.grid import Grid
+from vqcodec.codec.levels import CodedLevel, TileGroup, code_level
+from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.images.reading import Picture
@@ -42,7 +43,7 @@ Latents = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Coded:
-    """A stream, and the indices (G, H, W) of each level in it."""
+    """A stream, and the indices of each level in it."""
 
     header: Header
     data: bytes
@@ -129,10 +130,10 @@ class Encoder:
         """Choose and code indices: return, for each picture, the grids of its levels and their sections."""
         grids: list[list[Grid]] = [[] for _ in headers]
         sections: list[list[Section]] = [[] for _ in headers]
-        coarse: dict[int, Grid] | None = None
+        coarse: CodedLevel[bytes] | None = None
         for level, config in enumerate(self._model.config.levels):
             tiling = Tiling.of_level(headers, self._model.config, level)
-            coded = code_level(
+            coarse = code_level(
                 tiling,
                 config.groups,
                 [header.quality for header in headers],
@@ -141,11 +142,10 @@ class Encoder:
                 partial(self._latents, level, tiling, analyses, grids),
                 partial(self._encode_tiles, level),
             )
-            for known, grid in zip(grids, coded.grids, strict=True):
+            for known, grid in zip(grids, coarse.grids, strict=True):
                 known.append(grid)
-            for own, payloads in zip(sections, tiling.group(coded.results), strict=True):
+            for own, payloads in zip(sections, tiling.group(coarse.results), strict=True):
                 own += [Section(SectionKind.level(level), tile, payload) for tile, payload in enumerate(payloads)]
-            coarse = coded.tiles
         return grids, sections
 
     def _latents(

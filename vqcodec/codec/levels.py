@@ -4,20 +4,17 @@ The encoder gives latents and gets indices and payloads; the decoder gives paylo
 a walk, which coarser tile each one depends on, and how many walks run at once is decided here for both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from vqcodec.codec.tiles import Grid, Tiling
+from vqcodec.codec.grid import Grid
+from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.concurrency.grouping import GROUP_PIXELS
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.concurrency.threads import default_threads, map_in_threads
 
-_LEAST = int(np.iinfo(np.int16).min)
-"""Lower indices, which some outer points have, take four bytes in a picture's grid instead of two."""
 Source = TypeVar("Source")
 Result = TypeVar("Result")
 
@@ -40,19 +37,24 @@ class TileGroup(Generic[Source]):
 class CodedLevel(Generic[Result]):
     """The indices of one level."""
 
+    tiling: Tiling
     grids: list[Grid]
-    """(G, H, W) per picture; zero, the codeword that adds nothing, where a tile was not coded."""
-    tiles: dict[int, Grid]
-    """The tiles that were coded, as views of the grids, by their numbers in the tiling."""
+    """One per picture; zero, the codeword that adds nothing, where a tile was not coded."""
+    numbers: Sequence[int]
+    """Which tiles were coded, in ascending order."""
     results: list[Result]
-    """The payloads that ``code`` returned for these tiles, in the same order; empty when decoding."""
+    """What ``code`` returned for these tiles, in the same order: payloads, or nothing when decoding."""
+
+    def tile(self, number: int) -> Indices:
+        """Return the indices (G, H, W) of a tile."""
+        return self.grids[self.tiling.owners[number]].read(*self.tiling.windows[number])
 
 
 def code_level(
     tiling: Tiling,
     codebooks: int,
     steps: Sequence[int],
-    coarse: Mapping[int, Grid] | None,
+    coarse: CodedLevel[Any] | None,
     numbers: Sequence[int],
     source: Callable[[int], Source],
     code: Callable[[TileGroup[Source]], tuple[list[Indices], list[Result]]],
@@ -63,20 +65,19 @@ def code_level(
         tiling: the tiles of the level, of all pictures.
         codebooks: indices ``G`` at each position.
         steps: quality step of each picture.
-        coarse: the coded tiles of the next coarser level, by number; None at the coarsest.
+        coarse: the next coarser level; None at the coarsest.
         numbers: which tiles to code, in ascending order.
         source: returns what a tile is coded from.  Called in the caller's thread, in the order of ``numbers``.
         code: turns a group into the indices and a result of each tile.  Called in several threads at once.
     """
     grids = tiling.blank(codebooks)
-    views = tiling.views(grids)
     tile_steps = tiling.repeat(steps)
     portions = tiling.portions(GROUP_PIXELS, numbers)
     groups = (
         TileGroup(
             [source(i) for i in portion],
             [tiling.tile_shapes[i] for i in portion],
-            None if coarse is None else [coarse[i].astype(np.int32, copy=False) for i in portion],
+            None if coarse is None else [coarse.tile(i) for i in portion],
             [tile_steps[i] for i in portion],
         )
         for portion in portions
@@ -85,11 +86,8 @@ def code_level(
     coded = map_in_threads(code, groups, min(default_threads(), len(portions)))
     for portion, (indices, made) in zip(portions, coded, strict=True):
         for i, tile in zip(portion, indices, strict=True):
-            if tile.min() < _LEAST and grids[tiling.owners[i]].dtype != tile.dtype:
-                grids[tiling.owners[i]] = grids[tiling.owners[i]].astype(tile.dtype)
-                views = tiling.views(grids)
-            views[i][:] = tile
+            grids[tiling.owners[i]].write(*tiling.windows[i], tile)
         results += made
         if len(portions) > 1:
             trim_heap()  # a walk's buffers are large, and each thread has a heap of its own
-    return CodedLevel(grids, {i: views[i] for i in numbers}, results)
+    return CodedLevel(tiling, grids, numbers, results)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vqcodec.codec.levels import TileGroup, code_level
-from vqcodec.codec.tiles import Grid, Tiling
+from vqcodec.codec.grid import Grid
+from vqcodec.codec.levels import CodedLevel, TileGroup, code_level
+from vqcodec.codec.tiles import Tiling
 from vqcodec.coding.grids import sample_grids
 from vqcodec.coding.integer_prior import IntegerLevelPrior
 from vqcodec.coding.sampling import MOST_TEMPERATURE, GridSeed
@@ -61,7 +62,7 @@ class Sampler:
     def grids(
         self, header: Header, count: int, seed: int, temperature: float, label: str | None, top: Grid | None = None
     ) -> list[list[Grid]]:
-        """Draw the indices (G, H, W) of all levels of ``count`` pictures with the same header.
+        """Draw the indices of all levels of ``count`` pictures with the same header.
 
         ``top`` are the indices of the coarsest level, which are drawn, too, if None.  Picture ``i`` is the same for any
         ``count``.
@@ -78,24 +79,23 @@ class Sampler:
             priors = tuple(prior.of_class(number) for prior in priors)
         headers = [header] * count
         grids: list[list[Grid]] = [[] for _ in headers]
-        coarse: dict[int, Grid] | None = None
+        coarse: CodedLevel[None] | None = None
         for level, (prior, config) in enumerate(zip(priors, self._model.config.levels, strict=True)):
             tiling = Tiling.of_level(headers, self._model.config, level)
+            tiles = range(len(tiling.tile_shapes))
             if level == 0 and top is not None:
-                drawn = [top] * count
-                coarse = dict(enumerate(tiling.views(drawn)))
+                coarse = CodedLevel(tiling, [top] * count, tiles, [])
             else:
-                coded = code_level(
+                coarse = code_level(
                     tiling,
                     config.groups,
                     [header.quality] * count,
                     coarse,
-                    range(len(tiling.tile_shapes)),
-                    partial(_seed_of_tile, seed, len(tiling.tile_shapes) // count, level),
+                    tiles,
+                    partial(_seed_of_tile, seed, len(tiles) // count, level),
                     partial(_draw_tiles, prior, temperature),
                 )
-                drawn, coarse = coded.grids, coded.tiles
-            for known, grid in zip(grids, drawn, strict=True):
+            for known, grid in zip(grids, coarse.grids, strict=True):
                 known.append(grid)
         return grids
 

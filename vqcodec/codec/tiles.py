@@ -12,12 +12,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.codec.grid import Grid
 from vqcodec.config import ModelConfig
 from vqcodec.errors import InvalidRegion
 from vqcodec.stream.container import Header, Stream, tile_grid
 
-Grid = NDArray[np.int16 | np.int32]
-"""Indices (G, H, W) of a picture's level, or of a tile: four bytes each if some need them, as some outer points do."""
 T = TypeVar("T")
 
 
@@ -172,10 +171,5 @@ class Tiling:
         return [[next(left) for _ in range(rows * columns)] for rows, columns in self._counts]
 
     def blank(self, groups: int) -> list[Grid]:
-        """Return indices (G, H, W) for every picture, all zero, in two bytes each."""
-        return [np.zeros((groups, *shape), np.int16) for shape in self._shapes]
-
-    def views(self, grids: Sequence[Grid]) -> list[Grid]:
-        """Return a view of every tile's part of its picture's grid (G, H, W)."""
-        owners = self.repeat(grids)
-        return [grid[:, rows, columns] for grid, (rows, columns) in zip(owners, self.windows, strict=True)]
+        """Return a grid of ``groups`` indices at each position, all zero, for every picture."""
+        return [Grid(groups, *shape) for shape in self._shapes]

@@ -64,7 +64,7 @@ class IndexedCrops:
             pixels.append(x)
             steps += [one.header.quality for one in coded]
             for one in coded:
-                content = b"".join(grid.astype(np.int32).tobytes() for grid in one.grids)
+                content = b"".join(grid.read().tobytes() for grid in one.grids)
                 indices.append(zlib.compress(content, 1))
             if first % (20 * _AT_ONCE) == 0:
                 tell(f"{first + several} of {count} crops encoded")

@@ -166,7 +166,7 @@ class LifelikeRun(Run[Lifelike]):
     def _encoded(self, photo: Tensor, position: float) -> tuple[Tensor, Grids, Tensor]:
         """Return a photo (1, 3, H, W) in [0, 1], its indices and its quality (1,)."""
         (coded,) = encode_pictures(self._encoder, photo[None], [round(position * (QUALITY_STEPS - 1))])
-        levels = tuple(torch.from_numpy(grid)[None].long().to(self.device) for grid in coded.grids)
+        levels = tuple(torch.from_numpy(grid.read())[None].long().to(self.device) for grid in coded.grids)
         quality = torch.tensor([self.network.config.knot_positions(coded.header.quality)], device=self.device)
         return photo[None].to(self.device).float() / 255, Grids(levels), quality
 
