@@ -243,7 +243,7 @@ class Codec:
         """Decode some rows at a time: yield images of full width, from the top.
 
         For pictures that are too large to hold in memory; set ``max_pixels=0`` for those beyond its default.  All
-        indices are decoded first and take 2.3 bytes per pixel, and more at high quality.  Every strip carries the metadata.
+        indices are decoded first and take 2.3 bytes per pixel, more at high quality.  Every strip carries the metadata.
 
         Raises:
             what :meth:`decode` raises: at once where header and checksums show it, else with the first strip.
