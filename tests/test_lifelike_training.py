@@ -14,10 +14,11 @@ from vqcodec.config import quality_step
 from vqcodec.training.adversarial import ConditionalDiscriminator, hinge
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.indexed_crops import IndexedCrops
-from vqcodec.training.lifelike import LifelikeRun
+from vqcodec.training.lifelike import LifelikeRun, best_synthesis
 from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Intervals, TrainingPlan
 from vqcodec.weights import registry
+from vqcodec.weights.lifelike import add_lifelike, read_lifelike
 
 needs_lpips = pytest.mark.skipif(find_spec("stlpips_pytorch") is None, reason="stlpips-pytorch is not installed")
 CPU = torch.device("cpu")
@@ -146,8 +147,35 @@ def test_from_weights_to_lifelike_weights(tiny_weights, photo_folder, photo, tmp
     assert (faithful != np.asarray(both.decode(stream, realism=1))).any()
     # from there on, the second synthesis is trained further
     again = tmp_path / "again"
-    assert train(*begin[:2], out, *begin[3:], "--steps", 1, "--run", again) == 0
+    assert train(*begin[:2], out, *begin[3:], "--steps", 3, "--run", again, "--average", 0.01) == 0
     assert registry.load_weights(again / "weights.safetensors").has_lifelike
+    # two of them are averaged
+    half, one, other = tmp_path / "half.safetensors", stored(out), best_synthesis(again / "state.safetensors")
+    assert train("export", "--run", again, "--out", half, "--blend", out, "--share", 0.25) == 0
+    for name, average in stored(half).items():
+        torch.testing.assert_close(average, 0.75 * other[name].float() + 0.25 * one[name], rtol=1e-3, atol=1e-4)
+    assert any((one[name] - other[name]).abs().max() > 0.01 for name in one)
+    assert train("export", "--run", again, "--out", half, "--blend", tiny_weights) == 1
+    assert "no second synthesis" in capsys.readouterr().err
+
+
+def stored(path):
+    return read_lifelike(path.read_bytes())
+
+
+def test_a_second_synthesis_is_carried_over_to_other_weights(tiny_weights, photo_folder, tmp_path):
+    """What it changes is added to the other weights' faithful synthesis."""
+    path, run, out = tmp_path / "lifelike.safetensors", tmp_path / "run", tmp_path / "out.safetensors"
+    faithful = registry.load_weights(tiny_weights).vqvae.pixel_synthesis.state_dict()
+    names = [name for name in faithful if not name.startswith("transform.")]
+    state = {name: faithful[name] + 0.25 for name in names}
+    path.write_bytes(add_lifelike(tiny_weights.read_bytes(), state, {}))
+    common = ("--data", photo_folder, "--run", run, "--crop", 32, "--batch", 2, "--full", "--device", "cpu")
+    assert train("prior", "--init", tiny_weights, *common, "--steps", 1) == 0
+    assert train("export", "--run", run, "--out", out, "--lifelike", path) == 0
+    trained = registry.load_weights(out).vqvae.pixel_synthesis.state_dict()
+    for name, tensor in stored(out).items():
+        torch.testing.assert_close(tensor, trained[name] + 0.25, rtol=1e-3, atol=1e-3)
 
 
 def test_usage(tiny_weights, photo_folder, tmp_path, capsys, monkeypatch):
@@ -155,7 +183,7 @@ def test_usage(tiny_weights, photo_folder, tmp_path, capsys, monkeypatch):
     assert "give --init or --resume" in capsys.readouterr().err
     (tmp_path / "weights.safetensors").write_bytes(b"")
     out = tmp_path / "out.safetensors"
-    assert train("export", "--run", tmp_path, "--out", out, "--blend", tiny_weights) == 2
+    assert train("export", "--run", tmp_path, "--out", out, "--lifelike", tiny_weights) == 2
     monkeypatch.setattr("vqcodec.training.perceptual._PACKAGE", "no_such_package")
     command = ("lifelike", "--init", tiny_weights, "--data", photo_folder, "--run", tmp_path / "b", "--crops", 1)
     assert train(*command, "--crop", 48, "--device", "cpu") == 1

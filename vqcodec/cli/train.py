@@ -126,12 +126,19 @@ def _train(stage: str, options: dict[str, Any], preset: str = "vqc-1") -> Path:
 
 
 def _export(
-    state_file: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None = None, share: float = 0.0
+    state_file: Path,
+    out: Path,
+    valid: Path | None,
+    valid_count: int,
+    blend: Path | None = None,
+    share: float = 0.0,
+    lifelike: Path | None = None,
 ) -> None:
     with _click_errors():
         from vqcodec.training import stages
 
-        stages.write_weights(state_file, out, stages.validation_photos(valid, valid_count), _echo, blend, share)
+        photos = stages.validation_photos(valid, valid_count)
+        stages.write_weights(state_file, out, photos, _echo, blend, share, lifelike)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -194,24 +201,34 @@ def lifelike(crops: int, **options: Any) -> None:
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on.")
 @click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all.")
-@click.option("--blend", type=_FILE, help="Weights file or state of another run to average with.")
+@click.option("--blend", type=_FILE, help="Weights file, or state of another run of stages 1 and 2, to average with.")
 @click.option(
     "--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Weight of --blend in the average."
 )
-def export(run: Path, out: Path, valid: Path | None, valid_count: int, blend: Path | None, share: float) -> None:
+@click.option("--lifelike", type=_FILE, help="Weights file whose second synthesis is carried over.")
+def export(
+    run: Path,
+    out: Path,
+    valid: Path | None,
+    valid_count: int,
+    blend: Path | None,
+    share: float,
+    lifelike: Path | None,
+) -> None:
     """Stage 3: write the weights file, with the prior in integers.
 
-    Of a run of 'train lifelike': the weights that it began with, and the second synthesis.
+    Of a run of 'train lifelike': the weights that it began with, and the second synthesis, which --blend averages with
+    that of another weights file.
     """
     if (run / WEIGHTS_FILE).exists():
-        if blend or valid:
-            raise click.UsageError("--valid and --blend are not for runs of 'train lifelike'")
+        if valid or lifelike:
+            raise click.UsageError("--valid and --lifelike are not for runs of 'train lifelike'")
         with _click_errors():
             from vqcodec.training import stages
 
-            stages.write_lifelike(run / STATE_FILE, out, _echo)
+            stages.write_lifelike(run / STATE_FILE, out, _echo, blend, share)
         return
-    _export(run / STATE_FILE, out, valid, valid_count, blend, share)
+    _export(run / STATE_FILE, out, valid, valid_count, blend, share, lifelike)
 
 
 @group.command()

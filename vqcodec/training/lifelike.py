@@ -23,6 +23,7 @@ from vqcodec.training.network import TrainedNetwork, load_state, under_prefix
 from vqcodec.training.optimizer import Adversary
 from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Run, TrainingPlan
+from vqcodec.weights import registry
 from vqcodec.weights.registry import Model
 
 QUALITIES = (0.05, 0.15, 0.3)
@@ -169,6 +170,21 @@ class LifelikeRun(Run[Lifelike]):
         levels = tuple(torch.from_numpy(grid.read())[None].long().to(self.device) for grid in coded.grids)
         quality = torch.tensor([self.network.config.knot_positions(coded.header.quality)], device=self.device)
         return photo[None].to(self.device).float() / 255, Grids(levels), quality
+
+
+def carried_over(source: Path, target: Path) -> dict[str, Tensor]:
+    """Return a second synthesis for the weights file ``target``, as :func:`best_synthesis` does.
+
+    What that of the weights file ``source`` changes in its faithful synthesis is added to the faithful one of
+    ``target``: the same arrays, if their models are the same.  Raises :class:`RealismUnavailable` if it has none, and
+    ``ValueError`` if the configurations differ.
+    """
+    model, other = registry.load_weights(source), registry.load_weights(target)
+    if model.config != other.config:
+        raise ValueError(f"{source}: its model configuration differs from that of {target}")
+    faithful, wanted = model.vqvae.pixel_synthesis.state_dict(), other.vqvae.pixel_synthesis.state_dict()
+    own = registry.load_lifelike(model).state_dict()
+    return {name: wanted[name] + (own[name] - faithful[name]) for name in own if not name.startswith("transform.")}
 
 
 def best_synthesis(state_file: Path) -> dict[str, Tensor]:

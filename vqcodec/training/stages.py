@@ -21,7 +21,7 @@ from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.finetune import FinetuneRun
 from vqcodec.training.indexed_crops import IndexedCrops
-from vqcodec.training.lifelike import HIGHEST, LifelikeRun, best_synthesis
+from vqcodec.training.lifelike import HIGHEST, LifelikeRun, best_synthesis, carried_over
 from vqcodec.training.network import Network, load_state, under_prefix, update_average
 from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network, sample_quality
@@ -225,22 +225,38 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
     return state_file
 
 
-def write_lifelike(state_file: Path, out: Path, echo: Echo) -> None:
-    """Write the weights that a second synthesis was trained for, and it with them; nothing else changes."""
+def write_lifelike(state_file: Path, out: Path, echo: Echo, blend: Path | None = None, share: float = 0.0) -> None:
+    """Write the weights that a second synthesis was trained for, and it with them; nothing else changes.
+
+    With ``blend``, a weights file, it is ``1 - share`` times this run's plus ``share`` times that of the file.
+    """
     _, _, facts = load_state(state_file)
-    content = read_bytes(state_file.parent / WEIGHTS_FILE)
-    write_atomically(out, add_lifelike(content, best_synthesis(state_file), facts | {"run": state_file.parent.name}))
+    facts |= {"run": state_file.parent.name}
+    weights = state_file.parent / WEIGHTS_FILE
+    state = best_synthesis(state_file)
+    if blend is not None:
+        other = carried_over(blend, weights)
+        state = {name: torch.lerp(tensor.float(), other[name], share) for name, tensor in state.items()}
+        facts |= {"blended_with": blend.parent.name, "share": share}
+    write_atomically(out, add_lifelike(read_bytes(weights), state, facts))
     echo(f"{out}: {out.stat().st_size} bytes, model {registry.load_weights(out).sha256}")
 
 
 def write_weights(
-    state_file: Path, out: Path, photos: list[Tensor], echo: Echo, blend: Path | None = None, share: float = 0.0
+    state_file: Path,
+    out: Path,
+    photos: list[Tensor],
+    echo: Echo,
+    blend: Path | None = None,
+    share: float = 0.0,
+    lifelike: Path | None = None,
 ) -> None:
     """Export a run's averaged network to ``out``; with ``photos``, evaluate it and the cost of its integers first.
 
     With ``blend`` (a weights file or a run's state) the weights are ``1 - share`` times this run's plus ``share`` times
     the other's: between two runs of one lineage, averages trade one objective for the other (Wortsman et al., "Model
-    soups", ICML 2022).  Raises ``ValueError`` if the configurations differ.
+    soups", ICML 2022).  With ``lifelike``, a weights file, its second synthesis is carried over.  Raises ``ValueError``
+    if the configurations differ.
     """
     network = network_from(state_file)
     _, _, facts = load_state(state_file)
@@ -261,4 +277,6 @@ def write_weights(
             "rounding_cost": round(cost, 5),
         }
     export(network, out, facts)
+    if lifelike is not None:
+        write_atomically(out, add_lifelike(read_bytes(out), carried_over(lifelike, out), {"run": lifelike.name}))
     echo(f"{out}: {out.stat().st_size} bytes, sha256 {registry.load_weights(out).sha256}")
