@@ -2,7 +2,7 @@
 
 Encoder, codebooks and prior are frozen, and so are the coarser levels' synthesis.  A copy of the pixel synthesis learns
 squared error, the perceptual distance LPIPS and the score of a patch discriminator that sees the faithful picture, too:
-the losses of VQ-GAN (Esser, Rombach & Ommer 2021, arXiv:2012.09841) with the constant weights of HiFiC (Mentzer et al.
+the losses of VQ-GAN (Esser, Rombach & Ommer 2021, arXiv:2012.09841) with constant weights as in HiFiC (Mentzer et al.
 2020, arXiv:2006.09965).
 """
 
@@ -30,10 +30,10 @@ QUALITIES = (0.05, 0.15, 0.3)
 """Positions of the validation points in the quality range."""
 HIGHEST = LIFELIKE_FADE[1]
 """Highest position in the quality range that is trained: above it the synthesis is not used."""
-ERROR = 0.075 / 32
-"""Weight of the squared error on the 0-255 scale (HiFiC, table A1, at its lowest rate)."""
-REALISM = 0.15
-"""Weight of the discriminator's score (HiFiC)."""
+ERROR = 0.02 / 32
+"""Weight of the squared error on the 0-255 scale: about a quarter of HiFiC's at its lowest rate (table A1)."""
+REALISM = 0.13
+"""Weight of the discriminator's score (HiFiC: 0.15)."""
 SHIFTS = 15
 """LPIPS and discriminator see pictures without their first 0 to 15 rows and columns, another number in each step.
 Their strides and those of the latents are powers of two: with a fixed offset, a pattern of such a period finds places
