@@ -258,6 +258,8 @@ def write_weights(
     soups", ICML 2022).  With ``lifelike``, a weights file, its second synthesis is carried over.  Raises ``ValueError``
     if the configurations differ.
     """
+    if lifelike is not None:
+        registry.load_weights(lifelike).check_realism()  # before anything is written
     network = network_from(state_file)
     _, _, facts = load_state(state_file)
     facts |= {"run": state_file.parent.name}
