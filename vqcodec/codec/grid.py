@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from vqcodec.coding.slice_symbols import Indices
 
-_WHOLE = slice(0, None)
-
 
 class Grid:
     """Indices (G, H, W) of a level: zero, the codeword that adds nothing, where none were written.
@@ -32,8 +30,9 @@ class Grid:
         if high.any():
             self._high.append((rows, columns, zlib.compress(high.tobytes(), 1)))
 
-    def read(self, rows: slice = _WHOLE, columns: slice = _WHOLE) -> Indices:
+    def read(self, rows: slice | None = None, columns: slice | None = None) -> Indices:
         """Return the indices (G, rows, columns) of a rectangle, by default of all."""
+        rows, columns = rows or slice(0, self.shape[1]), columns or slice(0, self.shape[2])
         found: Indices = np.ascontiguousarray(self._low[rows, :, columns].swapaxes(0, 1), np.int32)
         for own_rows, own_columns, content in self._high:
             (here_y, there_y), (here_x, there_x) = _overlap(rows, own_rows), _overlap(columns, own_columns)
@@ -46,7 +45,5 @@ class Grid:
 
 def _overlap(wanted: slice, known: slice) -> tuple[slice, slice]:
     """Return what two slices have in common: counted from the start of one, and of the other."""
-    start, stop = max(wanted.start, known.start), known.stop
-    if wanted.stop is not None:
-        stop = min(stop, wanted.stop)
+    start, stop = max(wanted.start, known.start), min(wanted.stop, known.stop)
     return slice(start - wanted.start, stop - wanted.start), slice(start - known.start, stop - known.start)
