@@ -24,7 +24,7 @@ from vqcodec.stream.container import Header
 WINDOW = 1024
 """Edge, in pixels, of what is computed at once."""
 STRIP = 512
-"""Rows of a strip of a large picture: windows of half the height take less memory; with margins they hold 18 % more pixels."""
+"""Rows of a strip of a large picture: windows of half the height take less memory, but compute 18 % more pixels."""
 
 
 class PictureSynthesis:
