@@ -73,7 +73,7 @@ def test_classes_are_part_of_the_configuration():
 
 @pytest.mark.parametrize("label", [0, 1, -1])
 def test_training_and_integer_form_agree_for_every_class(network, model, label):
-    header = Header(model.hash, 64, 48, Layout.RGB, 100, TILE_LOG2)
+    header = Header(model.hash, 128, 96, Layout.RGB, 100, TILE_LOG2)
     (grids,) = Sampler(model).grids(header, 1, 0, 1.0, model.config.classes[label] if label >= 0 else None)
     quality = torch.tensor([TINY.knot_positions(100)])
     coarse = coarse_tensor = None

@@ -11,17 +11,22 @@ from vqcodec.config import SliceConfig
 from vqcodec.model.quantizer import ProductQuantizer
 from vqcodec.outer_points import (
     bit_length,
-    digit_bits,
     largest_digit_bits,
     nearest,
     outer_digits,
     outer_points,
     outer_shell,
+    outer_symbols,
     pack,
-    range_frequencies,
-    range_sizes,
+    positive_ranges,
+    possible_ranges,
+    range_bits,
+    range_count,
     range_starts,
     ranges_of,
+    start_of_ranges,
+    uniform_bits,
+    unsigned_range,
 )
 
 CONFIGS = st.builds(
@@ -103,49 +108,58 @@ def test_what_is_too_far_gets_the_farthest_point(dim, value):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4, 8])
-def test_every_magnitude_is_in_its_range(dim):
+def test_every_number_is_in_its_range(dim):
+    """One range for each: its sign, its bit length, and up to four parts of the largest bit length."""
     config = SliceConfig(1, dim, 24)
-    starts, sizes = range_starts(config), range_sizes(config)
     for most in range(1, config.precision + 1):
-        magnitudes = np.arange(1 << most)
-        ranges = ranges_of(magnitudes, np.full(len(magnitudes), most, np.int32))
-        first, size = starts[most, ranges], sizes[most, ranges]
-        assert (first <= magnitudes).all() and (magnitudes < first + size).all()
-        assert np.bincount(ranges, minlength=config.precision + 2).tolist() == sizes[most].tolist()
-        assert ((ranges >= most) == (bit_length(magnitudes) == most)).all()
+        digits = np.arange(-(1 << most) + 1, 1 << most)
+        ranges = ranges_of(config, digits, np.full(len(digits), most, np.int32))
+        start, size = range_starts(config)[most, ranges], 1 << range_bits(config)[most, ranges]
+        assert (start <= abs(digits)).all() and (abs(digits) < start + size).all()
+        assert ((ranges > positive_ranges(config)) == (digits < 0)).all() and ranges.max() < range_count(config)
+        magnitudes = unsigned_range(config, ranges)
+        assert ((magnitudes >= most) == (bit_length(np.abs(digits)) == most)).all()
+        counts = np.bincount(ranges, minlength=range_count(config))
+        assert (counts[np.unique(ranges)] == 1 << range_bits(config)[most, np.unique(ranges)]).all()
+        assert len(np.unique(ranges)) == 2 * (most - 1 + min(4, 1 << most - 1)) + 1
 
 
-def test_frequencies_of_ranges():
-    """In two dimensions, of digits of up to three bits: 0, 1, 2-3, 4-5 and 6-7."""
-    table = range_frequencies(SliceConfig(1, 2, 24))[:, 3]
-    weights = np.array([1, 2, 3])  # 6 in all
-    two_left = [*2 * weights, 12, 6]  # the longest: 3/5
-    longest_known = [*18 * weights, 24, 12]  # 1/4
-    last_must_be_longest = [0, 0, 0, 12, 6]
-    assert table[:, :5].tolist() == [longest_known, last_must_be_longest, two_left]
-    assert not table[:, 5:].any()
+def test_ranges_of_digits_of_four_bits():
+    """0, 1, 2-3, 4-7, then 8-9, 10-11, 12-13 and 14-15; below zero the same once more."""
+    config = SliceConfig(1, 2, 24)
+    digits, most = np.array([0, 1, 2, 3, 4, 7, 8, 9, 10, 13, 15, -1, -3, -8, -15]), np.full(15, 4)
+    below = config.precision + 3
+    expected = [0, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, below + 1, below + 2, below + 4, below + 7]
+    assert ranges_of(config, digits, most).tolist() == expected
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 6, 7, 8])
-def test_the_code_length_of_digits(dim):
-    """Ranges by their frequencies, then the sign and the place in the range."""
-    config = SliceConfig(1, dim, 24)
-    indices = random_outer_points(config, 200, np.random.default_rng(0))
-    table = range_frequencies(config)
-    expected = []
-    for index in indices:
-        m = int(largest_digit_bits(config)[outer_shell(config, index)])
-        bits, left = 0.0, dim
-        for digits in outer_digits(config, index):
-            length = int(abs(digits)).bit_length()
-            upper = length == m > 1 and bool(abs(digits) >> m - 2 & 1)
-            row = table[left, m]
-            bits += np.log2(row.sum() / row[length + upper])
-            bits += length - (length == m > 1)
-            left = 0 if length == m or not left else left - 1
-        assert left == 0
-        expected.append(bits)
-    assert digit_bits(config, indices) == pytest.approx(expected, rel=1e-5)
+@given(points())
+def test_symbols_are_possible(point):
+    """A coordinate is coded in the state that earlier ones leave; all others have impossible ranges."""
+    config, shell, digits = point
+    symbols = outer_symbols(config, pack(config, np.array([shell]), np.array([digits])))
+    most = int(largest_digit_bits(config)[shell])
+    longest = [abs(value).bit_length() == most for value in digits]
+    for i, state in enumerate(symbols.states[0]):
+        assert state == (config.dim - 1 + i if any(longest[:i]) else i)
+        assert possible_ranges(config)[shell, state, symbols.ranges[0, i]]
+    assert symbols.shells.tolist() == [shell]
+    assert symbols.place_bits.sum() <= uniform_bits(config, pack(config, np.array([shell]), np.array([digits])))[0]
+    last = possible_ranges(config)[shell, config.dim - 1]  # the last coordinate, if none before was as long
+    assert (unsigned_range(config, np.flatnonzero(last)) >= most).all()
+
+
+def test_ranges_before_any_is_learned():
+    """In two dimensions, of digits of up to four bits, of which four ranges are the longest."""
+    config = SliceConfig(1, 2, 112)
+    logits = start_of_ranges(config)[list(largest_digit_bits(config)).index(4)]
+    below = config.precision + 3
+    first, last, later = (np.exp2(row) for row in logits)
+    assert first[:8].tolist() == [1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    np.testing.assert_array_equal(later[:8], [1, 0.5, 0.5, 0.5, 0.125, 0.125, 0.125, 0.125])
+    np.testing.assert_array_equal(last[4:8], first[4:8])
+    for row in (first, later):
+        np.testing.assert_array_equal(row[1 + below : 8 + below], row[1:8])
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4, 8])

@@ -146,8 +146,8 @@ LENGTHS, SHELLS, WORDS, FIRST_RANGE, SECOND_RANGE = range(5)
         (5, SHELLS, [1, 0], "the last codebook of a slice has index zero"),
         (5, WORDS, [0, 6], "a codeword lies outside its shell"),  # six codewords, eight in the widest shell
         (5, WORDS, [0, 7], "a codeword lies outside its shell"),
-        (OUTER, FIRST_RANGE, [5], "an outer point lies outside its shell"),  # longer than three bits
-        (OUTER, SECOND_RANGE, [5], "an outer point lies outside its shell"),
+        (OUTER, FIRST_RANGE, [7], "an outer point lies outside its shell"),  # longer than three bits
+        (OUTER, SECOND_RANGE, [20], "an outer point lies outside its shell"),  # the same below zero
         (LATER, SECOND_RANGE, [2], "an outer point lies outside its shell"),  # no digits of three bits
     ],
 )

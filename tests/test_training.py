@@ -15,7 +15,7 @@ from vqcodec.config import PRESETS, SliceConfig
 from vqcodec.metrics import psnr
 from vqcodec.model.prior import SlicePrediction, slice_bits
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice, shells_of
-from vqcodec.outer_points import digit_bits
+from vqcodec.outer_points import outer_symbols, possible_ranges
 from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import Point, bd_rate, evaluate
@@ -47,7 +47,7 @@ def test_bits_are_the_cross_entropy():
     config = SliceConfig(3, 2, 7, rank=7)
     logits, indices = torch.randn(3, 2 * 5 * 4, 7, requires_grad=True), torch.randint(7, (2, 3, 5, 4))
     features = torch.eye(7).expand(3, 7, 7)
-    (bits,) = slice_bits([SlicePrediction(config, None, None, logits / np.log(2), features, False)], indices)
+    (bits,) = slice_bits([SlicePrediction(config, None, None, None, logits / np.log(2), features, False)], indices)
     target = indices.transpose(0, 1).flatten()
     nats = F.cross_entropy(logits.flatten(0, 1), target, reduction="none").reshape(3, 2, -1)
     expected = nats.sum((0, 2)) / np.log(2)
@@ -63,17 +63,19 @@ def test_bits_by_shells_are_the_cross_entropy():
     torch.manual_seed(0)
     config, count = SliceConfig(3, 2, 15, rank=15), 40
     assert config.shells == (1, 6, 8)
-    lengths, shells, words = (
+    possible = torch.from_numpy(possible_ranges(config))
+    lengths, shells, words, ranges = (
         torch.randn(*shape, requires_grad=True)
-        for shape in ((count, 4), (3, count, config.shell_count), (3, count, 15))
+        for shape in ((count, 4), (3, count, config.shell_count), (3, count, 15), (1, 3, *possible.shape))
     )
     indices = torch.randint(15, (3, count)) * torch.randint(2, (3, count))
     outer = random_outer_points(config, 3 * count, np.random.default_rng(0))
     indices = torch.where(torch.rand(3, count) < 0.1, torch.from_numpy(outer).reshape(3, count).long(), indices)
     features = torch.eye(15).expand(3, 15, 15)
-    prediction = SlicePrediction(config, lengths, shells, words / np.log(2), features, False)
+    allowed = ranges.masked_fill(~possible, -np.inf)
+    prediction = SlicePrediction(config, lengths, shells, allowed, words / np.log(2), features, False)
     (bits,) = slice_bits([prediction], indices.reshape(1, 3, 1, count))
-    expected = torch.zeros(())
+    expected, allowed = torch.zeros(()), ranges.masked_fill(~possible, -np.inf)  # a graph of its own
     for n in range(count):
         length = max((g + 1 for g in range(3) if indices[g, n] != 0), default=0)
         expected = expected - torch.log_softmax(lengths[n], 0)[length]
@@ -87,8 +89,12 @@ def test_bits_by_shells_are_the_cross_entropy():
                 own = words[g, n, start : start + config.shells[shell]]
                 expected = expected - torch.log_softmax(own, 0)[index - start]
             if index < 0:
-                expected = expected + float(digit_bits(config, np.array([index], np.int32))[0]) * np.log(2)
-    inputs = (lengths, shells, words)
+                points = outer_symbols(config, np.array([index], np.int32))
+                expected = expected + int(points.place_bits.sum()) * np.log(2)
+                for state, chosen in zip(points.states[0], points.ranges[0], strict=True):
+                    own = allowed[0, g, points.shells[0], state]
+                    expected = expected - torch.log_softmax(own, 0)[chosen]
+    inputs = (lengths, shells, words, ranges)
     torch.testing.assert_close(bits[0], expected / np.log(2))
     for one, other in zip(
         torch.autograd.grad(bits[0], inputs), torch.autograd.grad(expected / np.log(2), inputs), strict=True

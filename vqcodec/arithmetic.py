@@ -23,6 +23,11 @@ LOGIT_UNIT = 16
 MAX_LOGIT = 2**15 - 1
 """Largest magnitude of the part of a logit that depends on the quality alone."""
 
+RANGE_LIMIT = 127
+"""Largest magnitude of the learned logits of ranges of outer points' digits, and of what the quality adds to them."""
+RANGE_QUALITIES = 8
+"""Parts of the quality range in which something else is added to them."""
+
 EXACT = 2**24
 """float32 holds every integer up to this magnitude."""
 MAX_EXPONENT = 20

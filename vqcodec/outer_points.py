@@ -3,7 +3,8 @@
 A codebook is finite, latents are not: what lies beyond it is coded as a point of ``Z^d``, in cells.  Its shell is known
 from the prior: the bit length ``m`` of the largest coordinate.  At most ``precision`` bits of each coordinate are kept;
 the rest, ``max(0, m - precision)`` bits, is zero.  The digits left are coded as in Exp-Golomb codes: each coordinate's
-range, mostly its bit length, with fixed frequencies, then the sign and the place in the range, which are uniform.
+range, which is its sign and mostly its bit length, then the place in the range, which is uniform.  The prior has
+learned tables of the logits of ranges (``Shells`` in ``integer_prior.py``).
 
 An index below zero is the complement of a packed outer point: ``precision + 1`` bits for each coordinate's digits plus
 ``2^precision``, then the number of bits that are zero in all coordinates.
@@ -11,6 +12,7 @@ An index below zero is the complement of a packed outer point: ``precision + 1``
 
 import functools
 import operator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -95,88 +97,134 @@ def bit_length(values: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np
     return lengths
 
 
-def ranges_of(digits: NDArray[np.integer], largest: NDArray[np.int32]) -> NDArray[np.int32]:
+def positive_ranges(config: SliceConfig) -> int:
+    """Return the number of ranges above zero.  Range 0 is zero alone; as many below zero follow."""
+    return config.precision + 3
+
+
+def range_count(config: SliceConfig) -> int:
+    """Return the number of ranges."""
+    return 2 * positive_ranges(config) + 1
+
+
+def range_states(config: SliceConfig) -> int:
+    """Return the number of states in which ranges are coded: see :func:`range_state`."""
+    return 2 * config.dim - 1
+
+
+def range_state(config: SliceConfig, coordinate: int, reached: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the state (N,) in which the range of a coordinate is coded.
+
+    ``reached`` (N,) tells whether one of the coordinates before is as long as the largest: 0 to ``dim - 1`` count the
+    coordinates where none is, ``dim`` to ``2 dim - 2`` those from the second on where one is.
+    """
+    return np.where(reached, config.dim - 1 + coordinate, coordinate)
+
+
+def ranges_of(config: SliceConfig, digits: NDArray[np.integer], largest: NDArray[np.integer]) -> NDArray[np.int32]:
     """Return the range (N,) of a coordinate's digits (N,), where the largest coordinate's have ``largest`` (N,) bits.
 
-    A range is a bit length; that of the largest coordinate is cut in halves, of which the upper one comes last.
+    The ranges of one sign are the bit lengths from 1 on; that of the largest coordinate is cut in up to four parts.
     """
     magnitudes = np.abs(digits)
-    upper = (largest > 1) & (magnitudes >> np.maximum(largest - 2, 0) == 3)
-    ranges: NDArray[np.int32] = bit_length(magnitudes) + upper
-    return ranges
-
-
-def range_sizes(config: SliceConfig) -> NDArray[np.int32]:
-    """Return how many magnitudes each range has, (precision + 1, precision + 2); 0 for what is no range.
-
-    Rows are the bit length of the largest coordinate's digits.  Ranges follow each other without gaps.
-    """
-    most, number = _range_numbers(config)
-    sizes = np.where(number < most, 1 << np.maximum(number - 1, 0), 1 << np.maximum(most - 2, 0))
-    result: NDArray[np.int32] = np.where(number <= most + (most > 1), sizes, 0).astype(np.int32)
+    lengths = bit_length(magnitudes)
+    part = (magnitudes >> np.maximum(largest - 3, 0)) - (1 << np.minimum(largest - 1, 2))
+    ranges = lengths + np.where(lengths == largest, part, 0) + np.where(digits < 0, positive_ranges(config), 0)
+    result: NDArray[np.int32] = ranges.astype(np.int32)
     return result
 
 
+def reaches_largest(
+    config: SliceConfig, ranges: NDArray[np.integer], largest: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Return whether digits in these ranges (N,) are as long as the largest coordinate's."""
+    return unsigned_range(config, ranges) >= largest
+
+
+def unsigned_range(config: SliceConfig, ranges: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the ranges (N,) of the magnitudes of digits in these ranges (N,)."""
+    positive = positive_ranges(config)
+    return np.where(ranges > positive, ranges - positive, ranges)
+
+
 def range_starts(config: SliceConfig) -> NDArray[np.int32]:
-    """Return the least magnitude of each range, (precision + 1, precision + 2)."""
-    sizes = range_sizes(config)
-    starts: NDArray[np.int32] = np.cumsum(sizes, axis=1, dtype=np.int32) - sizes
+    """Return the least magnitude of each range, (precision + 1, ranges): rows are the largest coordinate's bits."""
+    most, number = _range_numbers(config)
+    part = (4 + number - most) << np.maximum(most - 3, 0)
+    part = np.where(most < 3, (1 << np.maximum(most - 1, 0)) + number - most, part)
+    starts: NDArray[np.int32] = np.where(number < most, 1 << number >> 1, part).astype(np.int32)
     return starts
 
 
-@functools.cache
-def range_frequencies(config: SliceConfig) -> NDArray[np.float64]:
-    """Return the frequencies of ranges, (d + 1, precision + 1, precision + 2).
-
-    The first axis is the number of coordinates left, this one included, if none before is in the ranges of bit length
-    ``m``, and 0 afterwards; the second axis is ``m``.  Bit lengths ``l < m`` have weights ``l + d - 1``.  Bit length
-    ``m`` has three times their sum over twice the other coordinates left, and ``1 / m`` of their sum afterwards; its
-    upper half has a third.  Close to what latents of photographs and graphics have.
-    """
+def range_bits(config: SliceConfig) -> NDArray[np.int32]:
+    """Return the bits of the place in each range, (precision + 1, ranges), as for :func:`range_starts`."""
     most, number = _range_numbers(config)
-    weights = np.where(number < most, number + config.dim - 1.0, 0.0)
-    total = weights.sum(1)[:, None]
-    halves = np.where(most > 1, 2 * (number == most) + (number == most + 1), 3 * (number == most))
-    rows = [2 * i * weights + halves * np.maximum(total, 1) for i in range(config.dim)]
-    result: NDArray[np.float64] = np.stack([6 * np.maximum(most, 1) * weights + 2 * halves * total, *rows])
+    bits: NDArray[np.int32] = np.maximum(np.where(number < most, number - 1, most - 3), 0).astype(np.int32)
+    return bits
+
+
+@functools.cache
+def possible_ranges(config: SliceConfig) -> NDArray[np.bool_]:
+    """Return which ranges a coordinate can have, (outer shells, states, ranges)."""
+    most = largest_digit_bits(config)[:, None, None]
+    number = unsigned_range(config, np.arange(range_count(config)))
+    within = number < most + np.minimum(1 << most - 1, 4)
+    last_chance = np.arange(range_states(config))[:, None] == config.dim - 1
+    possible: NDArray[np.bool_] = within & (~last_chance | (number >= most))
+    return possible
+
+
+def start_of_ranges(config: SliceConfig) -> NDArray[np.float32]:
+    """Return logits to base 2 of ranges before any is learned, (outer shells, states, ranges).
+
+    All bit lengths are alike, but the largest, ``m``, counts ``m``-fold until a coordinate has it.
+    """
+    most = largest_digit_bits(config)[:, None, None]
+    number = unsigned_range(config, np.arange(range_count(config)))
+    before = np.arange(range_states(config))[:, None] < config.dim
+    longest = np.log2(np.where(before, most, 1) / np.minimum(1 << most - 1, 4))
+    logits = np.where(number >= most, longest, 0) - (number > 0)  # both signs alike
+    result: NDArray[np.float32] = np.where(possible_ranges(config), logits, 0).astype(np.float32)
     return result
 
 
 def _range_numbers(config: SliceConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the bit length of the largest coordinate's digits as a column, and the numbers of ranges as a row."""
-    return np.arange(config.precision + 1)[:, None], np.arange(config.precision + 2)[None]
+    """Return the bit length of the largest coordinate's digits as a column, and the ranges of magnitudes as a row."""
+    number = unsigned_range(config, np.arange(range_count(config)))
+    return np.arange(config.precision + 1)[:, None], number[None].astype(np.int64)
 
 
-@functools.cache
-def range_prices(config: SliceConfig) -> NDArray[np.float64]:
-    """Return the code length in bits of a coordinate's digits, shaped as :func:`range_frequencies`."""
-    table = range_frequencies(config)
-    signs = np.arange(config.precision + 2) > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        prices = np.log2(table.sum(2, keepdims=True)) - np.log2(table)
-        prices += np.log2(range_sizes(config)) + signs
-    result: NDArray[np.float64] = np.where(table > 0, prices, np.inf)
-    return result
+@dataclass(frozen=True)
+class OuterSymbols:
+    """The symbols of outer points; see docs/FORMAT.md."""
+
+    shells: NDArray[np.int64]
+    """(N,) outer shell, counted from 0."""
+    states: NDArray[np.int64]
+    """(N, d) state in which each coordinate's range is coded."""
+    ranges: NDArray[np.int64]
+    """(N, d) range of each coordinate."""
+    place_bits: NDArray[np.int64]
+    """(N, d) bits of the place in each range."""
 
 
-def digit_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the code length in bits of the digits of outer points (N,), without their shell."""
-    prices = range_prices(config)
-    largest = largest_digit_bits(config)[outer_shell(config, indices)]
-    left = np.full(len(indices), config.dim)
-    bits = np.zeros(len(indices))
-    for digits in outer_digits(config, indices):
-        ranges = ranges_of(digits, largest)
-        bits += prices[left, largest, ranges]
-        left = coordinates_left(left, ranges, largest)
-    return bits
+def outer_symbols(config: SliceConfig, indices: NDArray[np.int32]) -> OuterSymbols:
+    """Return the symbols of outer points (N,)."""
+    shells = outer_shell(config, indices)
+    largest = largest_digit_bits(config)[shells]
+    states, ranges = (np.empty((len(indices), config.dim), np.int64) for _ in range(2))
+    reached = np.zeros(len(indices), bool)
+    for i, digits in enumerate(outer_digits(config, indices)):
+        states[:, i] = range_state(config, i, reached)
+        ranges[:, i] = ranges_of(config, digits, largest)
+        reached |= reaches_largest(config, ranges[:, i], largest)
+    bits = range_bits(config)[largest[:, None], ranges]
+    return OuterSymbols(shells.astype(np.int64), states, ranges, bits.astype(np.int64))
 
 
-def coordinates_left(
-    left: NDArray[np.integer], ranges: NDArray[np.integer], largest: NDArray[np.integer]
-) -> NDArray[np.int64]:
-    """Return the first index (N,) into :func:`range_frequencies` after a coordinate whose was ``left`` (N,)."""
-    return np.where(ranges < largest, np.maximum(left - 1, 0), 0)
+def uniform_bits(config: SliceConfig, indices: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the code length in bits of the digits of outer points (N,) if all digits were alike."""
+    return (largest_digit_bits(config)[outer_shell(config, indices)] + 1) * config.dim
 
 
 def largest_digit_bits(config: SliceConfig) -> NDArray[np.int32]:

@@ -107,6 +107,7 @@ class Rows:
         self.words = everything.words().transpose(1, 0, 2).__getitem__
         if prediction.head.shells is not None:
             self.lengths, self.shells = prediction.lengths().__getitem__, everything.shells().__getitem__
+            self.ranges = lambda *place: everything.ranges(*(np.array([n]) for n in place))[0]
 
 
 def _spelled_out(config: SliceConfig, index: Indices) -> int | tuple[int, ...]:

@@ -170,7 +170,7 @@ class Slice:
         for g, p in places:
             if g < lengths[p]:
                 last = g == lengths[p] - 1
-                row = frequencies(head.shells(p)[g], lost=0 if last else None)
+                row = frequencies(head.shells(p)[g], lost={0} if last else ())
                 shells[g, p] = source.symbol(row, known and self.shell(known[g, p]))
                 assert shells[g, p] or not last, "the last codebook of a slice is in shell 0"
         for (g, p), shell in shells.items():
@@ -183,41 +183,47 @@ class Slice:
         outer = [(place, shell - len(self.shells)) for place, shell in shells.items() if shell >= len(self.shells)]
         ranges = {place: [] for place, _ in outer}
         for i in range(self.dim):
-            for place, shell in outer:
+            for (g, p), shell in outer:
                 most = self.significant(shell)
-                found = max(ranges[place], default=0) >= most
-                row = self.range_row(most, None if found else self.dim - i - 1)
-                symbol = source.symbol(row, known and self.range_of(abs(known[place][1 + i]), most))
-                assert row[symbol] > 0, "an outer point lies outside its shell"
-                ranges[place].append(symbol)
+                reached = any(self.unsigned(n) >= most for n in ranges[g, p])
+                possible = self.possible_ranges(most, must_reach=not reached and i == self.dim - 1)
+                logits = head.ranges(p, g, shell, self.dim - 1 + i if reached else i)
+                row = frequencies(logits, lost={k for k in range(len(logits)) if k not in possible})
+                symbol = source.symbol(row, known and self.range_of(known[g, p][1 + i], most))
+                assert symbol in possible, "an outer point lies outside its shell"
+                ranges[g, p].append(symbol)
         for place, shell in outer:
             digits = []
             for i, number in enumerate(ranges[place]):
-                first, bits = self.range_bounds(number, self.significant(shell))
-                half = 1 << bits
-                wanted = known and abs(known[place][1 + i]) - first + (half if known[place][1 + i] < 0 else 0)
-                v = source.uniform(bits + 1, wanted) if number else 0
-                digits.append(first + v if v < half else -(first + v - half))
+                first, bits = self.range_bounds(self.unsigned(number), self.significant(shell))
+                v = first + (source.uniform(bits, known and abs(known[place][1 + i]) - first) if bits else 0)
+                digits.append(v if number == self.unsigned(number) else -v)
             indices[place] = (shell, *digits)
         return indices
 
-    def range_row(self, most, after):
-        """The frequencies of a coordinate's range; ``after`` is how many come later, None if one had the most bits."""
-        weights = [n + self.dim - 1 for n in range(most)]
-        total = sum(weights)
-        scale, top = (6 * most, 2 * total) if after is None else (2 * after, max(total, 1))
-        row = [scale * w for w in weights] + ([2 * top, top] if most > 1 else [3 * top])
-        return row + [0] * (self.precision + 2 - len(row))
+    def unsigned(self, number):
+        """The range of the magnitudes in a range."""
+        return number - (self.precision + 3) if number > self.precision + 3 else number
+
+    def possible_ranges(self, most, *, must_reach):
+        """The ranges within an outer shell; ``must_reach`` those of the longest digits only."""
+        parts = min(2 ** (most - 1), 4)
+        magnitudes = range(most if must_reach else 0, most + parts)
+        return {*magnitudes, *(self.precision + 3 + n for n in magnitudes if n)}
 
     def range_bounds(self, number, most):
-        """The least magnitude of a range, and the bits of the place in it."""
-        if number < most or most == 1:
+        """The least magnitude of a range of magnitudes, and the bits of the place in it."""
+        if number < most:
             return (1 << number >> 1, max(number - 1, 0))
-        return ((2 + number - most) << most - 2, most - 2)
+        if most < 3:
+            return (2 ** (most - 1) + number - most, 0)
+        return ((4 + number - most) << most - 3, most - 3)
 
-    def range_of(self, magnitude, most):
-        """The range that holds a magnitude."""
-        return max(n for n in range(most + 2) if (n <= most or most > 1) and self.range_bounds(n, most)[0] <= magnitude)
+    def range_of(self, digits, most):
+        """The range that holds digits."""
+        magnitudes = sorted(self.possible_ranges(most, must_reach=False) & set(range(self.precision + 4)))
+        number = max(n for n in magnitudes if self.range_bounds(n, most)[0] <= abs(digits))
+        return number + self.precision + 3 if digits < 0 else number
 
     def code_plainly(self, source, head, wave, known):
         """Code one symbol for each index."""
@@ -241,6 +247,10 @@ class Head:
     def shells(self, p):
         flat = self.linear("shells.shell", self.hidden(p)) + self.array("shells.shell_quality")[self.level.q]
         return flat.reshape(len(self.array("features")), -1)
+
+    def ranges(self, p, g, shell, state):
+        q = self.level.q // 32
+        return self.array("shells.ranges")[g, shell, state] + self.array("shells.ranges_quality")[q, shell, state]
 
     def words(self, p):
         c = self.linear("coefficients", self.hidden(p)) + self.array("quality")[self.level.q]
@@ -362,11 +372,11 @@ def act(x):
     return np.clip(x, 0, 255)
 
 
-def frequencies(logits, lost=None):
-    """The frequencies of a row of logits; symbol ``lost`` counts as far below the others."""
+def frequencies(logits, lost=()):
+    """The frequencies of a row of logits; the symbols ``lost`` count as far below the others."""
     logits = [int(v) for v in logits]
-    most = max(v for k, v in enumerate(logits) if k != lost)
-    return [1 if k == lost else T[min(most - v, 255)] for k, v in enumerate(logits)]
+    most = max(v for k, v in enumerate(logits) if k not in lost)
+    return [1 if k in lost else T[min(most - v, 255)] for k, v in enumerate(logits)]
 
 
 def decode_indices(data, weights):

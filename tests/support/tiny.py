@@ -97,10 +97,13 @@ def random_outer_points(config: SliceConfig, count: int, rng: np.random.Generato
 
 
 def _strengthen(head: SliceHead, strength: float) -> None:
-    """Multiply the layers that are almost zero at first."""
-    layers = [head.coefficients] if head.shells is None else [head.coefficients, head.shells.length, head.shells.shell]
-    for layer in layers:
-        layer.weight.mul_(20 * strength)
+    """Multiply the layers that are almost zero at first, and vary the tables."""
+    head.coefficients.weight.mul_(20 * strength)
+    if head.shells is not None:
+        for layer in (head.shells.length, head.shells.shell):
+            layer.weight.mul_(20 * strength)
+        for table in (head.shells.ranges, head.shells.ranges_quality):
+            table.add_(0.5 * strength * torch.randn_like(table))
 
 
 def random_head(config: SliceConfig, *, by_shells: bool = True, strength: float = 1.0, seed: int = 0) -> Head:

@@ -20,7 +20,7 @@ from vqcodec.coding.symbols import Selector, SliceLatents, min_words
 from vqcodec.coding.traversal import Wavefront, WavefrontLayout
 from vqcodec.config import BIT_PRICE
 from vqcodec.errors import CorruptStream
-from vqcodec.outer_points import largest_digit_bits, range_frequencies, range_prices
+from vqcodec.outer_points import largest_digit_bits, range_count
 
 _REASONS = {
     kernels.ZERO_LAST: "the last codebook of a slice has index zero",
@@ -168,12 +168,14 @@ def _head(head: Head) -> tuple[object, ...]:
 
 
 def _shells(head: Head) -> tuple[object, ...]:
+    assert head.shells is not None
     config, table = head.config, shell_table(head.config)
     return (
         table.starts,
         table.sizes,
         largest_digit_bits(config),
-        range_frequencies(config),
+        head.shells.ranges,
+        head.shells.ranges_quality,
         config.dim,
         config.precision,
     )
@@ -257,8 +259,8 @@ class CompiledEncoder:
     def __init__(self, prior: IntegerLevelPrior, shapes: Sequence[tuple[int, int]], latents: Sequence[SliceLatents]):
         """``latents`` are those of each slice."""
         self._shapes, self._slices, self._symbols = shapes, _Slices(prior), _Symbols()
-        self._latents: list[tuple[NDArray[np.generic] | float, ...]] = [
-            (s.latents, s.codebooks, s.norms, s.least, prices := range_prices(head.config), BIT_PRICE * prices.min())
+        self._latents: list[tuple[NDArray[np.float32] | float, ...]] = [
+            (s.latents, s.codebooks, s.norms, s.least, BIT_PRICE * head.least_digit_bits)
             for s, head in zip(latents, prior.heads, strict=True)
         ]
 
@@ -302,12 +304,11 @@ class CompiledHasher:
         return [hashlib.sha256(values[owners == item].tobytes()).digest() for item in range(self._items)]
 
 
-_NO_LATENTS: tuple[NDArray[np.generic] | float, ...] = (
+_NO_LATENTS: tuple[NDArray[np.float32] | float, ...] = (
     np.empty((0, 0), np.float32),
     np.empty((0, 0, 0), np.float32),
     np.empty((0, 0), np.float32),
     np.empty(0, np.float32),
-    np.empty((0, 0, 0)),
     0.0,
 )
 
@@ -318,13 +319,13 @@ def _encode(
     number: int,
     wavefront: Wavefront,
     prediction: SlicePrediction,
-    latents: tuple[NDArray[np.generic] | float, ...],
+    latents: tuple[NDArray[np.float32] | float, ...],
     chosen: Indices,
 ) -> None:
     """Keep the symbols of a slice's indices ``chosen`` (N, G), which are chosen first if there are latents."""
     config = prediction.head.config
     most = prediction.count * (1 + 2 * config.groups * (1 + config.dim))
-    symbols.reserve(most, max(config.groups + 1, config.shell_count, config.widest_shell, config.precision + 1))
+    symbols.reserve(most, max(config.groups + 1, config.shell_count, config.widest_shell, range_count(config)))
     kernels.encode_slice(
         prediction.known,
         prediction.head.inputs,

@@ -24,12 +24,21 @@ from vqcodec.arithmetic import (
     MAX_LOGIT,
     PAST,
     PAST_AND_HERE,
+    RANGE_LIMIT,
+    RANGE_QUALITIES,
     SCORE_SHIFT,
 )
-from vqcodec.coding.frequencies import TABLE, TABLE_SIZE
+from vqcodec.coding.frequencies import LEAST_LOGIT, TABLE, TABLE_SIZE, code_lengths
 from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, SliceConfig
 from vqcodec.errors import InvalidWeights
-from vqcodec.outer_points import outer_shell
+from vqcodec.outer_points import (
+    largest_digit_bits,
+    outer_shell,
+    possible_ranges,
+    range_bits,
+    range_count,
+    reaches_largest,
+)
 
 Array = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -245,16 +254,24 @@ class Shells:
     shell: Linear
     shell_quality: Array
     """(steps, G * shells)."""
+    ranges: Array
+    """(G, outer shells, states, ranges): logits of the ranges of outer points' digits."""
+    ranges_quality: Array
+    """(:data:`~vqcodec.arithmetic.RANGE_QUALITIES`, outer shells, states, ranges): added to them."""
 
     @classmethod
     def read(cls, arrays: Arrays, name: str, config: SliceConfig, inputs: int, hidden: int) -> "Shells":
-        """Read ``name.length``, ``.length_quality``, ``.shell`` and ``.shell_quality``."""
+        """Read the arrays ``length``, ``shell`` and ``ranges`` under ``name``, each with its ``_quality``."""
         lengths, shells = config.groups + 1, config.groups * config.shell_count
+        possible = possible_ranges(config)
+        ranges = _take(arrays, f"{name}.ranges", (config.groups, *possible.shape), RANGE_LIMIT)
         return cls(
             Linear.read(arrays, f"{name}.length", inputs, lengths, added=MAX_LOGIT),
             _take(arrays, f"{name}.length_quality", (QUALITY_STEPS, lengths), MAX_LOGIT),
             Linear.read(arrays, f"{name}.shell", hidden, shells, added=MAX_LOGIT),
             _take(arrays, f"{name}.shell_quality", (QUALITY_STEPS, shells), MAX_LOGIT),
+            np.where(possible, ranges, np.float32(LEAST_LOGIT)),
+            _take(arrays, f"{name}.ranges_quality", (RANGE_QUALITIES, *possible.shape), RANGE_LIMIT),
         )
 
 
@@ -277,6 +294,16 @@ class Head:
     def inputs(self) -> int:
         """Channels that are read: the trunk's and those of earlier slices."""
         return len(self.first.weight)
+
+    @cached_property
+    def least_digit_bits(self) -> float:
+        """The least code length in bits of an outer point's digits, at any quality: a bound for the encoder."""
+        assert self.shells is not None
+        most = largest_digit_bits(self.config)
+        long = reaches_largest(self.config, np.arange(range_count(self.config)), most[:, None])[:, None]
+        places = range_bits(self.config)[most][:, None]
+        bits = [code_lengths(self.shells.ranges + added) + places for added in self.shells.ranges_quality]
+        return float(min(np.where(long, one, np.inf).min() for one in bits))
 
     def predict(self, known: Array, quality: NDArray[np.integer]) -> "SlicePrediction":
         """Return the logits of a slice at positions, computed on demand.
@@ -364,6 +391,24 @@ class IndexPrediction:
             logits += self._head.shells.shell_quality.take(self._quality, 0)
             self._shells = logits.reshape(len(logits), self._head.config.groups, -1)
         return self._shells
+
+    def ranges(
+        self,
+        rows: NDArray[np.intp],
+        groups: NDArray[np.intp],
+        shells: NDArray[np.integer],
+        states: NDArray[np.intp],
+    ) -> Array:
+        """Return the logits of the ranges of coordinates of outer points, (M, ranges).
+
+        Each has the row among the positions, the codebook, the outer shell and the state (M,) that are given.  Ranges
+        that are not possible there are far below the others.
+        """
+        tables = self._head.shells
+        assert tables is not None
+        quality = self._quality[rows] // (QUALITY_STEPS // RANGE_QUALITIES)
+        logits: Array = tables.ranges[groups, shells, states] + tables.ranges_quality[quality, shells, states]
+        return logits
 
     def words(self) -> Array:
         """Return the logits of all codewords, (G, n, K)."""

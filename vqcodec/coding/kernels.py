@@ -15,9 +15,17 @@ import numpy as np
 from numba import njit
 from numba.core import types
 
-from vqcodec.arithmetic import ATTENTION_RATIO, FINE_LIMIT, HEAD_DIM, LIMIT, SCORE_SHIFT
+from vqcodec.arithmetic import (
+    ATTENTION_RATIO,
+    FINE_LIMIT,
+    HEAD_DIM,
+    LIMIT,
+    MAX_LOGIT,
+    RANGE_QUALITIES,
+    SCORE_SHIFT,
+)
 from vqcodec.coding.frequencies import BITS_TABLE, LEAST_LOGIT, LOG2_STEPS, LOG2_TABLE, TABLE, TABLE_SIZE
-from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, MAX_OUTER_BITS
+from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, MAX_OUTER_BITS, QUALITY_STEPS
 
 PRECISION = 24
 """Cumulative counts are out of two to this power."""
@@ -26,7 +34,8 @@ OK, ZERO_LAST, OUTSIDE_SHELL, OUTSIDE_OUTER_SHELL = range(4)
 """Results of :func:`decode_slice`: symbols that an encoder writes, or the reason why not."""
 
 _f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
-_d1, _d3 = types.float64[::1], types.float64[:, :, ::1]
+_f4 = types.float32[:, :, :, ::1]
+_d1 = types.float64[::1]
 _i1, _i2, _n1 = types.int32[::1], types.int32[:, ::1], types.int64[::1]
 _u1, _u2, _b1, _int = types.uint32[::1], types.uint32[:, ::1], types.boolean[::1], types.int64
 
@@ -34,16 +43,16 @@ _LINEAR = types.Tuple((_f2, _f1))
 _HEAD = types.Tuple((_LINEAR, _f2, _LINEAR, _LINEAR, _LINEAR, _LINEAR, _f2, _LINEAR, _f2, _f3))
 """length (its weights transposed), length_quality, first, second, third, shell, shell_quality, coefficients, quality,
 features."""
-_SHELLS = types.Tuple((_i1, _i1, _i1, _d3, _int, _int))
-"""First codeword and size of each shell; bit length of digits in each outer shell; ``range_frequencies``; dimensions;
+_SHELLS = types.Tuple((_i1, _i1, _i1, _f4, _f4, _int, _int))
+"""First codeword and size of each shell; bit length of digits in each outer shell; ranges, ranges_quality; dimensions;
 precision."""
 _PAYLOADS = types.Tuple((_u1, _n1, _n1, types.uint64[::1]))
 """All words; of each item its first word, the end of those left, and the state of its coder."""
 _SYMBOLS = types.Tuple((_i1, _u1, _u1, _i1, _u1, _n1))
 """Item, cumulative count, count and alphabet (0: uniform) of each symbol; the frequencies of all, in an array of no
 elements if they are not wanted; how many symbols and how many frequencies there are."""
-_CHOICE = types.Tuple((_f2, _f3, _f2, _f1, _d3, types.float64))
-"""The arrays of ``SliceLatents`` in order, ``range_prices``, and the least cost of an outer point's digits."""
+_CHOICE = types.Tuple((_f2, _f3, _f2, _f1, types.float64))
+"""The arrays of ``SliceLatents`` in order, and the least cost of an outer point's digits."""
 
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _compiled = njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -258,27 +267,43 @@ def _bit_length(value):
 
 
 @_compiled
-def _range(magnitude, most):
+def _range(digit, most, precision):
     """Return the range of digits where the largest coordinate's have ``most`` bits."""
-    return _bit_length(magnitude) + (1 if most > 1 and magnitude >> most - 2 == 3 else 0)
+    magnitude = abs(digit)
+    number = _bit_length(magnitude)
+    if number == most:
+        number += (magnitude >> max(most - 3, 0)) - (1 << min(most - 1, 2))
+    return number + precision + 3 if digit < 0 else number
+
+
+@_compiled
+def _unsigned_range(number, precision):
+    """Return the range of the magnitudes of digits in a range."""
+    return number - (precision + 3) if number > precision + 3 else number
 
 
 @_compiled
 def _range_start(number, most):
-    """Return the least magnitude of a range but the first."""
-    return 1 << number - 1 if number <= most else 3 << most - 2
+    """Return the least magnitude of a range of magnitudes."""
+    if number < most:
+        return 1 << number >> 1
+    return (1 << min(most - 1, 2)) + number - most << max(most - 3, 0)
 
 
 @_compiled
 def _place_bits(number, most):
-    """Return the bits of the place in a range but the first."""
-    return number - 1 if number < most else max(most - 2, 0)
+    """Return the bits of the place in a range of magnitudes."""
+    return max(number - 1 if number < most else most - 3, 0)
 
 
 @_compiled
-def _coordinates_left(left, number, most):
-    """Return the first index into the frequencies of ranges after a coordinate whose was ``left``."""
-    return max(left - 1, 0) if number < most else 0
+def _set_ranges(group, shell, coordinate, reached, step, shells, logits):
+    """Set ``logits`` to those of the ranges of a coordinate; ``reached``: one before is as long as the largest."""
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
+    state = dim - 1 + coordinate if reached else coordinate
+    own, added = ranges[group, shell, state], ranges_quality[step // (QUALITY_STEPS // RANGE_QUALITIES), shell, state]
+    for k in range(len(logits)):
+        logits[k] = own[k] + added[k]
 
 
 @_compiled
@@ -534,39 +559,40 @@ def _set_words(rows, values, count, features, first, logits):
 
 
 @_compiled
-def _decode_outer(items, found, outer, shells, payloads, chosen):
+def _decode_outer(items, steps, found, outer, shells, payloads, chosen):
     """Decode the outer points where ``found`` (groups, N) are outer shells."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
-    places, most = np.empty((outer, 2), np.int64), np.empty(outer, np.int64)
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
+    places, own_shell = np.empty((outer, 2), np.int64), np.empty(outer, np.int64)
     m = 0
     for g in range(found.shape[0]):
         for i in range(found.shape[1]):
             if found[g, i] >= len(sizes):
                 places[m, 0], places[m, 1] = i, g
-                most[m] = largest[found[g, i] - len(sizes)]
+                own_shell[m] = found[g, i] - len(sizes)
                 m += 1
-    ranges, left = np.empty((outer, dim), np.int64), np.full(outer, dim)
+    numbers, reached = np.empty((outer, dim), np.int64), np.zeros(outer, np.bool_)
+    logits, frequencies = np.empty(ranges.shape[3], np.float32), np.empty(ranges.shape[3], np.float64)
     for d in range(dim):
         for m in range(outer):
-            own = range_frequencies[left[m], most[m]]
-            number = _pop(payloads, items[places[m, 0]], own, len(own), own.sum())
-            if not own[number]:
+            i, g = places[m]
+            _set_ranges(g, own_shell[m], d, reached[m], steps[i], shells, logits)
+            number = _pop(payloads, items[i], frequencies, len(logits), _set_frequencies(logits, frequencies))
+            if logits[number] < -MAX_LOGIT:
                 return OUTSIDE_OUTER_SHELL
-            ranges[m, d] = number
-            left[m] = _coordinates_left(left[m], number, most[m])
+            numbers[m, d] = number
+            reached[m] |= _unsigned_range(number, precision) >= largest[own_shell[m]]
     for m in range(outer):
         i, g = places[m]
         packed = 0
         for d in range(dim):
-            digit = 0
-            if ranges[m, d]:
-                bits = _place_bits(ranges[m, d], most[m])
-                rest = _pop_uniform(payloads, items[i], bits + 1)
-                digit = _range_start(ranges[m, d], most[m]) + (rest & (1 << bits) - 1)
-                if rest >> bits:
-                    digit = -digit
+            number, most = _unsigned_range(numbers[m, d], precision), largest[own_shell[m]]
+            digit, bits = _range_start(number, most), _place_bits(number, most)
+            if bits:
+                digit += _pop_uniform(payloads, items[i], bits)
+            if number < numbers[m, d]:
+                digit = -digit
             packed |= digit + (1 << precision) << (precision + 1) * d
-        length = MAX_OUTER_BITS - len(largest) + 1 + found[g, i] - len(sizes)
+        length = MAX_OUTER_BITS - len(largest) + 1 + own_shell[m]
         chosen[i, g] = _pack(packed, length, dim, precision)
     return OK
 
@@ -574,7 +600,7 @@ def _decode_outer(items, found, outer, shells, payloads, chosen):
 @_entry(_f2, _int, _n1, _n1, _HEAD, _SHELLS, _PAYLOADS, _i2, returns=_int)
 def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
     """Decode the indices ``chosen`` (N, G), zero before, given the first channels of ``known`` (N, C + E)."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
     n, groups = chosen.shape
     count = head[6].shape[1] // groups
     lengths = np.empty(n, np.int64)
@@ -627,14 +653,14 @@ def decode_slice(known, width, items, steps, head, shells, payloads, chosen):
                     status = OUTSIDE_SHELL
                 chosen[i, g] = starts[shell] + word
     if status == OK and outer:
-        status = _decode_outer(items, found[:used], outer, shells, payloads, chosen)
+        status = _decode_outer(items, steps, found[:used], outer, shells, payloads, chosen)
     return status
 
 
 @_compiled
 def _shell(index, shells):
     """Return the shell of an index."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
     if index < 0:
         return len(sizes) + _outer_bits(index, dim, precision) - (MAX_OUTER_BITS - len(largest) + 1)
     shell = 0
@@ -689,7 +715,7 @@ def _may_be_used(z, shells, choice, length_logits, power):
     A lower bound of the cost at each length is its price and the distances: an index other than zero costs at least as
     much as it is known not to be zero.
     """
-    dim = shells[4]
+    dim = shells[5]
     groups = len(power)
     apart = False
     for g in range(groups):
@@ -710,7 +736,7 @@ def _may_be_used(z, shells, choice, length_logits, power):
             if power[g] > choice[3][g]:
                 if exactly:
                     _set_distances(z, g, dim, choice, distances)
-                    gain += max(-_least(distances[1:]), power[g] - choice[5], 0.0)
+                    gain += max(-_least(distances[1:]), power[g] - choice[4], 0.0)
                 else:
                     gain += power[g]
                 if BIT_PRICE * (bits[0] - bits[g + 1]) + gain > -_MARGIN:
@@ -730,9 +756,9 @@ def _least(distances):
 
 
 @_compiled
-def _nearest_outer(z, power, shells, range_prices, shell_bits):
+def _nearest_outer(z, power, group, step, shells, shell_bits):
     """Return the outer point nearest to ``z`` (d,) and its cost without the squared norm of ``z``."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
     limit = np.float32((1 << MAX_OUTER_BITS) - 1)
     peak = np.float32(0)
     for d in range(dim):
@@ -745,13 +771,17 @@ def _nearest_outer(z, power, shells, range_prices, shell_bits):
         return 0, np.inf
     scale = np.float32(1 << max(0, length - precision))
     most = np.float32((1 << precision) - 1)
-    packed, distance, bits, left = 0, np.float32(0), 0.0, dim
+    logits, prices = np.empty(ranges.shape[3], np.float32), np.empty(ranges.shape[3], np.float64)
+    packed, distance, bits, reached = 0, np.float32(0), 0.0, False
     for d in range(dim):
         digit = min(max(np.rint(min(max(z[d], -limit), limit) / scale), -most), most)
         distance += (z[d] - digit * scale) * (z[d] - digit * scale)
-        number = _range(np.int64(abs(digit)), largest[shell])
-        bits += range_prices[left, largest[shell], number]
-        left = _coordinates_left(left, number, largest[shell])
+        number = _range(np.int64(digit), largest[shell], precision)
+        _set_ranges(group, shell, d, reached, step, shells, logits)
+        _set_bits(logits, prices)
+        magnitude = _unsigned_range(number, precision)
+        bits += prices[number] + _place_bits(magnitude, largest[shell])
+        reached |= magnitude >= largest[shell]
         packed |= np.int64(digit) + (1 << precision) << (precision + 1) * d
     return _pack(packed, length, dim, precision), (distance - power) + BIT_PRICE * (
         shell_bits[len(sizes) + shell] + bits
@@ -761,8 +791,8 @@ def _nearest_outer(z, power, shells, range_prices, shell_bits):
 @_compiled
 def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits, chosen):
     """Set ``chosen`` (G,) to the indices of a position."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
-    latents, codebooks, norms, least, range_prices, _ = choice
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
+    latents, codebooks, norms, least, _ = choice
     groups = len(chosen)
     count = len(shell_logits) // groups
     bits = np.empty(max(count, groups + 1), np.float64)
@@ -797,7 +827,7 @@ def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits
                     other[g], best = cost, a + k
         chosen[g] = best
         if other[g] + power[g] > LEAST_OUTER_COST:
-            index, cost = _nearest_outer(z[g * dim : (g + 1) * dim], power[g], shells, range_prices, own)
+            index, cost = _nearest_outer(z[g * dim : (g + 1) * dim], power[g], g, step, shells, own)
             if cost < other[g]:
                 other[g], chosen[g] = cost, index
     own = bits[: groups + 1]
@@ -818,40 +848,43 @@ def _choose(z, power, u, step, head, shells, choice, length_logits, shell_logits
 
 
 @_compiled
-def _encode_outer(items, used, outer, shells, chosen, symbols):
+def _encode_outer(items, steps, used, outer, shells, chosen, symbols):
     """Append the symbols of the outer points among ``chosen`` (N, G), in the first ``used`` codebooks."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
-    places, most = np.empty((outer, 2), np.int64), np.empty(outer, np.int64)
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
+    places, own_shell = np.empty((outer, 2), np.int64), np.empty(outer, np.int64)
     m = 0
     for g in range(used):
         for i in range(len(chosen)):
             if chosen[i, g] < 0:
                 places[m, 0], places[m, 1] = i, g
-                most[m] = largest[_shell(np.int64(chosen[i, g]), shells) - len(sizes)]
+                own_shell[m] = _shell(np.int64(chosen[i, g]), shells) - len(sizes)
                 m += 1
-    left = np.full(outer, dim)
+    reached = np.zeros(outer, np.bool_)
+    logits, frequencies = np.empty(ranges.shape[3], np.float32), np.empty(ranges.shape[3], np.float64)
     for d in range(dim):
         for m in range(outer):
             i, g = places[m]
-            own = range_frequencies[left[m], most[m]]
-            number = _range(abs(_digit(chosen[i, g], d, precision)), most[m])
-            _push(symbols, items[i], own, len(own), own.sum(), number)
-            left[m] = _coordinates_left(left[m], number, most[m])
+            most = largest[own_shell[m]]
+            number = _range(_digit(chosen[i, g], d, precision), most, precision)
+            _set_ranges(g, own_shell[m], d, reached[m], steps[i], shells, logits)
+            total = _set_frequencies(logits, frequencies)
+            _push(symbols, items[i], frequencies, len(logits), total, number)
+            reached[m] |= _unsigned_range(number, precision) >= most
     for m in range(outer):
         i, g = places[m]
+        most = largest[own_shell[m]]
         for d in range(dim):
             digit = _digit(chosen[i, g], d, precision)
-            if digit:
-                number = _range(abs(digit), most[m])
-                bits = _place_bits(number, most[m])
-                place = abs(digit) - _range_start(number, most[m])
-                _push_uniform(symbols, items[i], bits + 1, place + (1 << bits if digit < 0 else 0))
+            number = _unsigned_range(_range(digit, most, precision), precision)
+            bits = _place_bits(number, most)
+            if bits:
+                _push_uniform(symbols, items[i], bits, abs(digit) - _range_start(number, most))
 
 
 @_entry(_f2, _int, _n1, _n1, _HEAD, _SHELLS, types.boolean, _n1, _CHOICE, _i2, _SYMBOLS)
 def encode_slice(known, width, items, steps, head, shells, choosing, cells, choice, chosen, symbols):
     """Append the symbols of the indices ``chosen`` (N, G), which are chosen first if ``choosing``."""
-    starts, sizes, largest, range_frequencies, dim, precision = shells
+    starts, sizes, largest, ranges, ranges_quality, dim, precision = shells
     n, groups = chosen.shape
     count = head[6].shape[1] // groups
     frequencies = np.empty(max(count, groups + 1), np.float64)
@@ -910,4 +943,4 @@ def encode_slice(known, width, items, steps, head, shells, choosing, cells, choi
         for i in range(n):
             outer += chosen[i, g] < 0
     if outer:
-        _encode_outer(items, used, outer, shells, chosen, symbols)
+        _encode_outer(items, steps, used, outer, shells, chosen, symbols)

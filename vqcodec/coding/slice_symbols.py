@@ -6,7 +6,7 @@ Most indices are zero, so symbols say where the others are (docs/FORMAT.md, "Sym
 2. the shell of each codebook within the length (hierarchical softmax: Morin & Bengio 2005), where the last one is not
    zero;
 3. the codeword within its shell;
-4. for an outer point, the digits of its coordinates (``outer_points.py``).
+4. for an outer point, the digits of its coordinates: their ranges, then the places in these (``outer_points.py``).
 
 A model with ``entropy_constrained`` false has one symbol for each index instead.
 
@@ -22,20 +22,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.arithmetic import MAX_LOGIT
 from vqcodec.coding.frequencies import LEAST_LOGIT, frequencies, logit_gaps
 from vqcodec.coding.integer_prior import IndexPrediction, SlicePrediction
 from vqcodec.config import SliceConfig
 from vqcodec.errors import CorruptStream
 from vqcodec.outer_points import (
-    coordinates_left,
     largest_digit_bits,
     outer_digits,
     outer_shell,
     pack,
-    range_frequencies,
-    range_sizes,
+    positive_ranges,
+    range_bits,
     range_starts,
+    range_state,
     ranges_of,
+    reaches_largest,
 )
 
 Indices = NDArray[np.int32]
@@ -245,35 +247,30 @@ def _code_outer(
     logits: IndexPrediction,
     wanted: Indices | None,
 ) -> Indices:
-    """Code the digits of outer points: coordinate by coordinate all ranges, then all signs and places in a range."""
+    """Code the digits of outer points: coordinate by coordinate all ranges, then all places in a range."""
     shell = shells - shell_table(config).count
     largest = largest_digit_bits(config)[shell]
     digits = None if wanted is None else np.stack(outer_digits(config, wanted), 1)
-    frequencies_of, left = range_frequencies(config), np.full(len(shell), config.dim)
-    ranges = np.empty((len(shell), config.dim), np.int32)
+    ranges, reached = np.empty((len(shell), config.dim), np.int32), np.zeros(len(shell), bool)
     for i in range(config.dim):
-        known = None if digits is None else ranges_of(digits[:, i], largest)
-        rows = frequencies_of[left, largest]
-        ranges[:, i] = coder.categorical(places.parts, rows, known, _within_shell(rows))
-        left = coordinates_left(left, ranges[:, i], largest)
-    rows, columns = np.nonzero(ranges)
-    which = largest[rows], ranges[rows, columns]
-    start, size = range_starts(config)[which], range_sizes(config)[which]
-    wanted_rest = None
-    if digits is not None:
-        own = digits[rows, columns]
-        wanted_rest = (np.abs(own) - start + np.where(own < 0, size, 0)).astype(np.int32)
-    rest = coder.uniform(parts_of(places.items[rows]), 2 * size, wanted_rest)
-    found = np.zeros(ranges.shape, np.int32)
-    found[rows, columns] = np.where(rest >= size, -(start + rest - size), start + rest)
-    return pack(config, shell, found)
+        rows = logits.ranges(places.rows, places.groups, shell, range_state(config, i, reached))
+        known = None if digits is None else ranges_of(config, digits[:, i], largest)
+        ranges[:, i] = coder.categorical(places.parts, frequencies(logit_gaps(rows)), known, _within_shell(rows))
+        reached |= reaches_largest(config, ranges[:, i], largest)
+    which = largest[:, None], ranges
+    starts, bits = range_starts(config)[which], range_bits(config)[which]
+    cut = np.nonzero(bits)
+    wanted_rest = None if digits is None else (np.abs(digits) - starts)[cut]
+    found = starts.copy()
+    found[cut] += coder.uniform(parts_of(places.items[cut[0]]), 1 << bits[cut], wanted_rest)
+    return pack(config, shell, np.where(ranges > positive_ranges(config), -found, found))
 
 
-def _within_shell(rows: NDArray[np.float64]) -> Rule:
-    """Return the rule for ranges with frequencies ``rows`` (N, ranges)."""
+def _within_shell(rows: NDArray[np.float32]) -> Rule:
+    """Return the rule for ranges with logits ``rows`` (N, ranges)."""
 
     def holds(ranges: Symbols) -> NDArray[np.bool_]:
-        possible: NDArray[np.bool_] = np.take_along_axis(rows, ranges[:, None], 1)[:, 0] > 0
+        possible: NDArray[np.bool_] = np.take_along_axis(rows, ranges[:, None], 1)[:, 0] >= -MAX_LOGIT
         return possible
 
     return Rule("an outer point lies outside its shell", holds)

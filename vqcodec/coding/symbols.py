@@ -14,7 +14,7 @@ from vqcodec.coding.rans import AnsDecoder, AnsEncoder
 from vqcodec.coding.slice_symbols import Indices, Parts, Rule, Symbols, code_slice, shell_table
 from vqcodec.coding.traversal import Wavefront, WavefrontLayout
 from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST
-from vqcodec.outer_points import digit_bits, nearest, outer_shell
+from vqcodec.outer_points import nearest, outer_shell, outer_symbols
 
 POSITIONS_PER_WORD = 256
 """A payload has at least one word per this many positions: 1/8 bit each, about the cost of the flattest content.
@@ -224,11 +224,23 @@ def _best_nonzero(
         outer, points = nearest(config, z[far])
         beyond = outer < 0
         far, points, outer = far[beyond], points[beyond], outer[beyond]
-        bits = shell_bits[far, table.count + outer_shell(config, outer)] + digit_bits(config, outer)
+        bits = shell_bits[far, table.count + outer_shell(config, outer)]
+        bits = bits + _digit_bits(logits, places[far], groups[far], outer)
         outer_costs = (_power(z[far] - points) - power[far]) + BIT_PRICE * bits
         better = outer_costs < least[far]
         best[far[better]], least[far[better]] = outer[better], outer_costs[better]
     return best, least
+
+
+def _digit_bits(
+    logits: IndexPrediction, rows: NDArray[np.intp], groups: NDArray[np.intp], outer: Indices
+) -> NDArray[np.float64]:
+    """Return the code length in bits of the digits of outer points (N,), of these rows and codebooks (N,)."""
+    points, bits = outer_symbols(logits.config, outer), np.zeros(len(outer))
+    for states, ranges, place_bits in zip(points.states.T, points.ranges.T, points.place_bits.T, strict=True):
+        prices = code_lengths(logits.ranges(rows, groups, points.shells, states))
+        bits += prices[np.arange(len(outer)), ranges] + place_bits
+    return bits
 
 
 def _bits_without_first(logits: NDArray[np.float32]) -> NDArray[np.float64]:

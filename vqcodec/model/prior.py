@@ -33,16 +33,18 @@ from vqcodec.arithmetic import (
     LOGIT_UNIT,
     PAST,
     PAST_AND_HERE,
+    RANGE_LIMIT,
+    RANGE_QUALITIES,
     SCORE_SHIFT,
     SQUARE,
     UNIT,
 )
-from vqcodec.config import LevelConfig, ModelConfig, SliceConfig
+from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, SliceConfig
 from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
 from vqcodec.model.grids import Grids
 from vqcodec.model.layers import ModuleSequence, QualityVector
 from vqcodec.model.quantizer import lattice, lengths_of, pairs, shells_of
-from vqcodec.outer_points import digit_bits, outer_shell
+from vqcodec.outer_points import OuterSymbols, outer_shell, outer_symbols, possible_ranges, start_of_ranges
 
 
 def embedding_start(config: SliceConfig, outer: bool) -> Tensor:
@@ -204,12 +206,21 @@ class SlicePrediction:
     """(N, G + 1): lengths; None where every index is coded with one symbol."""
     shells: Tensor | None
     """(G, N, shells)."""
+    ranges: Tensor | None
+    """(B, G, outer shells, states, ranges): ranges of outer points' digits in each of the B pictures."""
     coefficients: Tensor
     """(G, N, rank)."""
     features: Tensor
     """(G, K, rank)."""
     exact: bool
     """Floor the logits of codewords, as the codec does; without it they take half the time."""
+
+    def range_logits(self, groups: Tensor, places: Tensor, points: OuterSymbols) -> Tensor:
+        """Return the logits of ranges, (M, d, ranges), for the outer points of M codebooks and positions."""
+        assert self.ranges is not None and self.lengths is not None
+        pictures = places // (len(self.lengths) // len(self.ranges))
+        shells, states = (torch.from_numpy(v).to(places.device) for v in (points.shells, points.states))
+        return self.ranges[pictures[:, None], groups[:, None], shells[:, None], states]
 
     def words(self, coefficients: Tensor | None = None) -> Tensor:
         """Return the logits of all codewords, (G, n, K), for ``coefficients`` (G, n, rank) of some of the positions."""
@@ -221,7 +232,10 @@ class SlicePrediction:
 
 
 class ShellHead(nn.Module):
-    """Predict the length of a slice, and the shells of its indices."""
+    """Predict the length of a slice, the shells of its indices, and the ranges of outer points' digits."""
+
+    _impossible: Tensor
+    """(outer shells, states, ranges)."""
 
     def __init__(self, config: SliceConfig, inputs: int, hidden: int, knots: int):
         super().__init__()
@@ -229,9 +243,22 @@ class ShellHead(nn.Module):
         self.length_quality = QualityVector(knots, config.groups + 1)
         self.shell = ExactLinear(hidden, config.groups * config.shell_count, unit_out=LOGIT_UNIT)
         self.shell_quality = QualityVector(knots, config.groups * config.shell_count)
+        start = torch.from_numpy(start_of_ranges(config))
+        self.ranges = nn.Parameter(start.repeat(config.groups, 1, 1, 1))
+        self.ranges_quality = nn.Parameter(torch.zeros(RANGE_QUALITIES, *start.shape))
+        self.register_buffer("_impossible", torch.from_numpy(~possible_ranges(config)), persistent=False)
         with torch.no_grad():
             self.length.weight.mul_(0.02)
             self.shell.weight.mul_(0.02)
+
+    def range_logits(self, quality: Tensor) -> Tensor:
+        """Return the logits of ranges to base 2, (B, G, outer shells, states, ranges), for ``quality`` (B,)."""
+        steps = quality * ((QUALITY_STEPS - 1) / (len(self.shell_quality.values) - 1))
+        part = (steps.round().long() // (QUALITY_STEPS // RANGE_QUALITIES)).clamp(0, RANGE_QUALITIES - 1)
+        own, added = (
+            round_to(clip(table, RANGE_LIMIT, LOGIT_UNIT), LOGIT_UNIT) for table in (self.ranges, self.ranges_quality)
+        )
+        return (own + added[part, None]).masked_fill(self._impossible, -math.inf)
 
 
 class SliceHead(nn.Module):
@@ -273,7 +300,7 @@ class SliceHead(nn.Module):
         p = self._by_group(clip(p, FINE_LIMIT, FINE_UNIT))
         features, exponent = self.quantized_features()
         features = features * (torch.exp2(-exponent) * (FINE_UNIT / LOGIT_UNIT))[:, None, None]
-        lengths = shells = None
+        lengths = shells = ranges = None
         if self.shells is not None:
             octave = math.log(2)
             lengths = self.shells.length(h).float()
@@ -282,7 +309,8 @@ class SliceHead(nn.Module):
             shells = self.shells.shell(u).float()
             shells = (shells + round_to(self.shells.shell_quality.image(quality), LOGIT_UNIT)) * octave
             shells = self._by_group(shells)
-        return SlicePrediction(self.config, lengths, shells, p, features, not self.training)
+            ranges = self.shells.range_logits(quality) * octave
+        return SlicePrediction(self.config, lengths, shells, ranges, p, features, not self.training)
 
     def _by_group(self, x: Tensor) -> Tensor:
         """Reshape (B, G * n, H, W) to (G, B * H * W, n)."""
@@ -434,10 +462,10 @@ def _shell_code_length(prediction: SlicePrediction, chosen: Tensor) -> Tensor:
     target = torch.where(some.valid, some.gather(chosen), 0)
     inner = _code_length(words[some.valid], target[some.valid])
     nats = nats.index_put((some.groups[some.valid], some.places[some.valid]), inner, accumulate=True)
-    outer = chosen < 0
-    if outer.any():
-        digits = digit_bits(config, chosen[outer].int().cpu().numpy())
-        nats = nats.index_put(
-            outer.nonzero(as_tuple=True), torch.from_numpy(digits).to(nats) * math.log(2), accumulate=True
-        )
+    outer = (chosen < 0).nonzero(as_tuple=True)  # perhaps none: all processes of a run need gradients of the tables
+    points = outer_symbols(config, chosen[outer].int().cpu().numpy())
+    logits = prediction.range_logits(outer[0], outer[1], points)
+    ranges, place_bits = (torch.from_numpy(v).to(nats.device) for v in (points.ranges, points.place_bits))
+    digits = _code_length(logits.flatten(0, 1), ranges.flatten()).view(ranges.shape) + place_bits * math.log(2)
+    nats = nats.index_put(outer, digits.sum(1), accumulate=True)
     return torch.cat([nats, _code_length(prediction.lengths, length)[None]])

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vqcodec.arithmetic import FINE_UNIT, LOGIT_UNIT, UNIT
+from vqcodec.arithmetic import FINE_UNIT, LOGIT_UNIT, RANGE_LIMIT, UNIT
 from vqcodec.config import QUALITY_STEPS
-from vqcodec.model.exact import ExactLinear
+from vqcodec.model.exact import ExactLinear, clip
 from vqcodec.model.layers import QualityVector
 from vqcodec.model.prior import Attention, Embedding, LevelPrior, Prior, ShellHead, SliceHead
 
@@ -93,6 +93,8 @@ def _(part: ShellHead) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
     return {
         "length_quality": (_quality_table(part.length_quality) * LOGIT_UNIT, np.int16),
         "shell_quality": (_quality_table(part.shell_quality) * LOGIT_UNIT, np.int16),
+        "ranges": (clip(part.ranges, RANGE_LIMIT, LOGIT_UNIT) * LOGIT_UNIT, np.int8),
+        "ranges_quality": (clip(part.ranges_quality, RANGE_LIMIT, LOGIT_UNIT) * LOGIT_UNIT, np.int8),
     }
 
 
@@ -100,6 +102,8 @@ def _(part: ShellHead) -> dict[str, tuple[Tensor, type[np.signedinteger]]]:
 def _(part: ShellHead, arrays: dict[str, Tensor]) -> None:
     _set_quality(part.length_quality, arrays["length_quality"] / LOGIT_UNIT)
     _set_quality(part.shell_quality, arrays["shell_quality"] / LOGIT_UNIT)
+    part.ranges.copy_(arrays["ranges"] / LOGIT_UNIT)
+    part.ranges_quality.copy_(arrays["ranges_quality"] / LOGIT_UNIT)
 
 
 @_pack.register

@@ -7,13 +7,14 @@ A :class:`ProductQuantizer` is one slice: ``G`` codebooks of ``K`` codewords in 
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, SliceConfig
-from vqcodec.outer_points import digit_bits, nearest, outer_points, outer_shell
+from vqcodec.outer_points import nearest, outer_points, outer_shell, uniform_bits
 
 _OUTER_BITS = 10.0
 """Price of an outer shell where the prior does not say."""
@@ -172,7 +173,7 @@ class ProductQuantizer(nn.Module):
             own = offset[rows // count] if len(offset) > 1 else offset
             cost[group, rows], chosen[group, rows] = torch.addmm(own, latents[rows], words.T, alpha=-2).min(1)
         if self.pin_zero:
-            chosen[apart] = self.reach_out(z[apart], chosen[apart], cost[apart], _OUTER_BITS)
+            chosen[apart] = self.reach_out(z[apart], chosen[apart], cost[apart], self._static_price)
         return chosen
 
     def apart(self, z: Tensor, share: float = 1.0) -> Tensor:
@@ -180,11 +181,15 @@ class ProductQuantizer(nn.Module):
         inradius = self.codebook[:, 1:].square().sum(2).amin(1, keepdim=True) / 4
         return z.square().sum(2) > inradius * share**2
 
-    def reach_out(self, z: Tensor, best: Tensor, least: Tensor, bits: float | Tensor) -> Tensor:
+    def _static_price(self, rows: Tensor, outer: Tensor) -> Tensor:
+        """Return the price in bits of outer points (n,) where the prior does not say."""
+        return torch.from_numpy(uniform_bits(self.config, outer.int().cpu().numpy())).to(rows.device) + _OUTER_BITS
+
+    def reach_out(self, z: Tensor, best: Tensor, least: Tensor, price: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Replace codewords ``best`` (n,) by outer points where these cost less for latents ``z`` (n, d).
 
-        ``least`` (n,) are the codewords' costs, less the squared norm of ``z``; ``bits`` is the price of the outer
-        shells, the same for all or (n, outer shells).
+        ``least`` (n,) are the codewords' costs, less the squared norm of ``z``; ``price`` returns the bits (m,) of
+        outer points (m,) in rows (m,).
         """
         far = (least + z.square().sum(1) > LEAST_OUTER_COST).nonzero()[:, 0]
         if not len(far):
@@ -192,10 +197,8 @@ class ProductQuantizer(nn.Module):
         indices, points = nearest(self.config, z[far].float().cpu().numpy())
         outer, known = torch.from_numpy(indices).long().to(z.device), torch.from_numpy(indices < 0).to(z.device)
         far, outer, latents = far[known], outer[known], z[far[known]]
-        price = torch.from_numpy(digit_bits(self.config, indices[indices < 0])).to(z)
-        price = price + (bits[far, outer_shell(self.config, outer)] if isinstance(bits, Tensor) else bits)
         distance = (latents - torch.from_numpy(points).to(z)[known]).square().sum(1) - latents.square().sum(1)
-        better = distance + BIT_PRICE * price < least[far]
+        better = distance + BIT_PRICE * price(far, outer) < least[far]
         best = best.clone()
         best[far[better]] = outer[better]
         return best

@@ -22,6 +22,7 @@ from vqcodec.model.prior import Predict, SlicePrediction, slice_bits
 from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, pairs, shells_of, straight_through
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE
+from vqcodec.outer_points import outer_symbols
 
 COMMITMENT = 0.25
 """Weight of the commitment loss (van den Oord et al. 2017, arXiv:1711.00937)."""
@@ -108,9 +109,18 @@ def _assign_by_shells(
     bits[:, :, 0] = 0
     costs = quantizer.costs(latents).add_(bits, alpha=BIT_PRICE)
     least, best = costs.min(2)
-    outer_bits = own_bits[:, :, len(config.shells) :]
-    rows = (t.flatten(0, 1) for t in (latents, best, least, outer_bits))
-    best = quantizer.reach_out(*rows).view_as(best)
+    outer_bits = own_bits[:, :, len(config.shells) :].flatten(0, 1)
+
+    def price(rows: Tensor, outer: Tensor) -> Tensor:
+        points = outer_symbols(config, outer.int().cpu().numpy())
+        logits = prediction.range_logits(some.groups.flatten()[rows], some.places.flatten()[rows], points)
+        shells, ranges, places = (
+            torch.from_numpy(v).to(z.device) for v in (points.shells, points.ranges, points.place_bits)
+        )
+        digits = torch.log_softmax(logits, 2).gather(2, ranges[:, :, None])[:, :, 0] / -octave
+        return outer_bits[rows, shells] + (digits + places).sum(1)
+
+    best = quantizer.reach_out(latents.flatten(0, 1), best.flatten(), least.flatten(), price).view_as(best)
     indices = some.scatter(best, z.shape[1])
     if not want_gradient:
         return indices, None
