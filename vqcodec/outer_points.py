@@ -147,6 +147,7 @@ def unsigned_range(config: SliceConfig, ranges: NDArray[np.integer]) -> NDArray[
     return np.where(ranges > positive, ranges - positive, ranges)
 
 
+@functools.cache
 def range_starts(config: SliceConfig) -> NDArray[np.int32]:
     """Return the least magnitude of each range, (precision + 1, ranges): rows are the largest coordinate's bits."""
     most, number = _range_numbers(config)
@@ -156,6 +157,7 @@ def range_starts(config: SliceConfig) -> NDArray[np.int32]:
     return starts
 
 
+@functools.cache
 def range_bits(config: SliceConfig) -> NDArray[np.int32]:
     """Return the bits of the place in each range, (precision + 1, ranges), as for :func:`range_starts`."""
     most, number = _range_numbers(config)
