@@ -14,14 +14,14 @@ from vqcodec import Codec
 from vqcodec.config import PRESETS, SliceConfig
 from vqcodec.metrics import psnr
 from vqcodec.model.prior import SlicePrediction, slice_bits
-from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice, shells_of
+from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, lattice, outer_bits_gradient, shells_of
 from vqcodec.outer_points import outer_symbols, possible_ranges
 from vqcodec.training import stages
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network, load_state
-from vqcodec.training.objective import mix
+from vqcodec.training.objective import assign_codewords, mix
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 
 CPU = torch.device("cpu")
@@ -324,6 +324,31 @@ def test_expected_bits_gradient_is_the_derivative():
     (gradient,) = torch.autograd.grad(expected, z)
     found = expected_bits_gradient(costs.detach().clone(), logits, codebook)
     torch.testing.assert_close(found, gradient)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+def test_outer_points_cost_a_bit_more_in_each_dimension_twice_as_far_out(dim):
+    z = (torch.randn(5, dim, generator=torch.Generator().manual_seed(dim)) * 20).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(dim * z.norm(dim=1).log2().sum(), z)
+    torch.testing.assert_close(outer_bits_gradient(z.detach()), gradient)
+
+
+def test_latents_beyond_the_codebook_are_drawn_back():
+    network, z = Network(TINY), torch.full((1, TINY.levels[0].latents, 2, 2), 400.0)
+    z[:, :, 0, 0] = 0
+    found = assign_codewords(
+        list(network.vqvae.quantizers[0]),
+        network.prior[0],
+        z,
+        None,
+        torch.zeros(1),
+        entropy_constrained=True,
+        want_gradient=True,
+    )
+    beyond = torch.tensor([[False, True], [True, True]])
+    assert ((found.indices < 0) == beyond).all()
+    assert found.rate_gradient is not None
+    assert ((found.rate_gradient > 0) == beyond).all()
 
 
 def test_codebooks_follow_what_chooses_them_and_unused_words_stay():

@@ -293,3 +293,12 @@ def expected_bits_gradient(costs: Tensor, logits: Tensor, codebook: Tensor, temp
     weighted = weights.mul_(logits)
     covariance = weighted @ codebook - weighted.sum(-1, keepdim=True) * mean
     return covariance * (-2 / (temperature * math.log(2)))
+
+
+def outer_bits_gradient(z: Tensor) -> Tensor:
+    """Return the gradient (n, d) of the bits of outer points with respect to latents ``z`` (n, d) that chose them.
+
+    As if the density fell with the volume within the radius: twice as far, each dimension costs one more bit, so that
+    a gain that is twice as large costs what finer cells do cost.
+    """
+    return z * (z.shape[1] / math.log(2) / z.square().sum(1, keepdim=True))

@@ -19,7 +19,14 @@ from torch.nn import functional as F
 from vqcodec.config import BIT_PRICE
 from vqcodec.model.grids import Grids
 from vqcodec.model.prior import Predict, SlicePrediction, slice_bits
-from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient, pairs, shells_of, straight_through
+from vqcodec.model.quantizer import (
+    ProductQuantizer,
+    expected_bits_gradient,
+    outer_bits_gradient,
+    pairs,
+    shells_of,
+    straight_through,
+)
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.outer_points import outer_symbols
@@ -125,7 +132,7 @@ def _assign_by_shells(
     if not want_gradient:
         return indices, None
     gradient = expected_bits_gradient(costs, bits.mul_(-octave), quantizer.codebook)
-    gradient[best < 0] = 0
+    gradient[best < 0] = outer_bits_gradient(latents[best < 0])
     return indices, some.scatter(gradient, z.shape[1])
 
 
