@@ -21,7 +21,7 @@ from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.evaluate import Point, bd_rate, evaluate
 from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network, load_state
-from vqcodec.training.objective import assign_codewords, mix
+from vqcodec.training.objective import assign_codewords, encode, mix
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
 
 CPU = torch.device("cpu")
@@ -349,6 +349,14 @@ def test_latents_beyond_the_codebook_are_drawn_back():
     assert ((found.indices < 0) == beyond).all()
     assert found.rate_gradient is not None
     assert ((found.rate_gradient > 0) == beyond).all()
+
+
+def test_gains_learn_rate_and_distortion_but_not_the_commitment(crops):
+    network, quality = Network(TINY), torch.tensor([0.3, 1.7])
+    encoding = encode(network.vqvae, network.prior, crops.batch(0, 2, 32), quality, train_transforms=True)
+    gains = [part.values for part in network.vqvae.log_gain]
+    assert torch.autograd.grad(encoding.commitment.sum(), gains, allow_unused=True, retain_graph=True) == (None, None)
+    assert all((g != 0).any() for g in torch.autograd.grad(encoding.expected_bpp.sum(), gains))
 
 
 def test_codebooks_follow_what_chooses_them_and_unused_words_stay():

@@ -76,7 +76,7 @@ def close_loop(model: VQVAE, x: Tensor, z: Tensor, conditioning: Conditioning | 
     ``x`` is the padded picture (1, 3, H, W) in [0, 1].  In float32, as the rounds would amplify what bfloat16 rounds
     differently with another number of threads.
     """
-    gain = model.log_gain[-1].image(quality).exp()
+    gain = model.gain(len(model.log_gain) - 1, quality)
     chosen = _static_codewords(model, len(model.quantizers) - 1, z, quality)
     goal = _LOOP_SHARE * _quantization_error(model, z, chosen, quality)
     direction, last = torch.zeros_like(z), torch.zeros_like(z)
@@ -162,7 +162,7 @@ def refine(
 
 def _quantization_error(model: VQVAE, z: Tensor, chosen: Tensor, quality: Tensor) -> float:
     """Return the squared error in pixels of codewords for ``z``, both (1, D, H, W), at the finest level."""
-    gain = model.log_gain[-1].image(quality).exp()
+    gain = model.gain(len(model.log_gain) - 1, quality)
     return _sum(((z - chosen) / gain).square())
 
 

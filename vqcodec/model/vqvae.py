@@ -90,10 +90,18 @@ class VQVAE(nn.Module):
         self, level: int, pyramid: FeaturePyramid, conditioning: Conditioning | None, quality: Tensor
     ) -> Tensor:
         """Return the scaled latents (B, D, H, W) of a level, in codebook cells."""
+        return self.unscaled(level, pyramid, conditioning, quality) * self.gain(level, quality)
+
+    def unscaled(
+        self, level: int, pyramid: FeaturePyramid, conditioning: Conditioning | None, quality: Tensor
+    ) -> Tensor:
+        """Return the latents (B, D, H, W) of a level before :meth:`gain` is applied."""
         z: Tensor = pyramid.linear[level] + self.project[level](pyramid.features[level], conditioning, quality)
-        if conditioning is not None:
-            z = self._add_predicted(z, conditioning, -1)
-        return z * self.log_gain[level].image(quality).exp()
+        return z if conditioning is None else self._add_predicted(z, conditioning, -1)
+
+    def gain(self, level: int, quality: Tensor) -> Tensor:
+        """Return the gain (B, D, 1, 1) of a level's latents, in cells per unit."""
+        return self.log_gain[level].image(quality).exp()
 
     def dequantize(self, level: int, indices: Tensor) -> Tensor:
         """Return the codewords (B, D, H, W) of ``indices`` (B, G, H, W), in cells."""
@@ -106,7 +114,7 @@ class VQVAE(nn.Module):
 
     def decoded(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """Return the decoded latents (B, D, H, W) of codewords (B, D, H, W): unscaled, with the prediction added."""
-        latents = quantized / self.log_gain[level].image(quality).exp()
+        latents = quantized / self.gain(level, quality)
         return latents if conditioning is None else self._add_predicted(latents, conditioning, 1)
 
     def advance(

@@ -190,7 +190,8 @@ def encode(model: VQVAE, prior: Iterable[Predict], x: Tensor, quality: Tensor, *
         for level, (quantizers, level_prior) in enumerate(zip(model.quantizers, prior, strict=True)):
             if level:
                 conditioning = model.advance(level - 1, quantized, conditioning, quality)
-            z = model.latents(level, pyramid, conditioning, quality)
+            unscaled, gain = model.unscaled(level, pyramid, conditioning, quality), model.gain(level, quality)
+            z = unscaled * gain
             assignment = assign_codewords(
                 list(quantizers),
                 level_prior,
@@ -205,7 +206,8 @@ def encode(model: VQVAE, prior: Iterable[Predict], x: Tensor, quality: Tensor, *
             codewords = model.dequantize(level, assignment.indices)
             if assignment.rate_gradient is not None:
                 expected = expected + (z * assignment.rate_gradient).sum((1, 2, 3))
-            commitment = commitment + (z - codewords).square().sum((1, 2, 3))
+            # The gain does not learn this: smaller latents are nearer to zero, but not to their codewords.
+            commitment = commitment + (unscaled * gain.detach() - codewords).square().sum((1, 2, 3))
             quantized = straight_through(z, codewords)
             grids.append(assignment.indices)
             latents.append(z.detach())
