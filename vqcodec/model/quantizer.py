@@ -298,7 +298,7 @@ def expected_bits_gradient(costs: Tensor, logits: Tensor, codebook: Tensor, temp
 def outer_bits_gradient(z: Tensor) -> Tensor:
     """Return the gradient (n, d) of the bits of outer points with respect to latents ``z`` (n, d) that chose them.
 
-    As if the density fell with the volume within the radius: twice as far, each dimension costs one more bit, so that
-    a gain that is twice as large costs what finer cells do cost.
+    As if the density fell with the volume within the radius: twice as far, each dimension costs one more bit.  So a
+    gain twice as large costs as much as cells of half the size.
     """
     return z * (z.shape[1] / math.log(2) / z.square().sum(1, keepdim=True))
