@@ -13,7 +13,7 @@ Input: indices from ``quantizer.py``.  ``coding/integer_prior.py`` is the same p
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,7 +43,7 @@ from vqcodec.config import QUALITY_STEPS, LevelConfig, ModelConfig, SliceConfig
 from vqcodec.model.exact import ExactLinear, activate, clip, exponents, floor_to, round_to
 from vqcodec.model.grids import Grids
 from vqcodec.model.layers import ModuleSequence, QualityVector
-from vqcodec.model.quantizer import lattice, lengths_of, pairs, shells_of
+from vqcodec.model.quantizer import lattice, lengths_of, places_of, shells_of
 from vqcodec.outer_points import OuterSymbols, outer_shell, outer_symbols, possible_ranges, start_of_ranges
 
 
@@ -222,13 +222,24 @@ class SlicePrediction:
         shells, states = (torch.from_numpy(v).to(places.device) for v in (points.shells, points.states))
         return self.ranges[pictures[:, None], groups[:, None], shells[:, None], states]
 
-    def words(self, coefficients: Tensor | None = None) -> Tensor:
-        """Return the logits of all codewords, (G, n, K), for ``coefficients`` (G, n, rank) of some of the positions."""
-        p = self.coefficients if coefficients is None else coefficients
+    def words(self) -> Tensor:
+        """Return the logits of all codewords at all positions, (G, N, K)."""
+        return self._of_words(self.coefficients, self.features)
+
+    def words_at(self, places: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the logits (n, K) of each codebook's codewords at the positions (n,) that ``places`` has for it.
+
+        Codebook by codebook, so that what is made of the logits stays in the cache.
+        """
+        for own, features, rows in zip(self.coefficients.unbind(), self.features.unbind(), places, strict=True):
+            yield self._of_words(own.index_select(0, rows), features)
+
+    def _of_words(self, coefficients: Tensor, features: Tensor) -> Tensor:
         octave = math.log(2)
-        if not self.exact:
-            return torch.bmm(p, self.features.transpose(1, 2) * octave).float()
-        return floor_to(torch.bmm(p, self.features.transpose(1, 2)).float(), LOGIT_UNIT) * octave
+        with torch.autocast(coefficients.device.type, enabled=False):
+            if self.exact:
+                return floor_to(torch.matmul(coefficients, features.mT), LOGIT_UNIT) * octave
+            return torch.matmul(coefficients, features.mT * octave)
 
 
 class ShellHead(nn.Module):
@@ -455,13 +466,17 @@ def _shell_code_length(prediction: SlicePrediction, chosen: Tensor) -> Tensor:
     places = (number <= length).nonzero(as_tuple=True)
     nats = torch.zeros_like(logits[:, :, 0])
     nats = nats.index_put(places, _code_length(logits[places], shells[places]))
-    some = pairs((shells > 0) & (shells < len(config.shells)))
-    words = prediction.words(some.gather(prediction.coefficients))  # (G, M, K)
+    inside = (shells > 0) & (shells < len(config.shells))
     of_word = shells_of(config, torch.arange(config.size, device=chosen.device))
-    words = words.masked_fill(some.gather(shells)[:, :, None] != of_word, -math.inf)
-    target = torch.where(some.valid, some.gather(chosen), 0)
-    inner = _code_length(words[some.valid], target[some.valid])
-    nats = nats.index_put((some.groups[some.valid], some.places[some.valid]), inner, accumulate=True)
+    rows = places_of(inside)
+    sizes = [len(r) for r in rows]
+    inner = [
+        _code_length(words.masked_fill(own[:, None] != of_word, -math.inf), target)
+        for words, own, target in zip(
+            prediction.words_at(rows), shells[inside].split(sizes), chosen[inside].split(sizes), strict=True
+        )
+    ]
+    nats = nats.index_put(inside.nonzero(as_tuple=True), torch.cat(inner), accumulate=True)
     outer = (chosen < 0).nonzero(as_tuple=True)  # perhaps none: all processes of a run need gradients of the tables
     points = outer_symbols(config, chosen[outer].int().cpu().numpy())
     logits = prediction.range_logits(outer[0], outer[1], points)

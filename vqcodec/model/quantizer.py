@@ -7,7 +7,7 @@ A :class:`ProductQuantizer` is one slice: ``G`` codebooks of ``K`` codewords in 
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,41 +62,9 @@ def lengths_of(indices: Tensor) -> Tensor:
     return torch.where(indices != 0, numbers, 0).amax(0)
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Some positions of each codebook, padded to the same number M."""
-
-    places: Tensor
-    """(G, M) position."""
-    valid: Tensor
-    """(G, M), False for padding."""
-
-    @property
-    def groups(self) -> Tensor:
-        """(G, M) codebook."""
-        return torch.arange(len(self.places), device=self.places.device)[:, None].expand_as(self.places)
-
-    def gather(self, values: Tensor) -> Tensor:
-        """Return (G, M, ...) of ``values`` (G, N, ...)."""
-        return values[self.groups, self.places]
-
-    def scatter(self, values: Tensor, count: int) -> Tensor:
-        """Return (G, ``count``, ...), zero where ``values`` (G, M, ...) say nothing."""
-        result = values.new_zeros(len(values), count, *values.shape[2:])
-        result[self.groups[self.valid], self.places[self.valid]] = values[self.valid]
-        return result
-
-
-def pairs(mask: Tensor) -> Pairs:
-    """Return the positions in a mask (G, N)."""
-    groups, places = mask.nonzero(as_tuple=True)
-    rank = (mask.cumsum(1) - 1)[groups, places]
-    most = max(1, int(mask.sum(1).amax()))
-    padded = places.new_zeros(len(mask), most)
-    padded[groups, rank] = places
-    valid = torch.zeros_like(padded, dtype=torch.bool)
-    valid[groups, rank] = True
-    return Pairs(padded, valid)
+def places_of(mask: Tensor) -> Sequence[Tensor]:
+    """Return the positions of each codebook in a mask (G, N): ``G`` tensors (n,), of different lengths."""
+    return torch.split(mask.nonzero()[:, 1], mask.sum(1).tolist())
 
 
 @dataclass(frozen=True)

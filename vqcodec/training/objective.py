@@ -23,7 +23,7 @@ from vqcodec.model.quantizer import (
     ProductQuantizer,
     expected_bits_gradient,
     outer_bits_gradient,
-    pairs,
+    places_of,
     shells_of,
     straight_through,
 )
@@ -104,36 +104,45 @@ def _assign_by_shells(
     """
     assert prediction.shells is not None and prediction.lengths is not None
     config, octave = quantizer.config, math.log(2)
-    shell_bits = torch.log_softmax(prediction.shells, 2) / -octave
-    extra = _price_of_use(shell_bits[:, :, 0], torch.log_softmax(prediction.lengths, 1) / -octave, first)
-    some = pairs(quantizer.apart(z, _SOFT_SHARE if want_gradient else 1.0))
-    latents, own_bits = some.gather(z), some.gather(shell_bits) + some.gather(extra)[:, :, None]
-    words = prediction.words(some.gather(prediction.coefficients))
-    shells = torch.stack([torch.logsumexp(part, 2) for part in words.split(config.shells, 2)], 2) / octave
-    shells = shells + own_bits[:, :, : len(config.shells)]
+    own_bits = torch.log_softmax(prediction.shells, 2) / -octave
+    own_bits += _price_of_use(own_bits[:, :, 0], torch.log_softmax(prediction.lengths, 1) / -octave, first)[:, :, None]
     of_word = shells_of(config, torch.arange(config.size, device=z.device))
-    bits = shells[:, :, of_word].sub_(words, alpha=1 / octave)
-    bits[:, :, 0] = 0
-    costs = quantizer.costs(latents).add_(bits, alpha=BIT_PRICE)
-    least, best = costs.min(2)
-    outer_bits = own_bits[:, :, len(config.shells) :].flatten(0, 1)
+    norms = quantizer.codebook.square().sum(2)
+    apart = quantizer.apart(z, _SOFT_SHARE if want_gradient else 1.0)
+    chosen, costs_of_chosen, gradients = [], [], []
+    rows_of = places_of(apart)
+    for group, (rows, words) in enumerate(zip(rows_of, prediction.words_at(rows_of), strict=True)):
+        codebook = quantizer.codebook[group]
+        shells = torch.stack([torch.logsumexp(part, 1) for part in words.split(config.shells, 1)], 1) / octave
+        shells += own_bits[group, rows, : len(config.shells)]
+        bits = shells[:, of_word].sub_(words, alpha=1 / octave)
+        bits[:, 0] = 0
+        costs = torch.addmm(norms[group], z[group, rows], codebook.T, alpha=-2).add_(bits, alpha=BIT_PRICE)
+        least, best = costs.min(1)
+        chosen.append(best)
+        costs_of_chosen.append(least)
+        if want_gradient:
+            gradients.append(expected_bits_gradient(costs, bits.mul_(-octave), codebook))
+    groups, places = apart.nonzero(as_tuple=True)
+    latents = z[groups, places]
 
     def price(rows: Tensor, outer: Tensor) -> Tensor:
         points = outer_symbols(config, outer.int().cpu().numpy())
-        logits = prediction.range_logits(some.groups.flatten()[rows], some.places.flatten()[rows], points)
-        shells, ranges, places = (
+        logits = prediction.range_logits(groups[rows], places[rows], points)
+        shells, ranges, place_bits = (
             torch.from_numpy(v).to(z.device) for v in (points.shells, points.ranges, points.place_bits)
         )
         digits = torch.log_softmax(logits, 2).gather(2, ranges[:, :, None])[:, :, 0] / -octave
-        return outer_bits[rows, shells] + (digits + places).sum(1)
+        return own_bits[groups[rows], places[rows], len(config.shells) + shells] + (digits + place_bits).sum(1)
 
-    best = quantizer.reach_out(latents.flatten(0, 1), best.flatten(), least.flatten(), price).view_as(best)
-    indices = some.scatter(best, z.shape[1])
+    best = quantizer.reach_out(latents, torch.cat(chosen), torch.cat(costs_of_chosen), price)
+    indices = torch.zeros_like(first)
+    indices[groups, places] = best
     if not want_gradient:
         return indices, None
-    gradient = expected_bits_gradient(costs, bits.mul_(-octave), quantizer.codebook)
-    gradient[best < 0] = outer_bits_gradient(latents[best < 0])
-    return indices, some.scatter(gradient, z.shape[1])
+    gradient = torch.zeros_like(z)
+    gradient[groups, places] = torch.where((best < 0)[:, None], outer_bits_gradient(latents), torch.cat(gradients))
+    return indices, gradient
 
 
 def _price_of_use(zero_bits: Tensor, length_bits: Tensor, indices: Tensor) -> Tensor:
