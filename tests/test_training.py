@@ -42,6 +42,15 @@ def fit(run, log, valid=()):
     return list(run.fit(Intervals(log_steps=10), log, list(valid)))
 
 
+def test_color_jitter_tints_a_share_of_the_crops():
+    grey = torch.full((3, 40, 40), 128, dtype=torch.uint8)
+    plain, some = (Crops([grey], 0, color_jitter=share).batch(0, 64, 32) for share in (0.0, 0.5))
+    torch.testing.assert_close(plain, torch.full_like(plain, 128 / 255))
+    torch.testing.assert_close(some.amax(1), plain[:, 0])  # the brightest channel stays as it is
+    tinted = (some.amax(1) - some.amin(1)).flatten(1).amax(1) > 0.01
+    assert 20 <= int(tinted.sum()) <= 44
+
+
 def test_bits_are_the_cross_entropy():
     """Of indices with one symbol each."""
     config = SliceConfig(3, 2, 7, rank=7)

@@ -26,6 +26,13 @@ _OPTIONS = (
     click.option("--data", type=_FOLDER, help="Folder of photographs to train on."),
     click.option("--labels", type=_FOLDER, help="Folder of class folders to train on instead: a prior for each class."),
     click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the crops, or none."),
+    click.option(
+        "--color-jitter",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Share of the crops that get another saturation and another colour of light.",
+    ),
     click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on."),
     click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all."),
     click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="Folder of the run."),

@@ -50,12 +50,24 @@ def load_photos(paths: Iterable[str | Path]) -> list[Tensor]:
 class Crops:
     """Random square crops of photos (3, H, W) uint8, randomly downscaled, and with ``flip`` mirrored.
 
+    The share ``color_jitter`` of the crops gets another saturation and another colour of light (Krizhevsky et al. 2012
+    and others): few photographs are as strongly tinted as those under a coloured light.
+
     Batch ``n`` depends on the seed and ``n`` only, so that a resumed run gets the batches of an uninterrupted one.
     Photos smaller than a crop are not used.  ``labels`` are the classes of the photos, if they have any.
     """
 
-    def __init__(self, photos: Sequence[Tensor], seed: int, *, labels: Sequence[int] | None = None, flip: bool = True):
+    def __init__(
+        self,
+        photos: Sequence[Tensor],
+        seed: int,
+        *,
+        labels: Sequence[int] | None = None,
+        flip: bool = True,
+        color_jitter: float = 0.0,
+    ):
         self.photos, self.seed, self.labels, self.flip = photos, seed, labels, flip
+        self.color_jitter = color_jitter
 
     def batch(self, number: int, count: int, size: int) -> Tensor:
         """Return batch ``number``: (count, 3, size, size) float in [0, 1]."""
@@ -85,7 +97,23 @@ class Crops:
         if reduced != size:
             crop = F.interpolate(crop[None], (size, size), mode="bicubic", antialias=True, align_corners=False)[0]
             crop = crop.clamp(0, 1)
+        if self.color_jitter and rng.random() < self.color_jitter:
+            crop = _jitter_colors(crop, rng)
         return crop.flip(2) if self.flip and rng.random() < 0.5 else crop
+
+
+_MOST_SATURATED = 1.6
+"""Largest factor of the distance from grey."""
+_LEAST_GAIN = 0.25
+"""Smallest gain of a channel beside the brightest one."""
+
+
+def _jitter_colors(crop: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a crop (3, H, W) with another saturation, from grey to strong, and another colour of light."""
+    grey = crop.mean(0, keepdim=True)
+    crop = torch.lerp(grey, crop, rng.uniform(0, _MOST_SATURATED))
+    gains = rng.uniform(_LEAST_GAIN, 1, 3)
+    return (crop * torch.from_numpy(gains / gains.max()).float()[:, None, None]).clamp(0, 1)
 
 
 def principal_axes(rows: Tensor) -> Tensor:

@@ -138,7 +138,8 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
         if device.type == "cuda":
             torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
     files, labels, classes = find_class_folders(options.data) if options.labelled else (None, None, ())
-    crops = Crops(load_photos(files or find_photos(options.data)), plan.seed, labels=labels, flip=plan.flip)
+    photos = load_photos(files or find_photos(options.data))
+    crops = Crops(photos, plan.seed, labels=labels, flip=plan.flip, color_jitter=plan.color_jitter)
     if resume:
         start = state_file
     if start:
@@ -164,7 +165,8 @@ def _encode_crops(
     echo: Echo,
 ) -> IndexedCrops:
     """Encode ``count`` crops of the training photographs; ``position`` as for :meth:`IndexedCrops.make`."""
-    crops = Crops(load_photos(find_photos(options.data)), plan.seed)
+    photos = load_photos(find_photos(options.data))
+    crops = Crops(photos, plan.seed, flip=plan.flip, color_jitter=plan.color_jitter)
     encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
     return IndexedCrops.make(encoder, crops, count, plan.crop, position, echo)
 

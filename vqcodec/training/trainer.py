@@ -93,6 +93,8 @@ class TrainingPlan:
     """Share of crops that are trained in the upper 30 % of the quality range."""
     flip: bool = True
     """Mirror half of the crops."""
+    color_jitter: float = 0.0
+    """Share of crops whose colours are changed at random."""
 
     def __post_init__(self) -> None:
         if self.similarity and self.crop < MS_SSIM_SIDE:
