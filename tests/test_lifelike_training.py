@@ -14,7 +14,7 @@ from vqcodec.config import quality_step
 from vqcodec.training.adversarial import ConditionalDiscriminator, hinge
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.indexed_crops import IndexedCrops
-from vqcodec.training.lifelike import LifelikeRun, best_synthesis
+from vqcodec.training.lifelike import LifelikeRun, averaged_synthesis
 from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Intervals, TrainingPlan
 from vqcodec.weights import registry
@@ -150,7 +150,7 @@ def test_from_weights_to_lifelike_weights(tiny_weights, photo_folder, photo, tmp
     assert train(*begin[:2], out, *begin[3:], "--steps", 3, "--run", again, "--average", 0.01) == 0
     assert registry.load_weights(again / "weights.safetensors").has_lifelike
     # two of them are averaged
-    half, one, other = tmp_path / "half.safetensors", stored(out), best_synthesis(again / "state.safetensors")
+    half, one, other = tmp_path / "half.safetensors", stored(out), averaged_synthesis(again / "state.safetensors")
     assert train("export", "--run", again, "--out", half, "--blend", out, "--share", 0.25) == 0
     for name, average in stored(half).items():
         torch.testing.assert_close(average, 0.75 * other[name].float() + 0.25 * one[name], rtol=1e-3, atol=1e-4)

@@ -23,6 +23,7 @@ from vqcodec.training.export import export, from_weights
 from vqcodec.training.network import Network, load_state
 from vqcodec.training.objective import assign_codewords, encode, mix
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network
+from vqcodec.weights import registry
 
 CPU = torch.device("cpu")
 
@@ -229,20 +230,21 @@ def test_models_of_the_papers_train(crops, tmp_path, preset):
 
 @pytest.mark.slow
 def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
-    """Run the same command under torchrun; every process ends with the same network."""
+    """Run the same command under torchrun; every process ends at the same time, with the same network."""
     script = tmp_path / "worker.py"
     script.write_text(
         "import sys, torch, torch.distributed as dist\n"
         "from pathlib import Path\n"
         "from tests.support.tiny import TINY\n"
         "from vqcodec.training.data import Crops, find_photos, load_photos\n"
-        "from vqcodec.training.trainer import TrainingPlan, Trainer, fresh_network\n"
+        "from vqcodec.training.trainer import Intervals, TrainingPlan, Trainer, fresh_network\n"
         "dist.init_process_group('gloo')\n"
         "torch.set_num_threads(1)\n"
         "crops = Crops(load_photos(find_photos(sys.argv[1])), 0)\n"
-        "plan = TrainingPlan(batch=2, crop=32, half=False, warmup=2)\n"
+        "plan = TrainingPlan(batch=2, crop=32, half=False, warmup=2, minutes=0.03, hold=0.1)\n"
         "run = Trainer(Path(sys.argv[2]), plan, fresh_network(TINY, crops, 0, 32), crops, torch.device('cpu'))\n"
-        "for _ in range(3): run.train_step()\n"
+        "list(run.fit(Intervals(), Path(sys.argv[2]) / 'log.csv', []))\n"
+        "assert run.step > 2\n"
         "for tensor in run.network.state_dict().values():\n"
         "    other = tensor.clone(); dist.broadcast(other, 0)\n"
         "    assert torch.allclose(tensor, other, atol=1e-6)\n"
@@ -252,6 +254,28 @@ def test_two_processes_hold_the_same_weights(photo_folder, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*command, str(script), str(photo_folder), str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:4000]  # the workers' own errors come first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prior", "--init", "FILE"], "neither a weights file nor the state of a run"),
+        (["finetune", "--init", "FILE"], "not a weights file"),
+        (["finetune", "--init", "WEIGHTS", "--crops", "8"], "8 crops are less than a batch of 16"),
+        (["joint", "--resume"], "there is no run to continue"),
+        (["lifelike", "--resume"], "there is no run to continue"),
+    ],
+)
+def test_what_training_cannot_use_is_named(photo_folder, tmp_path, capsys, arguments, message):
+    from vqcodec.cli.train import main
+
+    (tmp_path / "x.txt").write_text("text")
+    paths = {"FILE": str(tmp_path / "x.txt"), "WEIGHTS": str(registry.weights_file("vqc-1"))}
+    with pytest.raises(SystemExit) as stop:
+        main([paths.get(a, a) for a in arguments] + ["--data", str(photo_folder), "--run", str(tmp_path / "r")])
+    told = capsys.readouterr().err
+    assert stop.value.code == 1 and message in told and "Traceback" not in told
+    assert "FILE" not in arguments or "x.txt" in told
 
 
 def test_command_line_trains_and_resumes(photo_folder, tmp_path):

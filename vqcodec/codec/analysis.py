@@ -1,7 +1,7 @@
 """Compute latents from pixels, window by window, and refine them.  ``synthesis.py`` is the inverse.
 
-The networks have a finite receptive field, so latents depend only on the pixels around them, and a picture of any size
-is analysed in constant memory.
+The networks have a finite receptive field, so latents depend only on the pixels around them, and the networks take
+constant memory for a picture of any size.  The corrections that refinement finds grow with the picture.
 """
 
 import copy

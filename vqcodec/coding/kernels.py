@@ -1,6 +1,6 @@
 """The prior and the symbols of slices as compiled functions, for speed alone: each does what numpy code does elsewhere.
 
-The only module that imports numba.  ``compiled.py`` calls these functions and names the numpy code that each one
+The only module with functions that numba compiles.  ``compiled.py`` calls them and names the numpy code that each one
 replaces.  Importing this module compiles everything, or loads it from numba's cache, which notices changes of the file
 with the function that is called only: therefore one long module.
 

@@ -28,9 +28,9 @@ an orthonormal transform; the synthesis, which removes noise from the latents, f
 _COARSE_CURVATURE = 0.5
 """The same of coarser levels' latents, if their gain were that of the quality."""
 _LOOPS = 16
-"""Most rounds of it."""
+"""Most rounds of :func:`close_loop`."""
 _LOOP_SHARE = 0.3
-"""Squared error that it leaves, as a share of the quantization's."""
+"""Squared error that :func:`close_loop` leaves, as a share of the quantization's."""
 _SIMILARITY = 0.5
 """Share of the error that is weighted by local variance, as in SSIM."""
 _BLOCK = 8

@@ -173,7 +173,7 @@ class LifelikeRun(Run[Lifelike]):
 
 
 def carried_over(source: Path, target: Path) -> dict[str, Tensor]:
-    """Return a second synthesis for the weights file ``target``, as :func:`best_synthesis` does.
+    """Return a second synthesis for the weights file ``target``, as :func:`averaged_synthesis` does.
 
     What that of the weights file ``source`` changes in its faithful synthesis is added to the faithful one of
     ``target``: the same arrays, if their models are the same.  Raises :class:`RealismUnavailable` if it has none, and
@@ -187,7 +187,7 @@ def carried_over(source: Path, target: Path) -> dict[str, Tensor]:
     return {name: wanted[name] + (own[name] - faithful[name]) for name in own if not name.startswith("transform.")}
 
 
-def best_synthesis(state_file: Path) -> dict[str, Tensor]:
+def averaged_synthesis(state_file: Path) -> dict[str, Tensor]:
     """Return the averaged weights of a run's second synthesis, without the transform that it shares."""
     _, tensors, _ = load_state(state_file)
     found = under_prefix("average.synthesis", tensors)

@@ -1,17 +1,19 @@
-"""The stages of training that ``vqcodec train`` runs: joint, prior and lifelike training, and export."""
+"""The stages of training that ``vqcodec train`` runs: joint, prior, fine-tuning, lifelike training, and export."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor
 
 from vqcodec.codec.encoder import Encoder
 from vqcodec.config import PRESETS
-from vqcodec.errors import OutputExists
+from vqcodec.errors import OutputExists, VqcError
 from vqcodec.files import read_bytes, write_atomically
 from vqcodec.model.device import find_device
 from vqcodec.training import STATE_FILE, WEIGHTS_FILE
@@ -21,7 +23,7 @@ from vqcodec.training.evaluate import evaluate, rounding_cost
 from vqcodec.training.export import export, from_weights, is_weights
 from vqcodec.training.finetune import FinetuneRun
 from vqcodec.training.indexed_crops import IndexedCrops
-from vqcodec.training.lifelike import HIGHEST, LifelikeRun, best_synthesis, carried_over
+from vqcodec.training.lifelike import HIGHEST, LifelikeRun, averaged_synthesis, carried_over
 from vqcodec.training.network import Network, load_state, under_prefix, update_average
 from vqcodec.training.perceptual import PerceptualDistance
 from vqcodec.training.trainer import Intervals, Trainer, TrainingPlan, fresh_network, sample_quality
@@ -54,14 +56,35 @@ class RunOptions:
     """CPU threads; 0 leaves the number to torch."""
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Raise ``ValueError`` with the file's name where ``path`` cannot be read as what it should be."""
+    try:
+        yield
+    except VqcError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: neither a weights file nor the state of a run") from error
+
+
 def network_from(path: Path) -> Network:
-    """Return the network of a weights file, or the averaged network of a run's state."""
-    if is_weights(path):
-        return from_weights(path)
-    config, tensors, _ = load_state(path)
-    network = Network(config)
-    network.load_state_dict(under_prefix("average", tensors))
-    return network
+    """Return the network of a weights file, or the averaged network of a run's state.
+
+    Raises ``ValueError`` if the file is neither.
+    """
+    with _naming(path):
+        if is_weights(path):
+            return from_weights(path)
+        config, tensors, _ = load_state(path)
+        network = Network(config)
+        network.load_state_dict(under_prefix("average", tensors))
+        return network
+
+
+def _model_from(path: Path) -> registry.Model:
+    """Return the model of a weights file.  Raises ``ValueError`` if it is none."""
+    with _naming(path):
+        return registry.load_weights(path)
 
 
 def with_classes(network: Network, classes: tuple[str, ...]) -> Network:
@@ -115,8 +138,13 @@ def _set_threads(options: RunOptions) -> None:
 
 
 def _state_file(options: RunOptions, resume: bool) -> Path:
-    """Return the path of the run's state.  Raises :class:`OutputExists` if there is one and ``resume`` is false."""
+    """Return the path of the run's state.
+
+    Raises :class:`OutputExists` if there is one and ``resume`` is false, ``FileNotFoundError`` in the opposite case.
+    """
     state_file = options.folder / STATE_FILE
+    if resume and not state_file.exists():
+        raise FileNotFoundError(f"{state_file} does not exist, so there is no run to continue: leave out --resume")
     if state_file.exists() and not resume:
         raise OutputExists(f"{state_file} exists already: continue that run with --resume, or choose another --run")
     return state_file
@@ -164,7 +192,12 @@ def _encode_crops(
     device: torch.device,
     echo: Echo,
 ) -> IndexedCrops:
-    """Encode ``count`` crops of the training photographs; ``position`` as for :meth:`IndexedCrops.make`."""
+    """Encode ``count`` crops of the training photographs; ``position`` as for :meth:`IndexedCrops.make`.
+
+    Raises ``ValueError`` if that is less than a batch.
+    """
+    if count < plan.batch:
+        raise ValueError(f"{count} crops are less than a batch of {plan.batch}: raise --crops or lower --batch")
     photos = load_photos(find_photos(options.data))
     crops = Crops(photos, plan.seed, flip=plan.flip, color_jitter=plan.color_jitter)
     encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
@@ -182,7 +215,9 @@ def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, r
     device = find_device(options.device)
     cache = options.folder / "crops.safetensors"
     if not resume:
-        model = registry.load_weights(start)
+        model = _model_from(start)
+        if model.config.classes:
+            raise ValueError(f"{start}: its prior knows classes; fine-tune a model without them")
         knots = model.config.knots - 1
 
         def position(uniform: Tensor) -> Tensor:
@@ -190,8 +225,6 @@ def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, r
 
         _encode_crops(options, plan, model, count, position, device, echo).save(cache)
     network = network_from(state_file if resume else start)
-    if network.config.classes:
-        raise ValueError(f"{start}: its prior knows classes; fine-tune a model without them")
     run = FinetuneRun(options.folder, plan, network, IndexedCrops.load(cache), device)
     if resume:
         run.resume()
@@ -215,7 +248,7 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
         options.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(weights, read_bytes(start))
         cache.unlink(missing_ok=True)
-    model = registry.load_weights(weights)
+    model = _model_from(weights)
     if not cache.exists():
         _encode_crops(options, plan, model, count, lambda uniform: uniform * HIGHEST, device, echo).save(cache)
     first = registry.load_lifelike(model) if model.has_lifelike else model.vqvae.pixel_synthesis
@@ -235,7 +268,7 @@ def write_lifelike(state_file: Path, out: Path, echo: Echo, blend: Path | None =
     _, _, facts = load_state(state_file)
     facts |= {"run": state_file.parent.name}
     weights = state_file.parent / WEIGHTS_FILE
-    state = best_synthesis(state_file)
+    state = averaged_synthesis(state_file)
     if blend is not None:
         other = carried_over(blend, weights)
         state = {name: torch.lerp(tensor.float(), other[name], share) for name, tensor in state.items()}

@@ -66,7 +66,7 @@ class TrainingPlan:
     """Hyperparameters of a training run; its field names are keys of the state file."""
 
     stage: str = "joint"
-    """``joint``, ``prior`` or ``lifelike``."""
+    """``joint``, ``prior``, ``finetune`` or ``lifelike``."""
     steps: int = 10_000
     minutes: float = 0.0
     """Length in minutes of training, summed over resumptions; overrides ``steps`` unless 0."""
@@ -241,7 +241,7 @@ class Run(ABC, Generic[N]):
             begin = time.monotonic()
             for key, value in self.train_step().items():
                 sums[key] = sums.get(key, 0.0) + value
-            self.minutes += (time.monotonic() - begin) / 60
+            self.minutes += self._agreed(time.monotonic() - begin) / 60
             if self.step % intervals.log_steps == 0:
                 row = {key: value / (self.step - logged) for key, value in sums.items()}
                 logged, sums = self.step, {}
@@ -256,6 +256,14 @@ class Run(ABC, Generic[N]):
         self.save()
         if valid:
             yield self._evaluate(log, valid)
+
+    def _agreed(self, seconds: float) -> float:
+        """Return the time of the first process, so that all end at the same step, with equal learning rates."""
+        if self.world == 1:
+            return seconds
+        time_taken = torch.tensor(seconds, dtype=torch.float64, device=self.device)
+        dist.broadcast(time_taken, 0)
+        return float(time_taken)
 
     def _evaluate(self, log: Path, valid: list[Tensor]) -> str:
         if self.rank:
