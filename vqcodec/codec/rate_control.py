@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from vqcodec.config import QUALITY_STEPS
+from vqcodec.config import QUALITY_STEPS, quality_of
 from vqcodec.errors import GoalOutOfReach, InvalidQuality
 
 MAX_TRIALS = 8
@@ -71,7 +71,7 @@ def search(goal: Goal, measure: Callable[[int], float], first: int = QUALITY_STE
     too_little = all(miss < 0 for miss in misses.values())
     if abs(misses[best]) > 1 and ((too_much and 0 in misses) or (too_little and _LAST in misses)):
         best = best if math.isfinite(misses[best]) else 0
-        raise GoalOutOfReach(f"cannot reach {goal}: quality {100 * best // _LAST} gives {goal.format(values[best])}")
+        raise GoalOutOfReach(f"cannot reach {goal}: quality {quality_of(best):g} gives {goal.format(values[best])}")
     return Found(best, values[best], len(values))
 
 
