@@ -50,8 +50,8 @@ def load_photos(paths: Iterable[str | Path]) -> list[Tensor]:
 class Crops:
     """Random square crops of photos (3, H, W) uint8, randomly downscaled, and with ``flip`` mirrored.
 
-    The share ``color_jitter`` of the crops gets another saturation and another colour of light (Krizhevsky et al. 2012
-    and others): few photographs are as strongly tinted as those under a coloured light.
+    The share ``color_jitter`` of the crops gets another saturation and another colour of light (after Howard 2013,
+    arXiv:1312.5402): few photographs are as strongly tinted as those under a coloured light.
 
     Batch ``n`` depends on the seed and ``n`` only, so that a resumed run gets the batches of an uninterrupted one.
     Photos smaller than a crop are not used.  ``labels`` are the classes of the photos, if they have any.
