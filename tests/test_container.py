@@ -28,6 +28,11 @@ GOLDEN = bytes.fromhex(
     "41 07 2aab4e30 626f74746f6d21"
 )
 
+tints = st.permutations(range(3)).flatmap(
+    lambda order: st.tuples(st.integers(0, 255), st.integers(0, 254)).map(
+        lambda rest: tuple((*rest, 255)[place] for place in order)
+    )
+)
 headers = st.builds(
     Header,
     model_hash=st.binary(min_size=8, max_size=8),
@@ -36,6 +41,15 @@ headers = st.builds(
     layout=st.sampled_from(Layout),
     quality=st.integers(0, 255),
     tile_log2=st.integers(container.MIN_TILE_LOG2, container.MAX_TILE_LOG2),
+) | st.builds(
+    Header,
+    model_hash=st.just(HASH),
+    width=st.integers(1, container.MAX_EDGE),
+    height=st.integers(1, 300),
+    layout=st.sampled_from([Layout.RGB, Layout.RGBA]),
+    quality=st.integers(0, 255),
+    tile_log2=st.integers(container.MIN_TILE_LOG2, container.MAX_TILE_LOG2),
+    tint=tints,
 )
 
 
@@ -77,7 +91,7 @@ def test_round_trip(stream):
 @given(headers)
 def test_header_round_trip_and_size(header):
     data = container.write_header(header)
-    assert len(data) <= 24
+    assert len(data) <= (23 if header.tint is None else 26) <= container.MAX_HEADER_BYTES
     assert container.read_header(data + b"more") == (header, len(data))
 
 
@@ -184,6 +198,30 @@ def test_missing_sections_are_reported(monkeypatch):
     assert stream.sections == SECTIONS and "no alpha section" in str(stream.damage[0])
     with pytest.raises(MalformedStream, match="out of order"):
         container.read_stream(headless, partial=True)
+
+
+@pytest.mark.parametrize("tint", [(255, 255, 255), (254, 10, 3), (0, 0, 0)])
+def test_only_one_spelling_of_a_tint(tint):
+    good = container.write_header(dataclasses.replace(HEADER, tint=(9, 255, 40)))
+    assert good[-3:] == bytes((9, 255, 40))
+    with pytest.raises(MalformedStream, match="tint"):
+        container.read_header(good[:-3] + bytes(tint))
+    with pytest.raises(MalformedStream, match="tint"):
+        dataclasses.replace(HEADER, tint=tint)
+
+
+def test_a_tint_needs_colours_and_indices():
+    with pytest.raises(MalformedStream, match="a grey picture with a tint"):
+        dataclasses.replace(HEADER, layout=Layout.GREY, tint=(9, 255, 40))
+    exact = Header(container.NO_MODEL, 9, 9, Layout.RGB, container.BEST_QUALITY, 6, tint=(9, 255, 40))
+    with pytest.raises(MalformedStream, match="exact, but the header names a model, a tint"):
+        container.write_stream(exact, [Section(SectionKind.EXACT, 0, b"")])
+
+
+def test_a_header_ends_with_its_tint():
+    data = container.write_header(dataclasses.replace(HEADER, tint=(9, 255, 40)))
+    with pytest.raises(TruncatedStream, match="truncated: the tint needs 3 bytes, 2 left"):
+        container.read_header(data[:-1])
 
 
 def test_layouts():

@@ -299,7 +299,12 @@ LEVEL = Section(SectionKind.LEVEL_0, 0, b"")
     ("sections", "changes", "said"),
     [
         ([PIXELS], {"model_hash": b"12345678"}, "the picture is exact, but the header names a model"),
-        ([PIXELS], {"quality": 254}, "or quality step 254"),
+        (
+            [PIXELS],
+            {"layout": Layout.RGB, "tint": (255, 9, 9)},
+            "the picture is exact, but the header names a model, a tint",
+        ),
+        ([PIXELS], {"quality": 254}, "or a lower quality"),
         ([PIXELS], {"width": 70}, "1 exact sections do not cover 2 tiles"),
         ([PIXELS, PIXELS], {}, "section 'exact' of tile 0 is out of order"),
         ([PIXELS, LEVEL], {}, "section 'top' of tile 0 is out of order"),

@@ -82,6 +82,7 @@ def info(data: StreamSource, *, model_path: AnyPath | None = None) -> StreamInfo
         layout=header.layout.label,
         exact=stream.is_exact,
         quality=quality_of(header.quality),
+        tint=header.tint,
         tile=1 << header.tile_log2,
         grids=[list(shape) for shape in grids],
         sections=[

@@ -1,5 +1,6 @@
 """Bytes -> container: a readable stream is written back byte for byte, any other raises a named error."""
 
+import dataclasses
 import io
 from collections.abc import Iterator
 
@@ -47,5 +48,6 @@ def seeds() -> Iterator[bytes]:
     levels = [Section(kind, tile, b"") for kind in SectionKind if kind.is_level for tile in (0, 1)]
     rest = [Section(kind, 0, b"?") for kind in SectionKind if kind in BESIDE]
     yield container.write_stream(header, [*levels, *rest])
+    yield container.write_stream(dataclasses.replace(header, tint=(255, 90, 70)), [*levels, *rest])
     header = Header(NO_MODEL, 70, 1, Layout.RGBA, BEST_QUALITY, 6)
     yield container.write_stream(header, [*(Section(SectionKind.EXACT, tile, b"") for tile in (0, 1)), *rest])

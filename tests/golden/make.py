@@ -52,6 +52,8 @@ def cases():
         yield f"tiles-{quality}", crop(i, (100, 150)), quality, 6
     for name, alpha in (("alpha", crop(1, (50, 61))[:, :, 0]), ("alpha-flat", np.full((50, 61), 90, np.uint8))):
         yield name, np.dstack([crop(2, (50, 61)), alpha]), 40, 10
+    for quality in (10, 50, 90):
+        yield f"tinted-{quality}", (photos[0][100:180, 150:246] * [1, 0.4, 0.3]).round().astype(np.uint8), quality, 10
     y, x = np.mgrid[:56, :56]
     flat, noise = np.full((56, 56, 3), 200, np.uint8), rng.integers(0, 256, (56, 56, 3), np.uint8)
     ramp = np.stack([4 * x, 4 * y, 2 * (x + y)], -1).astype(np.uint8)

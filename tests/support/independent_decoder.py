@@ -57,6 +57,9 @@ def read_container(data):
     edge, quality = 1 << (data[13] & 0x0F), data[14]
     width, at = varint(data, 15)
     height, at = varint(data, at)
+    if data[13] & 0x40:
+        assert max(data[at : at + 3]) == 255 > min(data[at : at + 3])
+        at += 3  # the tint, which concerns pixels alone
     head, payloads, counts, last = data[:at], {}, {}, False
     while not last:
         start, kind, last = at, data[at] & ~0x40, bool(data[at] & 0x40)

@@ -303,6 +303,8 @@ def _describe_stream(source: str, stream: "StreamInfo") -> str:
             ("model", f"{stream.model or 'unknown'} ({stream.model_hash})"),
             ("grids", grids or "unknown without the model"),
         ]
+    if stream.tint is not None:
+        how.append(("tint", "#{:02x}{:02x}{:02x}, coded as grey".format(*stream.tint)))
     rows = [
         ("size", f"{stream.width}x{stream.height}, {stream.layout}"),
         *how,

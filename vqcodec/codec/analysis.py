@@ -17,6 +17,7 @@ from vqcodec.codec.bands import Bands
 from vqcodec.codec.effort import Plan, step_share
 from vqcodec.codec.grid import Grid
 from vqcodec.codec.tiles import Box
+from vqcodec.codec.tint import turned, turned_back
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.images.reading import Pixels
 from vqcodec.model.prior import Prior
@@ -25,6 +26,7 @@ from vqcodec.model.refinement import Refinement, close_loop, first_choice, refin
 from vqcodec.model.torch_state import half
 from vqcodec.model.transform import Conditioning
 from vqcodec.model.vqvae import VQVAE, FeaturePyramid, pad
+from vqcodec.stream.container import Header
 
 WINDOW_WIDTH, WINDOW_HEIGHT = 1024, 512
 """Size, in pixels, of what is analysed at once, without its margin.  The edge of a tile is a multiple of both."""
@@ -50,17 +52,18 @@ class _View:
 
     around: Box
     x: Tensor
-    """(1, 3, H, W), padded."""
+    """(1, 3, H, W), padded; its tint is turned to grey."""
     pyramid: FeaturePyramid
 
 
 class PictureAnalysis:
     """The latents of one picture at one quality."""
 
-    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, step: int, plan: Plan):
-        """Prepare the analysis of ``pixels`` (H, W, 3) at the quality step that the stream will store."""
-        self._vqvae, self._device, self._pixels = vqvae, device, pixels
-        self._quality = torch.tensor([vqvae.config.knot_positions(step)], dtype=torch.float32, device=device)
+    def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, header: Header, plan: Plan):
+        """Prepare the analysis of ``pixels`` (H, W, 3) at the quality and with the tint of the stream's header."""
+        self._vqvae, self._device, self._pixels, self._tint = vqvae, device, pixels, header.tint
+        position = vqvae.config.knot_positions(header.quality)
+        self._quality = torch.tensor([position], dtype=torch.float32, device=device)
         self._corrections: list[Bands] = []
         """Corrections of the leading latents of each level, (C, H, W), in ``_UNIT``; empty without refinement."""
         self._unrefined: set[Box] = set()
@@ -182,9 +185,9 @@ class PictureAnalysis:
     def _squared_error(self, view: _View, box: Box, pixels: Tensor) -> float:
         """Return the squared error of pixels (1, 3, H, W) of a view in its window, samples from 0 to 255."""
         inside = box.moved(view.around.left, view.around.top)
-        rows, columns = slice(inside.top, inside.bottom), slice(inside.left, inside.right)
-        found = pixels[0, :, rows, columns].clamp(0, 1).mul(255).round()
-        return float((found - view.x[0, :, rows, columns] * 255).square().cpu().numpy().sum(dtype=np.float64))
+        part = pixels[:, :, inside.top : inside.bottom, inside.left : inside.right]
+        found = turned_back(part, self._tint)[0].clamp(0, 1).mul(255).round().permute(1, 2, 0).cpu().numpy()
+        return float(np.square(found - box.of(self._pixels)).sum(dtype=np.float64))
 
     def _windows(self) -> Iterator[Box]:
         """Yield all windows in raster order."""
@@ -291,6 +294,6 @@ class PictureAnalysis:
         return self._positions(box.moved(view.around.left, view.around.top), level)
 
     def _to_tensor(self, pixels: Pixels) -> Tensor:
-        """Convert (H, W, 3) to (1, 3, H, W) in [0, 1], padded."""
+        """Convert (H, W, 3) to (1, 3, H, W) in [0, 1], padded; a tint is turned to grey, which may leave [0, 1]."""
         x = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None].float() / 255
-        return pad(x, self._vqvae.config.stride)
+        return pad(turned(x, self._tint), self._vqvae.config.stride)

@@ -18,14 +18,15 @@ from vqcodec.codec.effort import CONTEXT_FROM, PLANS
 from vqcodec.codec.grid import Grid
 from vqcodec.codec.levels import CodedLevel, TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
+from vqcodec.codec.tint import likely_tint
 from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
-from vqcodec.images.reading import Picture
+from vqcodec.images.reading import Picture, Pixels
 from vqcodec.model.prior import Prior
 from vqcodec.model.prior_arrays import restore_prior
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
-from vqcodec.stream.container import BEST_QUALITY, Header, Section, SectionKind, write_stream
+from vqcodec.stream.container import BEST_QUALITY, Header, Layout, Section, SectionKind, Tint, write_stream
 from vqcodec.stream.metadata import write_metadata
 from vqcodec.stream.planes import write_planes
 from vqcodec.weights.registry import Model
@@ -37,6 +38,11 @@ _MOST_SHARE = 1.02
 is coded at the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
+_TRIAL_EDGE, _TRIAL_STEP = 256, 90
+"""Edge in pixels of the part of a picture by which a tint is tried, and its quality step.  It does not depend on the
+picture's own, so that neither size nor error jumps where a higher quality would choose otherwise."""
+_TRIAL_SHARE = 0.99
+"""Most that a tint may cost in the trial, as a share of none: what gains less there may lose at higher qualities."""
 
 Latents = NDArray[np.float32]
 
@@ -53,8 +59,10 @@ class Coded:
 class Encoder:
     """Encode pictures with one model, whose transforms run on one device."""
 
-    def __init__(self, model: Model, vqvae: VQVAE, device: torch.device):
+    def __init__(self, model: Model, vqvae: VQVAE, device: torch.device, *, tints: bool = True):
+        """Without ``tints`` the indices are those of the pictures' own colours, as training needs them."""
         self._model, self._vqvae, self._device = model, vqvae, device
+        self._tints = tints and model.config.entropy_constrained
         self._codebooks = [[q.codebook.cpu().numpy() for q in quantizers] for quantizers in vqvae.quantizers]
 
     @isolated_torch_state()
@@ -67,12 +75,12 @@ class Encoder:
         """
         plan = PLANS[effort if self._vqvae.config.entropy_constrained else 0]
         headers = [
-            Header(self._model.hash, p.pixels.shape[1], p.pixels.shape[0], p.layout, step, TILE_LOG2)
-            for p, step in zip(pictures, steps, strict=True)
+            self._header(picture.pixels, picture.layout, step, self._tint(picture.pixels))
+            for picture, step in zip(pictures, steps, strict=True)
         ]
         analyses = [
-            PictureAnalysis(self._vqvae, self._device, picture.pixels, step, plan)
-            for picture, step in zip(pictures, steps, strict=True)
+            PictureAnalysis(self._vqvae, self._device, picture.pixels, header, plan)
+            for picture, header in zip(pictures, headers, strict=True)
         ]
         grids, sections = self._search(headers, analyses, plan.rounds)
         every = [
@@ -84,6 +92,26 @@ class Encoder:
             if header.quality >= _COARSER and colours > self._most_bytes(header):
                 (every[i],) = self.encode([pictures[i]], [header.quality - _COARSER], [extras[i]], effort)
         return every
+
+    def _header(self, pixels: Pixels, layout: Layout, step: int, tint: Tint | None) -> Header:
+        height, width = pixels.shape[:2]
+        return Header(self._model.hash, width, height, layout, step, TILE_LOG2, tint)
+
+    def _tint(self, pixels: Pixels) -> Tint | None:
+        """Return the tint to code a picture (H, W, 3) with: the likely one, if the middle of the picture gains."""
+        likely = likely_tint(pixels) if self._tints else None
+        if likely is None:
+            return None
+        top, left = (max(0, edge - _TRIAL_EDGE) // 2 for edge in pixels.shape[:2])
+        middle = np.ascontiguousarray(pixels[top : top + _TRIAL_EDGE, left : left + _TRIAL_EDGE])
+        headers = [self._header(middle, Layout.RGB, _TRIAL_STEP, tint) for tint in (None, likely)]
+        analyses = [PictureAnalysis(self._vqvae, self._device, middle, header, PLANS[0]) for header in headers]
+        grids, sections = self._code(headers, analyses)
+        without, turned = (
+            self._cost(header, levels, analysis.squared_error(known))
+            for header, levels, analysis, known in zip(headers, sections, analyses, grids, strict=True)
+        )
+        return likely if turned < _TRIAL_SHARE * without else None
 
     def _most_bytes(self, header: Header) -> float:
         """Return how many bytes a stream may take besides extra sections: about as many as its padded samples."""

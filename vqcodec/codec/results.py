@@ -25,6 +25,8 @@ class StreamInfo:
     """True if the colours are stored without loss, False if as indices of the model."""
     quality: float
     """0 to 100; 100 for an exact picture."""
+    tint: tuple[int, int, int] | None
+    """Red, green and blue of the colour that indices code as grey, of a picture under coloured light."""
     tile: int
     """Edge of a tile in pixels."""
     grids: list[list[int]]

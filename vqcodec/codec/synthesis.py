@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vqcodec.codec.grid import Grid
 from vqcodec.codec.tiles import Box
+from vqcodec.codec.tint import turned_back
 from vqcodec.concurrency.memory import trim_heap
 from vqcodec.config import lifelike_share
 from vqcodec.images.reading import Pixels
@@ -72,7 +73,7 @@ class PictureSynthesis:
     def _preview_at_once(self, header: Header, top: Grid, box: Box) -> Pixels:
         rows, columns = box.positions(self._stride, self._stride)
         x = self._vqvae.preview(self.to_indices(top, rows, columns), self.quality(header.quality))
-        return _to_pixels(x)[: box.height, : box.width]
+        return _to_pixels(turned_back(x, header.tint))[: box.height, : box.width]
 
     @isolated_torch_state()
     def _pixels_at_once(self, header: Header, grids: Sequence[Grid], box: Box, share: float) -> Pixels:
@@ -82,20 +83,22 @@ class PictureSynthesis:
         for level, grid in zip(self._vqvae.config.levels, grids, strict=True):
             rows, columns = window.positions(level.stride, self._stride)
             parts.append(self.to_indices(grid, rows, columns))
-        pixels = _to_pixels(self._mixture(Grids(tuple(parts)), self.quality(header.quality), share))
+        pixels = _to_pixels(self._mixture(header, Grids(tuple(parts)), share))
         inside = box.moved(window.left, window.top)
         return pixels[inside.top : inside.bottom, inside.left : inside.right]
 
-    def _mixture(self, grids: Grids, quality: Tensor, share: float) -> Tensor:
-        """Map indices to pixels (B, 3, H, W): those of the faithful picture, the lifelike one, or their mixture."""
-        if share == 0:
-            return self._vqvae.decode(grids, quality)
+    def _mixture(self, header: Header, grids: Grids, share: float) -> Tensor:
+        """Map indices to pixels (1, 3, H, W): those of the faithful picture, the lifelike one, or their mixture."""
+        quality = self.quality(header.quality)
         latents, conditioning = self._vqvae.decode_latents(grids, quality)
-        lifelike: Tensor = self._load_lifelike()(latents, conditioning, quality) + 0.5
-        if share == 1:
-            return lifelike
-        faithful: Tensor = self._vqvae.pixel_synthesis(latents, conditioning, quality) + 0.5
-        return torch.lerp(faithful.clamp(0, 1), lifelike.clamp(0, 1), share)
+
+        def picture(synthesis: PixelSynthesis) -> Tensor:
+            return turned_back(synthesis(latents, conditioning, quality), header.tint).clamp(0, 1)
+
+        if share == 0:
+            return picture(self._vqvae.pixel_synthesis)
+        lifelike = picture(self._load_lifelike())
+        return lifelike if share == 1 else torch.lerp(picture(self._vqvae.pixel_synthesis), lifelike, share)
 
 
 def _window_by_window(box: Box, compute: Callable[[Box], Pixels]) -> Pixels:

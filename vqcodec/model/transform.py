@@ -164,10 +164,14 @@ class PixelSynthesis(nn.Module):
         return 1 + 2 * len(self.blocks) + 1 + len(self.pixel_blocks)
 
     def forward(self, latents: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
-        """Map ``latents`` (B, D, H, W) to (B, 3, H * stride, W * stride), centred at 0."""
+        """Map ``latents`` (B, D, H, W) to pixels (B, 3, H * stride, W * stride), nominally in [0, 1], not clipped."""
         linear = self.transform.inverse(latents)
         h = latents if conditioning is None else torch.cat([latents, conditioning.features.to(latents.dtype)], 1)
         h = self.up(self.blocks(self.join(h), quality))
         h = torch.cat([h, F.pixel_unshuffle(linear, self.patch).to(h.dtype)], 1)
         h = self.pixel_blocks(self.pixel_join(h), quality) * self.scale.image(quality).to(h.dtype)
-        return linear + F.pixel_shuffle(self.out(h), self.patch).float()
+        return linear + F.pixel_shuffle(self.out(h), self.patch).float() + 0.5
+
+    def linear(self, latents: Tensor) -> Tensor:
+        """Map ``latents`` (B, D, H, W) to coarse pixels (B, 3, H * stride, W * stride) by the transform alone."""
+        return self.transform.inverse(latents) + 0.5

@@ -128,12 +128,7 @@ class VQVAE(nn.Module):
     def pixels(self, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """Map the finest level's codewords (B, D, H, W) to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
         latents = self.decoded(len(self.config.levels) - 1, quantized, conditioning, quality)
-        centred: Tensor = self.pixel_synthesis(latents, conditioning, quality)
-        return centred + 0.5
-
-    def decode(self, grids: Grids, quality: Tensor) -> Tensor:
-        """Map the indices of all levels to pixels (B, 3, H, W), nominally in [0, 1], not clipped."""
-        pixels: Tensor = self.pixel_synthesis(*self.decode_latents(grids, quality), quality) + 0.5
+        pixels: Tensor = self.pixel_synthesis(latents, conditioning, quality)
         return pixels
 
     def decode_latents(self, grids: Grids, quality: Tensor) -> tuple[Tensor, Conditioning | None]:
@@ -154,7 +149,7 @@ class VQVAE(nn.Module):
         latents = self.decoded(0, self.dequantize(0, top), None, quality)
         for synthesis in self.synthesis:
             latents = synthesis.transform.inverse(latents)
-        return self.pixel_synthesis.transform.inverse(latents) + 0.5
+        return self.pixel_synthesis.linear(latents)
 
     @property
     def reach(self) -> int:

@@ -42,8 +42,13 @@ _CODE = 0x3F
 _FIXED_HEADER_BYTES = len(MAGIC) + 1 + HASH_BYTES + 2
 
 
-MAX_HEADER_BYTES = _FIXED_HEADER_BYTES + 8
+MAX_HEADER_BYTES = _FIXED_HEADER_BYTES + 8 + 3
 _MAX_SECTION_HEAD = 1 + 5 + 4
+_TINTED = 4
+"""Bit of a layout's number that is set if a tint follows the edges."""
+
+Tint = tuple[int, int, int]
+"""Red, green and blue of the colour that is coded as grey; the largest of the three is 255."""
 
 
 class Layout(enum.Enum):
@@ -139,6 +144,8 @@ class Header:
     """Quality step, 0 to :data:`BEST_QUALITY`."""
     tile_log2: int
     """The edge of a tile is ``2 ** tile_log2`` pixels."""
+    tint: Tint | None = None
+    """The colour that indices code as grey, of a picture under coloured light."""
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -151,6 +158,10 @@ class Header:
             raise MalformedStream(f"header: quality step {self.quality}, not 0 to {BEST_QUALITY}")
         if not MIN_TILE_LOG2 <= self.tile_log2 <= MAX_TILE_LOG2:
             raise MalformedStream(f"header: tiles of 2^{self.tile_log2} pixels, not 2^6 to 2^15")
+        if self.tint is not None and (max(self.tint) != 255 or min(self.tint) == 255):
+            raise MalformedStream(f"header: a tint of {self.tint}: its largest value must be 255, and not all of them")
+        if self.tint is not None and self.layout.is_grey:
+            raise MalformedStream("header: a grey picture with a tint")
 
 
 @dataclass(frozen=True)
@@ -265,15 +276,17 @@ def find_sections(file: IO[bytes], kinds: Collection[SectionKind]) -> list[Secti
 
 
 def write_header(header: Header) -> bytes:
-    """Return the header as bytes, 17 to 23 of them."""
+    """Return the header as bytes, 17 to 26 of them."""
+    layout = header.layout.value | (0 if header.tint is None else _TINTED)
     return b"".join(
         (
             MAGIC,
             bytes([header.version]),
             header.model_hash,
-            bytes([header.layout.value << 4 | header.tile_log2, header.quality]),
+            bytes([layout << 4 | header.tile_log2, header.quality]),
             _write_varint(header.width),
             _write_varint(header.height),
+            bytes(header.tint or ()),
         )
     )
 
@@ -293,10 +306,14 @@ def read_header(data: bytes) -> tuple[Header, int]:
     width, at = _read_varint(data, _FIXED_HEADER_BYTES, MAX_EDGE, "the width")
     height, at = _read_varint(data, at, MAX_EDGE, "the height")
     try:
-        layout = Layout(shape >> 4)
+        layout = Layout(shape >> 4 & ~_TINTED)
     except ValueError:
         raise UnsupportedFeature(f"unknown pixel layout {shape >> 4}") from None
-    return Header(model_hash, width, height, layout, quality, tile_log2=shape & 0x0F), at
+    tint: Tint | None = None
+    if shape >> 4 & _TINTED:
+        red, green, blue = _take(data, at, 3, "the tint")
+        tint, at = (red, green, blue), at + 3
+    return Header(model_hash, width, height, layout, quality, tile_log2=shape & 0x0F, tint=tint), at
 
 
 def _scan(data: bytes, header: Header, start: int) -> Iterator[Section | VqcError]:
@@ -349,8 +366,8 @@ def _check_order(header: Header, sections: Sequence[Section]) -> None:
             raise MalformedStream(f"section {_name(section.kind.value, section.tile)} is out of order")
     if not tiled or len(tiled) % tiles:
         raise MalformedStream(f"{len(tiled)} {'exact' if exact else 'level'} sections do not cover {tiles} tiles")
-    if exact and (header.model_hash, header.quality) != (NO_MODEL, BEST_QUALITY):
-        raise MalformedStream(f"the picture is exact, but the header names a model or quality step {header.quality}")
+    if exact and (header.model_hash, header.quality, header.tint) != (NO_MODEL, BEST_QUALITY, None):
+        raise MalformedStream("the picture is exact, but the header names a model, a tint or a lower quality")
     codes = [s.kind.value & _CODE for s in rest]
     if any(s.tile for s in rest) or any(a >= b for a, b in pairwise(codes)):
         raise MalformedStream("sections after those of the tiles are out of order")

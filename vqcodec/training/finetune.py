@@ -32,7 +32,7 @@ class FinetuneRun(NetworkRun):
         with self.half():
             with torch.no_grad():
                 latents, conditioning = vqvae.decode_latents(grids, quality)
-            y = vqvae.pixel_synthesis(latents, conditioning, quality) + 0.5
+            y = vqvae.pixel_synthesis(latents, conditioning, quality)
             bits = torch.stack(self.network.prior.bits(grids, quality)).sum(0)
         bpp = bits / (x.shape[2] * x.shape[3])
         mse = (y - x).square().mean((1, 2, 3)) * 255**2

@@ -80,7 +80,7 @@ class LifelikeRun(Run[Lifelike]):
         """``start`` is copied."""
         torch.manual_seed(plan.seed)
         self.crops, self._vqvae = crops, copy.deepcopy(model.vqvae).to(device)
-        self._encoder = Encoder(model, self._vqvae, device)
+        self._encoder = Encoder(model, self._vqvae, device, tints=False)
         self._distance = distance.to(device)
         self._valid: list[tuple[Tensor, Grids, Tensor]] = []
         # Not in the layout of a loaded model: fused Adam needs weights with the strides of its state, which is stored.
@@ -138,9 +138,9 @@ class LifelikeRun(Run[Lifelike]):
         """Return the faithful and the lifelike pictures (B, 3, H, W) of indices."""
         with torch.no_grad():
             latents, conditioning = self._vqvae.decode_latents(grids, quality)
-            faithful = self._vqvae.pixel_synthesis(latents, conditioning, quality) + 0.5
-        lifelike = synthesis(latents, conditioning, quality) + 0.5
-        return faithful.float().clamp(0, 1), lifelike.float()
+            faithful = self._vqvae.pixel_synthesis(latents, conditioning, quality)
+        lifelike: Tensor = synthesis(latents, conditioning, quality)
+        return faithful.clamp(0, 1), lifelike
 
     @torch.no_grad()
     def evaluation(self, photos: list[Tensor]) -> tuple[dict[str, object], str]:

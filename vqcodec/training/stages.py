@@ -200,7 +200,7 @@ def _encode_crops(
         raise ValueError(f"{count} crops are less than a batch of {plan.batch}: raise --crops or lower --batch")
     photos = load_photos(find_photos(options.data))
     crops = Crops(photos, plan.seed, flip=plan.flip, color_jitter=plan.color_jitter)
-    encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device)
+    encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device, tints=False)
     return IndexedCrops.make(encoder, crops, count, plan.crop, position, echo)
 
 
