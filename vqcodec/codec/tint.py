@@ -35,7 +35,8 @@ def rotation(tint: Tint) -> npt.NDArray[np.float64]:
     unit = np.array(tint) / np.linalg.norm(tint)
     x, y, z = np.cross(unit, _GREY)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + unit @ _GREY)
+    matrix: npt.NDArray[np.float64] = np.eye(3) + cross + cross @ cross / (1 + unit @ _GREY)
+    return matrix
 
 
 def turned(x: Tensor, tint: Tint | None) -> Tensor:
@@ -51,7 +52,8 @@ def turned_back(x: Tensor, tint: Tint | None) -> Tensor:
 def _product(matrix: npt.NDArray[np.float64], x: Tensor) -> Tensor:
     """Multiply each pixel of ``x`` (B, 3, H, W): in a fixed order, so that it is the same for any number of threads."""
     red, green, blue = torch.tensor(matrix.T[:, None, :, None, None], dtype=x.dtype, device=x.device)
-    return red * x[:, 0:1] + green * x[:, 1:2] + blue * x[:, 2:3]
+    product: Tensor = red * x[:, 0:1] + green * x[:, 1:2] + blue * x[:, 2:3]
+    return product
 
 
 def likely_tint(pixels: Pixels) -> Tint | None:
