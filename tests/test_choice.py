@@ -48,7 +48,7 @@ def test_the_encoder_chooses_the_least_cost(monkeypatch, config, spread, strengt
     """Against all combinations of codewords and near outer points, but for latents that are zero by rule."""
     monkeypatch.setattr(symbols, "LEAST_OUTER_COST", 0.0)  # otherwise outer points are not always tried
     head = random_head(config, strength=strength)
-    codebooks = ProductQuantizer(config, 2, pin_zero=True).codebook.numpy()
+    codebooks = ProductQuantizer(config, 2, entropy_constrained=True).codebook.numpy()
     rng = np.random.default_rng(3)
     z = (rng.laplace(size=(COUNT, config.groups, config.dim)) * spread).astype(np.float32)
     radii, words_radii = np.linalg.norm(z, axis=2), np.linalg.norm(codebooks, axis=2)
@@ -80,7 +80,7 @@ def test_the_encoder_chooses_the_least_cost(monkeypatch, config, spread, strengt
 @pytest.mark.parametrize("config", [SliceConfig(3, 2, 12), SliceConfig(1, 16, 20)], ids=str)
 def test_without_shells_each_index_is_chosen_alone(config):
     head = random_head(config, by_shells=False, strength=0.02)
-    codebooks = ProductQuantizer(config, 2, pin_zero=False).codebook.numpy()
+    codebooks = ProductQuantizer(config, 2, entropy_constrained=False).codebook.numpy()
     z = np.random.default_rng(0).normal(size=(COUNT, config.groups, config.dim)).astype(np.float32)
     selector = RateDistortionSelector([SliceLatents.of(z.reshape(COUNT, -1), codebooks)])
     prediction_of = partial(random_prediction, head, COUNT)

@@ -79,10 +79,8 @@ def gradients_and_bits(network, seed=0):
         for level, shape in zip(network.config.levels, shapes, strict=True)
     ]
     grids = []
-    for quantizers, z in zip(network.vqvae.quantizers, latents, strict=True):
-        parts = z.split([q.config.channels for q in quantizers], 1)
-        chosen = [q.static_choice(q.split(part), quality) for q, part in zip(quantizers, parts, strict=True)]
-        grids.append(torch.cat(chosen).reshape(1, -1, *z.shape[2:]))
+    for quantizer, z in zip(network.vqvae.quantizers, latents, strict=True):
+        grids.append(quantizer.join_indices(quantizer.static_choice(z, quality), (1, *z.shape[2:])))
     return latents, grids, quality
 
 

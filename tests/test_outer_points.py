@@ -165,7 +165,7 @@ def test_ranges_before_any_is_learned():
 @pytest.mark.parametrize("dim", [1, 2, 4, 8])
 def test_the_quantizer_looks_up_outer_points(dim):
     config = SliceConfig(1, dim, 24)
-    quantizer = ProductQuantizer(config, knots=2, pin_zero=True)
+    quantizer = ProductQuantizer(config, knots=2, entropy_constrained=True)
     outer = random_outer_points(config, 30, np.random.default_rng(1))
     indices = torch.from_numpy(np.concatenate([outer, np.arange(24, dtype=np.int32)])).long()[None]
     found = quantizer.lookup(indices)[0]

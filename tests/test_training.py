@@ -370,7 +370,7 @@ def test_latents_beyond_the_codebook_are_drawn_back():
     network, z = Network(TINY), torch.full((1, TINY.levels[0].latents, 2, 2), 400.0)
     z[:, :, 0, 0] = 0
     found = assign_codewords(
-        list(network.vqvae.quantizers[0]),
+        network.vqvae.quantizers[0],
         network.prior[0],
         z,
         None,
@@ -393,7 +393,7 @@ def test_gains_learn_rate_and_distortion_but_not_the_commitment(crops):
 
 
 def test_codebooks_follow_what_chooses_them_and_unused_words_stay():
-    quantizer = ProductQuantizer(SliceConfig(1, 2, 7), knots=2, pin_zero=True)
+    quantizer = ProductQuantizer(SliceConfig(1, 2, 7), knots=2, entropy_constrained=True)
     start = quantizer.codebook.clone()
     target = start[0, 1] + 0.3
     z = target.repeat(1, 20, 1)

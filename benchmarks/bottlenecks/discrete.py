@@ -41,7 +41,9 @@ class Discrete(Bottleneck):
 
     def __init__(self, shape: Shape):
         super().__init__(shape)
-        self.quantizer = ProductQuantizer(SliceConfig(shape.groups, shape.dim, shape.size), knots=1, pin_zero=False)
+        self.quantizer = ProductQuantizer(
+            SliceConfig(shape.groups, shape.dim, shape.size), knots=1, entropy_constrained=False
+        )
 
     def dequantize(self, indices: Tensor) -> Tensor:
         """Return the codewords (B, D, H, W) of ``indices`` (B, G, H, W)."""
@@ -130,7 +132,9 @@ class EntropyConstrained(MovingAverage):
 
     def __init__(self, shape: Shape):
         super().__init__(shape)
-        self.quantizer = ProductQuantizer(SliceConfig(shape.groups, shape.dim, shape.size), knots=1, pin_zero=True)
+        self.quantizer = ProductQuantizer(
+            SliceConfig(shape.groups, shape.dim, shape.size), knots=1, entropy_constrained=True
+        )
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return log frequencies (G, N, K) for ``rows`` (G, N, d)."""

@@ -1,8 +1,8 @@
 """Latents <-> indices: product quantization, the choice of codewords, and codebook learning.
 
-A :class:`ProductQuantizer` is one slice: ``G`` codebooks of ``K`` codewords in ``d`` dimensions.  Its tensors are
-``(G, N, ...)`` with ``N`` grid positions, so that one batched matrix product serves all groups.  Latents come from
-``vqvae.py``; the caller passes in the prior's logits where bits count.
+A :class:`LevelQuantizer` is one level, a :class:`ProductQuantizer` one slice of it: ``G`` codebooks of ``K`` codewords
+in ``d`` dimensions.  The tensors of a slice are ``(G, N, ...)`` with ``N`` grid positions, so that one batched matrix
+product serves all groups.  Latents come from ``vqvae.py``; the caller passes in the prior's logits where bits count.
 """
 
 import itertools
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, SliceConfig
+from vqcodec.config import BIT_PRICE, LEAST_OUTER_COST, LevelConfig, SliceConfig
+from vqcodec.model.layers import ModuleSequence
 from vqcodec.outer_points import nearest, outer_points, outer_shell, uniform_bits
 
 _OUTER_BITS = 10.0
@@ -79,7 +80,8 @@ class Usage:
 class ProductQuantizer(nn.Module):
     """One slice's codebooks, learned by exponential moving averages (van den Oord et al. 2017, appendix A.1).
 
-    With ``pin_zero`` the first codeword of every group stays zero.
+    With ``entropy_constrained`` the first codeword of every group stays zero, codewords are chosen by distance and
+    bits, and latents far from all of them become outer points.
     """
 
     codebook: Tensor
@@ -91,9 +93,9 @@ class ProductQuantizer(nn.Module):
     frequencies: Tensor
     """(knots, G, K): how often each codeword is chosen near each quality."""
 
-    def __init__(self, config: SliceConfig, knots: int, pin_zero: bool):
+    def __init__(self, config: SliceConfig, knots: int, entropy_constrained: bool):
         super().__init__()
-        self.config, self.pin_zero = config, pin_zero
+        self.config, self.entropy_constrained = config, entropy_constrained
         with torch.device("cpu"):  # on the "meta" device torch would import sympy for this
             codebook = lattice(config.dim, config.size).repeat(config.groups, 1, 1)
         self.register_buffer("codebook", codebook)
@@ -128,7 +130,7 @@ class ProductQuantizer(nn.Module):
         Works group by group, so that the costs stay in the cache.
         """
         offsets = self.codebook.square().sum(2)[:, None]
-        if self.pin_zero:
+        if self.entropy_constrained:
             offsets = offsets + BIT_PRICE * self.static_bits(quality)
             apart = self.apart(z)
         else:
@@ -140,7 +142,7 @@ class ProductQuantizer(nn.Module):
             rows = mask.nonzero()[:, 0]
             own = offset[rows // count] if len(offset) > 1 else offset
             cost[group, rows], chosen[group, rows] = torch.addmm(own, latents[rows], words.T, alpha=-2).min(1)
-        if self.pin_zero:
+        if self.entropy_constrained:
             chosen[apart] = self.reach_out(z[apart], chosen[apart], cost[apart], self._static_price)
         return chosen
 
@@ -175,7 +177,7 @@ class ProductQuantizer(nn.Module):
         """Return the codewords or outer points (G, N, d) of indices (G, N)."""
         inside = indices.clamp_min(0)[:, :, None].expand(-1, -1, self.config.dim)
         words = torch.gather(self.codebook, 1, inside)
-        if not self.pin_zero or int(indices.min()) >= 0:
+        if not self.entropy_constrained or int(indices.min()) >= 0:
             return words
         points = torch.stack(outer_points(self.config, indices.clamp_max(-1)), 2)
         return torch.where((indices < 0)[:, :, None], points.to(words), words)
@@ -186,12 +188,16 @@ class ProductQuantizer(nn.Module):
         groups, _, dim = rows.shape
         return rows.reshape(groups, b, h, w, dim).permute(1, 0, 4, 2, 3).reshape(b, groups * dim, h, w)
 
-    @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor, quality: Tensor, decay: float = 0.995) -> None:
-        """Move each codeword towards the mean of the latents that chose it.
+        """Move each codeword towards the mean of the latents that chose it: :meth:`observe` and :meth:`recentre`."""
+        self.observe(z, indices, quality, decay)
+        self.recentre()
 
-        Latents ``z`` (G, N, d) and ``indices`` (G, N) are ordered by picture, with ``quality`` (B,).  A
-        pseudo-observation at the codeword itself (Laplace smoothing) keeps unused codewords in place.
+    @torch.no_grad()
+    def observe(self, z: Tensor, indices: Tensor, quality: Tensor, decay: float = 0.995) -> None:
+        """Update the moving averages of counts, sums and frequencies.
+
+        Latents ``z`` (G, N, d) and ``indices`` (G, N) are ordered by picture, with ``quality`` (B,).
         """
         groups, _, dim = z.shape
         counts, sums = torch.zeros_like(self.counts), torch.zeros_like(self.sums)
@@ -201,17 +207,22 @@ class ProductQuantizer(nn.Module):
         sums.scatter_add_(1, indices[:, :, None].expand(-1, -1, dim), z.to(sums.dtype) * inside[:, :, None])
         self.counts.lerp_(counts, 1 - decay)
         self.sums.lerp_(sums, 1 - decay)
-        smoothing = 0.05
-        self.codebook.copy_(
-            (self.sums + smoothing * self.codebook) / (self.counts + smoothing)[:, :, None],
-        )
-        if self.pin_zero:
-            self.codebook[:, 0] = 0
         by_picture = (v.reshape(groups, len(quality), -1).unbind(1) for v in (indices, inside))
         for knot, chosen, known in zip(quality.round().long().tolist(), *by_picture, strict=True):
             share = torch.zeros_like(self.counts)
             share.scatter_add_(1, chosen, known / chosen.shape[1])
             self.frequencies[knot].lerp_(share, 0.01)
+
+    @torch.no_grad()
+    def recentre(self) -> None:
+        """Move each codeword to the mean of the latents that chose it, by the moving averages.
+
+        A pseudo-observation at the codeword itself (Laplace smoothing) keeps unused codewords in place.
+        """
+        smoothing = 0.05
+        self.codebook.copy_((self.sums + smoothing * self.codebook) / (self.counts + smoothing)[:, :, None])
+        if self.entropy_constrained:
+            self.codebook[:, 0] = 0
 
     @torch.no_grad()
     def revive(self, z: Tensor, generator: torch.Generator) -> int:
@@ -225,7 +236,7 @@ class ProductQuantizer(nn.Module):
 
     def _move(self, which: Tensor, z: Tensor, generator: torch.Generator) -> int:
         """Move the codewords in the mask ``which`` (G, K)."""
-        if self.pin_zero:
+        if self.entropy_constrained:
             which[:, 0] = False
         group, word = which.nonzero(as_tuple=True)
         pick = torch.randint(z.shape[1], group.shape, generator=generator).to(group)
@@ -240,6 +251,40 @@ class ProductQuantizer(nn.Module):
         p = self.counts / self.counts.sum(1, keepdim=True)
         perplexity = torch.special.entr(p).sum(1).exp().mean()
         return Usage(float(perplexity), float((p > 0.01 / self.config.size).float().mean()))
+
+
+class LevelQuantizer(ModuleSequence[ProductQuantizer]):
+    """The quantizers of a level's slices.  ``shape`` is ``(B, H, W)`` of its grids throughout."""
+
+    def __init__(self, config: LevelConfig, knots: int, entropy_constrained: bool):
+        super().__init__(ProductQuantizer(part, knots, entropy_constrained) for part in config.slices)
+
+    def split(self, z: Tensor) -> list[Tensor]:
+        """Return each slice's rows (G, N, d) of latents (B, D, H, W)."""
+        parts = torch.split(z, [q.config.channels for q in self], 1)
+        return [q.split(part) for q, part in zip(self, parts, strict=True)]
+
+    def join(self, rows: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
+        """Invert :meth:`split`: return (B, D, H, W)."""
+        return torch.cat([q.join(part, shape) for q, part in zip(self, rows, strict=True)], 1)
+
+    def split_indices(self, indices: Tensor) -> list[Tensor]:
+        """Return each slice's indices (G, N) of a grid (B, G of all slices, H, W)."""
+        parts = torch.split(indices, [q.config.groups for q in self], 1)
+        return [part.transpose(0, 1).flatten(1) for part in parts]
+
+    def join_indices(self, indices: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
+        """Invert :meth:`split_indices`."""
+        return torch.cat([part.unflatten(1, shape).transpose(0, 1) for part in indices], 1)
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Return the codewords or outer points (B, D, H, W) of a grid (B, G of all slices, H, W)."""
+        rows = [q.lookup(part) for q, part in zip(self, self.split_indices(indices), strict=True)]
+        return self.join(rows, (len(indices), *indices.shape[2:]))
+
+    def static_choice(self, z: Tensor, quality: Tensor) -> list[Tensor]:
+        """Choose each slice's indices (G, N) for latents ``z`` (B, D, H, W); see :class:`ProductQuantizer`."""
+        return [q.static_choice(rows, quality) for q, rows in zip(self, self.split(z), strict=True)]
 
 
 def straight_through(z: Tensor, quantized: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vqcodec.config import BIT_PRICE
 from vqcodec.model.prior import Embedding, LevelPrior, Prior, slice_bits
-from vqcodec.model.quantizer import ProductQuantizer, expected_bits_gradient
+from vqcodec.model.quantizer import LevelQuantizer, expected_bits_gradient
 from vqcodec.model.vqvae import VQVAE
 
 _POSITIONS = 8192
@@ -49,7 +49,7 @@ def rate_gradients(
             inside = slice((top - above) * f, (top - above + step) * f)
             for embedding, gradient in against[level]:
                 whole[:, :, own] += _to_latents(
-                    list(model.quantizers[level]), embedding, gradient[:, :, inside], z[:, :, own], quality
+                    model.quantizers[level], embedding, gradient[:, :, inside], z[:, :, own], quality
                 )
     return result
 
@@ -92,22 +92,18 @@ def _head_gradients(prior: LevelPrior, seen: Tensor, grid: Tensor, quality: Tens
     return result
 
 
-def _to_latents(
-    quantizers: Sequence[ProductQuantizer], embedding: Embedding, gradient: Tensor, z: Tensor, quality: Tensor
-) -> Tensor:
+def _to_latents(level: LevelQuantizer, embedding: Embedding, gradient: Tensor, z: Tensor, quality: Tensor) -> Tensor:
     """Carry a gradient (1, E, H, W) against embeddings over to the latents ``z`` (1, D, H, W): (1, D, H, W)."""
     parts = []
-    shape = (len(z), *z.shape[2:])
     split = zip(
-        quantizers,
+        level,
         embedding.quantized(),
         gradient.split(embedding.widths, 1),
-        z.split([q.config.channels for q in quantizers], 1),
+        level.split(z),
         strict=True,
     )
-    for quantizer, tables, of_embedding, latents in split:
+    for quantizer, tables, of_embedding, rows in split:
         config = quantizer.config
-        rows = quantizer.split(latents)
         against = torch.unflatten(of_embedding, 1, (config.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
         offsets = BIT_PRICE * quantizer.static_bits(quality)[:, 0] + quantizer.codebook.square().sum(2)
         apart = quantizer.apart(rows)
@@ -117,5 +113,5 @@ def _to_latents(
             costs = torch.addmm(offsets[group], rows[group, some], words.T, alpha=-2)
             values = against[group, some] @ table[: config.size].T
             result[group, some] = expected_bits_gradient(costs, values * -math.log(2), words, _TEMPERATURE)
-        parts.append(quantizer.join(result, shape))
-    return torch.cat(parts, 1)
+        parts.append(result)
+    return level.join(parts, (len(z), *z.shape[2:]))

@@ -63,12 +63,8 @@ def first_choice(
 
 def _static_codewords(model: VQVAE, level: int, z: Tensor, quality: Tensor) -> Tensor:
     """Return the codewords (1, D, H, W) of scaled latents ``z`` (1, D, H, W), chosen by distance and average bits."""
-    quantizers = model.quantizers[level]
-    parts = []
-    for quantizer, part in zip(quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True):
-        chosen = quantizer.static_choice(quantizer.split(part), quality)
-        parts.append(quantizer.join(quantizer.lookup(chosen), (1, *z.shape[2:])))
-    return torch.cat(parts, 1)
+    quantizer = model.quantizers[level]
+    return quantizer.lookup(quantizer.join_indices(quantizer.static_choice(z, quality), (1, *z.shape[2:])))
 
 
 @torch.enable_grad()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from vqcodec.config import ModelConfig
 from vqcodec.model.grids import Grids
 from vqcodec.model.layers import ModuleSequence, QualityVector
-from vqcodec.model.quantizer import ProductQuantizer
+from vqcodec.model.quantizer import LevelQuantizer
 from vqcodec.model.transform import (
     Analysis,
     BlockTransform,
@@ -62,10 +62,7 @@ class VQVAE(nn.Module):
         )
         self.pixel_synthesis = PixelSynthesis(config)
         self.log_gain = ModuleSequence(QualityVector(knots, level.latents) for level in levels)
-        self.quantizers = ModuleSequence(
-            ModuleSequence(ProductQuantizer(s, knots, config.entropy_constrained) for s in level.slices)
-            for level in levels
-        )
+        self.quantizers = ModuleSequence(LevelQuantizer(level, knots, config.entropy_constrained) for level in levels)
         with torch.no_grad():
             for vector in self.log_gain:
                 for knot, values in enumerate(vector.values):
@@ -105,12 +102,7 @@ class VQVAE(nn.Module):
 
     def dequantize(self, level: int, indices: Tensor) -> Tensor:
         """Return the codewords (B, D, H, W) of ``indices`` (B, G, H, W), in cells."""
-        b, _, h, w = indices.shape
-        parts = []
-        groups = [q.config.groups for q in self.quantizers[level]]
-        for quantizer, chosen in zip(self.quantizers[level], torch.split(indices, groups, 1), strict=True):
-            parts.append(quantizer.join(quantizer.lookup(chosen.transpose(0, 1).flatten(1)), (b, h, w)))
-        return torch.cat(parts, 1)
+        return self.quantizers[level].lookup(indices)
 
     def decoded(self, level: int, quantized: Tensor, conditioning: Conditioning | None, quality: Tensor) -> Tensor:
         """Return the decoded latents (B, D, H, W) of codewords (B, D, H, W): unscaled, with the prediction added."""

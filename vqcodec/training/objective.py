@@ -20,6 +20,7 @@ from vqcodec.config import BIT_PRICE
 from vqcodec.model.grids import Grids
 from vqcodec.model.prior import Predict, SlicePrediction, slice_bits
 from vqcodec.model.quantizer import (
+    LevelQuantizer,
     ProductQuantizer,
     expected_bits_gradient,
     outer_bits_gradient,
@@ -49,7 +50,7 @@ class Assignment:
 
 @torch.no_grad()
 def assign_codewords(
-    quantizers: list[ProductQuantizer],
+    quantizers: LevelQuantizer,
     prior: Predict,
     z: Tensor,
     coarse: Tensor | None,
@@ -59,29 +60,25 @@ def assign_codewords(
     want_gradient: bool,
 ) -> Assignment:
     """Assign codewords to scaled latents ``z`` (B, D, H, W), given the coarser level's indices."""
-    b, _, height, width = z.shape
-    parts = torch.split(z.detach().float(), [q.config.channels for q in quantizers], 1)
-    rows = [q.split(part) for q, part in zip(quantizers, parts, strict=True)]
-
-    def as_grid(assignment: list[Tensor]) -> Tensor:
-        return torch.cat([c.reshape(-1, b, height, width).transpose(0, 1) for c in assignment], 1)
-
+    z, shape = z.detach().float(), (len(z), *z.shape[2:])
     with torch.autocast(z.device.type, enabled=False):
-        first = [q.static_choice(r, quality) for q, r in zip(quantizers, rows, strict=True)]
+        first = quantizers.static_choice(z, quality)
     if not entropy_constrained and not want_gradient:
-        return Assignment(as_grid(first), None)
-    predictions = prior(as_grid(first), coarse, quality)
+        return Assignment(quantizers.join_indices(first, shape), None)
+    predictions = prior(quantizers.join_indices(first, shape), coarse, quality)
     chosen, gradients = [], []
     with torch.autocast(z.device.type, enabled=False):
-        for quantizer, row, known, prediction in zip(quantizers, rows, first, predictions, strict=True):
+        for quantizer, row, known, prediction in zip(quantizers, quantizers.split(z), first, predictions, strict=True):
             if entropy_constrained:
                 indices, gradient = _assign_by_shells(quantizer, row, known, prediction, want_gradient)
             else:
                 indices, gradient = _assign_nearest(quantizer, row, known, prediction)
             chosen.append(indices)
             if gradient is not None:
-                gradients.append(quantizer.join(gradient, (b, height, width)))
-    return Assignment(as_grid(chosen), torch.cat(gradients, 1) if want_gradient else None)
+                gradients.append(gradient)
+    return Assignment(
+        quantizers.join_indices(chosen, shape), quantizers.join(gradients, shape) if want_gradient else None
+    )
 
 
 def _assign_nearest(
@@ -202,7 +199,7 @@ def encode(model: VQVAE, prior: Iterable[Predict], x: Tensor, quality: Tensor, *
             unscaled, gain = model.unscaled(level, pyramid, conditioning, quality), model.gain(level, quality)
             z = unscaled * gain
             assignment = assign_codewords(
-                list(quantizers),
+                quantizers,
                 level_prior,
                 z,
                 coarse,
@@ -272,12 +269,8 @@ def prior_loss(model: VQVAE, encoding: Encoding, quality: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def learn_codebooks(model: VQVAE, encoding: Encoding, quality: Tensor) -> None:
-    """Update all codebooks with the latents assigned to them in this batch."""
-    for quantizers, z, indices in zip(model.quantizers, encoding.latents, encoding.grids.levels, strict=True):
-        channels = [q.config.channels for q in quantizers]
-        groups = [q.config.groups for q in quantizers]
-        for quantizer, part, chosen in zip(
-            quantizers, torch.split(z, channels, 1), torch.split(indices, groups, 1), strict=True
-        ):
-            quantizer.learn(quantizer.split(part), chosen.transpose(0, 1).flatten(1), quality)
+def observe_choices(model: VQVAE, encoding: Encoding, quality: Tensor) -> None:
+    """Update the moving averages of all codebooks with the latents assigned to them in this batch."""
+    for level, z, indices in zip(model.quantizers, encoding.latents, encoding.grids.levels, strict=True):
+        for quantizer, rows, chosen in zip(level, level.split(z), level.split_indices(indices), strict=True):
+            quantizer.observe(rows, chosen, quality)

@@ -38,7 +38,7 @@ from vqcodec.training.network import (
     update_average,
     with_prefix,
 )
-from vqcodec.training.objective import encode, joint_loss, learn_codebooks, mix, prior_loss
+from vqcodec.training.objective import encode, joint_loss, mix, observe_choices, prior_loss
 from vqcodec.training.optimizer import Optimizer, StoredOptimizer, average_gradients
 
 N = TypeVar("N", bound=TrainedNetwork)
@@ -157,11 +157,10 @@ def start_codebooks(network: Network, crops: Crops, size: int) -> None:
     generator = torch.Generator().manual_seed(crops.seed)
     x = crops.batch(_UNUSED, 100, size)
     quality = sample_quality(torch.rand(len(x), generator=generator), network.config, TrainingPlan.upper_share)
-    for level, quantizers in enumerate(network.vqvae.quantizers):
-        latents = encode(network.vqvae, network.prior, x, quality, train_transforms=False).latents[level]
-        parts = torch.split(latents, [q.config.channels for q in quantizers], 1)
-        for quantizer, part in zip(quantizers, parts, strict=True):
-            quantizer.restart(quantizer.split(part), generator)
+    for number, level in enumerate(network.vqvae.quantizers):
+        latents = encode(network.vqvae, network.prior, x, quality, train_transforms=False).latents[number]
+        for quantizer, rows in zip(level, level.split(latents), strict=True):
+            quantizer.restart(rows, generator)
 
 
 class Run(ABC, Generic[N]):
@@ -366,26 +365,27 @@ class Trainer(NetworkRun):
             loss = prior_loss(network.vqvae, encoding, quality)
         rate = self.descend(loss)
         if joint:
-            learn_codebooks(network.vqvae, encoding, quality)
-            if not network.config.entropy_constrained and self.step % 100 == 99:
-                self._revive(encoding.latents, generator)
-            self._reduce_buffers()
+            observe_choices(network.vqvae, encoding, quality)
+            self._learn_codebooks(encoding.latents, generator)
         self.finish_step()
         return numbers | {"rate": rate, "loss": loss.item()}
 
-    def _revive(self, latents: list[Tensor], generator: torch.Generator) -> None:
-        for quantizers, z in zip(self.network.vqvae.quantizers, latents, strict=True):
-            for quantizer, part in zip(
-                quantizers, torch.split(z, [q.config.channels for q in quantizers], 1), strict=True
-            ):
-                quantizer.revive(quantizer.split(part), generator)
-
-    def _reduce_buffers(self) -> None:
-        # Moving averages are linear, so their mean over processes is the moving average over all batches.
+    def _learn_codebooks(self, latents: list[Tensor], generator: torch.Generator) -> None:
+        """Move the codewords by the moving averages of all processes; revive unused ones from time to time."""
+        vqvae, revives = self.network.vqvae, not self.network.config.entropy_constrained and self.step % 100 == 99
         if self.world > 1:
-            for buffer in self.network.vqvae.buffers():
+            # Moving averages are linear, so their mean over processes is the moving average over all batches.
+            for buffer in vqvae.buffers():
                 dist.all_reduce(buffer)
                 buffer /= self.world
+        for level, z in zip(vqvae.quantizers, latents, strict=True):
+            for quantizer, rows in zip(level, level.split(z), strict=True):
+                quantizer.recentre()
+                if revives:
+                    quantizer.revive(rows, generator)
+        if self.world > 1 and revives:
+            for buffer in vqvae.buffers():
+                dist.broadcast(buffer, 0)
 
 
 def _append(path: Path, fields: Sequence[str], row: dict[str, object]) -> None:
