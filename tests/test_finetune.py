@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vqcodec.cli.train import main
+from vqcodec.codec.encoder import Encoder
 from vqcodec.training.data import Crops, find_photos, load_photos
 from vqcodec.training.finetune import FinetuneRun
 from vqcodec.training.indexed_crops import IndexedCrops
@@ -24,7 +25,8 @@ def train(*arguments):
 @pytest.fixture(scope="module")
 def crops(photo_folder, tiny_codec):
     source = Crops(load_photos(find_photos(photo_folder)), seed=0)
-    return IndexedCrops.make(tiny_codec._encoder, source, 8, 32, lambda uniform: uniform, lambda line: None)
+    encoder = Encoder(tiny_codec.model, tiny_codec.model.vqvae, CPU, tints=False)
+    return IndexedCrops.make(encoder, source, 8, 32, lambda uniform: uniform, lambda line: None)
 
 
 def test_loss_falls_and_the_encoder_s_part_stays(crops, tiny_weights, tmp_path):
@@ -43,11 +45,37 @@ def test_loss_falls_and_the_encoder_s_part_stays(crops, tiny_weights, tmp_path):
 
 def test_command_resumes_and_its_run_is_exported(photo_folder, tiny_weights, tmp_path):
     run, out = tmp_path / "run", tmp_path / "tuned.safetensors"
-    common = ["finetune", "--data", photo_folder, "--run", run, "--crop", "32", "--batch", "2", "--full"]
-    train(*common, "--init", tiny_weights, "--crops", "4", "--steps", "2")
+    common = ["finetune", "--run", run, "--crop", "32", "--batch", "2", "--full"]
+    train(*common, "--data", photo_folder, "--init", tiny_weights, "--crops", "4", "--steps", "2")
     kept = (run / "crops.safetensors").read_bytes()
     train(*common, "--resume", "--steps", "4")
     assert (run / "crops.safetensors").read_bytes() == kept
     assert load_state(run / "state.safetensors")[2]["step"] == 4
-    train("export", "--run", run, "--out", out)
-    assert registry.load_weights(out).config == registry.load_weights(tiny_weights).config
+    train("export", "--run", run, "--out", out, "--blend", tiny_weights)
+    exported = registry.load_weights(out)
+    assert exported.config == registry.load_weights(tiny_weights).config
+    assert (exported.facts["run"], exported.facts["blended_with"]) == ("run", tiny_weights.name)
+
+
+def test_a_damaged_run_is_named(photo_folder, tiny_weights, tmp_path, capsys):
+    common = ["finetune", "--run", tmp_path, "--crop", "32", "--batch", "2", "--full"]
+    train(*common, "--data", photo_folder, "--init", tiny_weights, "--crops", "4", "--steps", "1")
+    for name, message in (("crops", "no encoded crops of a run"), ("state", "nor the state of a run")):
+        path = tmp_path / f"{name}.safetensors"
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in [*common, "--resume"]])
+        told = capsys.readouterr().err
+        assert stop.value.code == 1 and message in told and path.name in told and "Traceback" not in told
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("stage", ["finetune", "lifelike", "all"])
+def test_several_processes_are_refused(stage, photo_folder, tiny_weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    extra = ["--out", tmp_path / "out.safetensors"] if stage == "all" else ["--init", tiny_weights]
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in [stage, "--data", photo_folder, "--run", tmp_path / "run", *extra]])
+    assert stop.value.code == 1 and "torchrun is for 'train joint' and 'train prior'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

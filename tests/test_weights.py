@@ -273,3 +273,15 @@ def test_a_configuration_is_not_read_from_nonsense(tmp_path, content, key, value
     path.write_bytes(save(load(content), metadata))
     with pytest.raises(InvalidWeights, match="not a weights file"):
         registry.read_config(path)
+
+
+def test_the_same_network_gives_the_same_file(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from tests.support.tiny import tiny_network\n"
+        "from vqcodec.training.export import export; export(tiny_network(), Path(sys.argv[1]), {'a': 1, 'b': 2})"
+    )
+    contents = set()
+    for name in ("a", "b", "c"):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=True)
+        contents.add((tmp_path / name).read_bytes())
+    assert len(contents) == 1

@@ -22,9 +22,13 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _COUNT = click.IntRange(min=1)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+_LABELS = click.option(
+    "--labels", type=_FOLDER, help="Folder of class folders to train on instead of --data: a prior for each class."
+)
+_INIT = click.option("--init", type=_FILE, help="Start from a weights file or the state of another run.")
+_INIT_WEIGHTS = click.option("--init", type=_FILE, help="Weights file to start from.")
 _OPTIONS = (
     click.option("--data", type=_FOLDER, help="Folder of photographs to train on."),
-    click.option("--labels", type=_FOLDER, help="Folder of class folders to train on instead: a prior for each class."),
     click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the crops, or none."),
     click.option(
         "--color-jitter",
@@ -37,7 +41,6 @@ _OPTIONS = (
     click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all."),
     click.option("--run", type=_PATH, default="runs/vqc-1", show_default=True, help="Folder of the run."),
     click.option("--log", type=_PATH, help="CSV file to append to. Default: log.csv in the run's folder."),
-    click.option("--init", type=_FILE, help="Start from a weights file or the state of another run."),
     click.option("--resume", is_flag=True, help="Continue the run in the folder --run."),
     click.option("--steps", type=_COUNT, default=10_000, show_default=True, help="Length of the run in steps."),
     click.option("--minutes", default=0.0, help="Length of the run in minutes of training, instead of --steps."),
@@ -99,8 +102,11 @@ def _click_errors() -> Iterator[None]:
 
 def _options_and_plan(stage: str, options: dict[str, Any]) -> tuple["RunOptions", "TrainingPlan"]:
     """Return a stage's options as the training code takes them."""
-    if (options["data"] is None) == (options["labels"] is None):
+    labels = options.get("labels")
+    if "labels" in options and (options["data"] is None) == (labels is None):
         raise click.UsageError("give --data, a folder of photographs, or --labels, a folder of class folders")
+    if "labels" not in options and options["data"] is None and not options["resume"]:
+        raise click.UsageError("give --data, a folder of photographs")
     from vqcodec.training import stages
     from vqcodec.training.trainer import Intervals, TrainingPlan
 
@@ -109,8 +115,8 @@ def _options_and_plan(stage: str, options: dict[str, Any]) -> tuple["RunOptions"
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     run_options = stages.RunOptions(
-        data=options["labels"] or options["data"],
-        labelled=options["labels"] is not None,
+        data=labels or options["data"],
+        labelled=labels is not None,
         valid=options["valid"],
         valid_count=options["valid_count"],
         folder=options["run"],
@@ -157,6 +163,8 @@ def group() -> None:
 @_PRESET
 @_SIMILARITY
 @_UPPER_SHARE
+@_LABELS
+@_INIT
 @_stage_options
 def joint(preset: str, **options: Any) -> None:
     """Stage 1: train transforms, codebooks and prior together."""
@@ -165,6 +173,8 @@ def joint(preset: str, **options: Any) -> None:
 
 @group.command()
 @_UPPER_SHARE
+@_LABELS
+@_INIT
 @_stage_options
 def prior(**options: Any) -> None:
     """Stage 2: train the prior alone, on the indices of frozen transforms; needs --init or --resume."""
@@ -177,6 +187,7 @@ def prior(**options: Any) -> None:
 @_CROPS
 @_SIMILARITY
 @_UPPER_SHARE
+@_INIT_WEIGHTS
 @_stage_options
 def finetune(crops: int, **options: Any) -> None:
     """Train synthesis and prior on indices that the encoder of the weights file --init chooses."""
@@ -191,6 +202,7 @@ def finetune(crops: int, **options: Any) -> None:
 
 @group.command()
 @_CROPS
+@_INIT_WEIGHTS
 @_stage_options
 def lifelike(crops: int, **options: Any) -> None:
     """Train a second synthesis for the weights file --init, for 'vqcodec decode --realism'."""
@@ -208,7 +220,7 @@ def lifelike(crops: int, **options: Any) -> None:
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @click.option("--valid", type=_FOLDER, help="Folder of photographs to evaluate on.")
 @click.option("--valid-count", default=16, show_default=True, help="Number of them to use; 0 means all.")
-@click.option("--blend", type=_FILE, help="Weights file, or state of another run of stages 1 and 2, to average with.")
+@click.option("--blend", type=_FILE, help="Weights file, or state of another run of this model, to average with.")
 @click.option(
     "--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Weight of --blend in the average."
 )
@@ -264,9 +276,15 @@ def classifier(data: Path, test: Path | None, out: Path, **options: Any) -> None
 @click.option("--out", type=_PATH, required=True, help="Weights file to write.")
 @_SIMILARITY
 @_UPPER_SHARE
+@_LABELS
+@_INIT
 @_stage_options
 def all_stages(preset: str, prior_steps: int, prior_minutes: float, out: Path, **options: Any) -> None:
     """Run all three stages, in the folders joint and prior of --run."""
+    with _click_errors():
+        from vqcodec.training import stages
+
+        stages.check_one_process()
 
     def run_stage(name: str, **changed: Any) -> Path:
         run = options["run"] / name

@@ -38,8 +38,8 @@ Echo = Callable[[str], None]
 class RunOptions:
     """Inputs, outputs and resources of a training run."""
 
-    data: Path
-    """Folder of training photographs: class folders with ``labelled``."""
+    data: Path | None
+    """Folder of training photographs: class folders with ``labelled``.  Needed only where crops are not encoded yet."""
     labelled: bool
     """Train a class-conditional prior."""
     valid: Path | None
@@ -132,6 +132,17 @@ def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
     return load_photos(files[:: max(1, len(files) // count)][:count])
 
 
+def name_of(path: Path) -> str:
+    """Return the name of a run, given its state, or of a weights file: what facts about weights call them."""
+    return path.parent.name if path.name == STATE_FILE else path.name
+
+
+def check_one_process() -> None:
+    """Raise ``ValueError`` under ``torchrun``, whose processes would write the same files."""
+    if dist.is_torchelastic_launched():
+        raise ValueError("torchrun is for 'train joint' and 'train prior': start this command without it")
+
+
 def _set_threads(options: RunOptions) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -165,8 +176,9 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
             torch.cuda.set_device(dist.get_rank() % torch.cuda.device_count())
-    files, labels, classes = find_class_folders(options.data) if options.labelled else (None, None, ())
-    photos = load_photos(files or find_photos(options.data))
+    data = _data(options)
+    files, labels, classes = find_class_folders(data) if options.labelled else (None, None, ())
+    photos = load_photos(files or find_photos(data))
     crops = Crops(photos, plan.seed, labels=labels, flip=plan.flip, color_jitter=plan.color_jitter)
     if resume:
         start = state_file
@@ -177,10 +189,26 @@ def train(options: RunOptions, plan: TrainingPlan, start: Path | None, preset: s
         network = fresh_network(config, crops, plan.seed, plan.crop)
     trainer = Trainer(options.folder, plan, network, crops, device)
     if resume:
-        trainer.resume()
+        with _naming(state_file):
+            trainer.resume()
     for line in trainer.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
         echo(line)
     return state_file
+
+
+def _data(options: RunOptions) -> Path:
+    """Return the folder of training photographs.  Raises ``ValueError`` if none is given."""
+    if options.data is None:
+        raise ValueError("training needs photographs: give --data, a folder of them")
+    return options.data
+
+
+def _load_crops(path: Path) -> IndexedCrops:
+    """Read crops that were encoded before.  Raises ``ValueError`` if the file is damaged or missing."""
+    try:
+        return IndexedCrops.load(path)
+    except (SafetensorError, LookupError, TypeError, ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{path}: no encoded crops of a run: start another run without --resume") from error
 
 
 def _encode_crops(
@@ -198,7 +226,7 @@ def _encode_crops(
     """
     if count < plan.batch:
         raise ValueError(f"{count} crops are less than a batch of {plan.batch}: raise --crops or lower --batch")
-    photos = load_photos(find_photos(options.data))
+    photos = load_photos(find_photos(_data(options)))
     crops = Crops(photos, plan.seed, flip=plan.flip, color_jitter=plan.color_jitter)
     encoder = Encoder(model, copy.deepcopy(model.vqvae).to(device), device, tints=False)
     return IndexedCrops.make(encoder, crops, count, plan.crop, position, echo)
@@ -210,6 +238,7 @@ def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, r
     Returns the run's state file.  The first start encodes ``count`` crops, which are used from then on.  Raises
     :class:`OutputExists` as :func:`train` does.
     """
+    check_one_process()
     _set_threads(options)
     state_file = _state_file(options, resume)
     device = find_device(options.device)
@@ -225,9 +254,10 @@ def finetune(options: RunOptions, plan: TrainingPlan, start: Path, count: int, r
 
         _encode_crops(options, plan, model, count, position, device, echo).save(cache)
     network = network_from(state_file if resume else start)
-    run = FinetuneRun(options.folder, plan, network, IndexedCrops.load(cache), device)
+    run = FinetuneRun(options.folder, plan, network, _load_crops(cache), device)
     if resume:
-        run.resume()
+        with _naming(state_file):
+            run.resume()
     for line in run.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
         echo(line)
     return state_file
@@ -239,6 +269,7 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
     The first start copies the weights into the run's folder, and encodes ``count`` crops; both are used from then on.
     A second synthesis that the weights have is trained further.  Raises :class:`OutputExists` as :func:`train` does.
     """
+    check_one_process()
     _set_threads(options)
     state_file = _state_file(options, resume)
     device = find_device(options.device)
@@ -252,9 +283,10 @@ def train_lifelike(options: RunOptions, plan: TrainingPlan, start: Path, count: 
     if not cache.exists():
         _encode_crops(options, plan, model, count, lambda uniform: uniform * HIGHEST, device, echo).save(cache)
     first = registry.load_lifelike(model) if model.has_lifelike else model.vqvae.pixel_synthesis
-    run = LifelikeRun(options.folder, plan, model, first, IndexedCrops.load(cache), distance, device)
+    run = LifelikeRun(options.folder, plan, model, first, _load_crops(cache), distance, device)
     if resume:
-        run.resume()
+        with _naming(state_file):
+            run.resume()
     for line in run.fit(options.intervals, options.log, validation_photos(options.valid, options.valid_count)):
         echo(line)
     return state_file
@@ -265,14 +297,16 @@ def write_lifelike(state_file: Path, out: Path, echo: Echo, blend: Path | None =
 
     With ``blend``, a weights file, it is ``1 - share`` times this run's plus ``share`` times that of the file.
     """
-    _, _, facts = load_state(state_file)
-    facts |= {"run": state_file.parent.name}
+    with _naming(state_file):
+        _, _, facts = load_state(state_file)
+        state = averaged_synthesis(state_file)
+    facts |= {"run": name_of(state_file)}
     weights = state_file.parent / WEIGHTS_FILE
-    state = averaged_synthesis(state_file)
     if blend is not None:
+        _model_from(blend)
         other = carried_over(blend, weights)
         state = {name: torch.lerp(tensor.float(), other[name], share) for name, tensor in state.items()}
-        facts |= {"blended_with": blend.parent.name, "share": share}
+        facts |= {"blended_with": name_of(blend), "share": share}
     write_atomically(out, add_lifelike(read_bytes(weights), state, facts))
     echo(f"{out}: {out.stat().st_size} bytes, model {registry.load_weights(out).sha256}")
 
@@ -294,16 +328,16 @@ def write_weights(
     if the configurations differ.
     """
     if lifelike is not None:
-        registry.load_weights(lifelike).check_realism()  # before anything is written
+        _model_from(lifelike).check_realism()  # before anything is written
     network = network_from(state_file)
     _, _, facts = load_state(state_file)
-    facts |= {"run": state_file.parent.name}
+    facts |= {"run": name_of(state_file)}
     if blend is not None:
         other = network_from(blend)
         if other.config != network.config:
             raise ValueError(f"{blend}: its model configuration differs, so that the runs cannot be blended")
         update_average(network, other, 1 - share)
-        facts |= {"blended_with": blend.parent.name, "share": share}
+        facts |= {"blended_with": name_of(blend), "share": share}
     if photos:
         evaluation = evaluate(network, photos)
         cost = rounding_cost(network, photos)
@@ -315,5 +349,5 @@ def write_weights(
         }
     export(network, out, facts)
     if lifelike is not None:
-        write_atomically(out, add_lifelike(read_bytes(out), carried_over(lifelike, out), {"run": lifelike.name}))
+        write_atomically(out, add_lifelike(read_bytes(out), carried_over(lifelike, out), {"run": name_of(lifelike)}))
     echo(f"{out}: {out.stat().st_size} bytes, sha256 {registry.load_weights(out).sha256}")

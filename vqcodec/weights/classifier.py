@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from vqcodec.errors import InvalidWeights
 from vqcodec.files import AnyPath, read_bytes, write_atomically
 from vqcodec.model.classifier import Classifier
+from vqcodec.weights.array_file import ArrayFile, array_file
 
 FORMAT = "vqcodec-classifier-1"
 
@@ -22,7 +23,7 @@ def write_classifier(path: AnyPath, classifier: Classifier, facts: Mapping[str, 
         "classes": json.dumps(classifier.classes),
         "facts": json.dumps(dict(facts), sort_keys=True),
     }
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, array_file(tensors, metadata))
 
 
 def load_classifier(path: AnyPath) -> Classifier:
@@ -33,8 +34,7 @@ def load_classifier(path: AnyPath) -> Classifier:
     content = read_bytes(path)
     try:
         tensors = load(content)
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        metadata = ArrayFile.parse(content).metadata
         if metadata.get("format") != FORMAT:
             raise InvalidWeights(f"not a classifier: its metadata have no format {FORMAT}")
         with torch.device("meta"):

@@ -7,56 +7,26 @@ synthesis decode the same streams.  docs/FORMAT.md, "Weights file", defines it.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqcodec.errors import InvalidWeights
+from vqcodec.weights.array_file import Array, ArrayFile
 
 PREFIX = "lifelike."
 """Name prefix of the arrays."""
 _FACTS = "lifelike"
 """Key of the metadata: facts about the training, and the arrays' own SHA-256, as JSON."""
-_METADATA = "__metadata__"
 _TYPE, _BYTES = "F16", {"F32": 4, "I32": 4, "F16": 2, "I16": 2, "I8": 1}
 
 
-@dataclass(frozen=True)
-class _File:
-    """A safetensors file: metadata, and for each array its name, type, shape and bytes."""
-
-    metadata: Mapping[str, str]
-    arrays: list[tuple[str, str, list[int], memoryview]]
-
-    @classmethod
-    def parse(cls, content: bytes) -> "_File":
-        """Read a file.  Raises ``ValueError`` or ``LookupError`` if it is none."""
-        start = 8 + int.from_bytes(content[:8], "little")
-        header = json.loads(content[8:start])
-        if not isinstance(header, dict) or not isinstance(metadata := header.pop(_METADATA, {}), dict):
-            raise ValueError("no header")
-        data = memoryview(content)[start:]
-        return cls(metadata, [(n, a["dtype"], a["shape"], data[slice(*a["data_offsets"])]) for n, a in header.items()])
-
-    def pieces(self) -> Iterable[bytes | memoryview]:
-        """Yield the bytes of the file, as the safetensors library writes it."""
-        header: dict[str, Any] = {_METADATA: dict(self.metadata)}
-        end = 0
-        for name, kind, shape, data in self.arrays:
-            header[name] = {"dtype": kind, "shape": shape, "data_offsets": [end, end + len(data)]}
-            end += len(data)
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        text += b" " * (-len(text) % 8)
-        return [len(text).to_bytes(8, "little"), text, *(data for *_, data in self.arrays)]
-
-    def split(self) -> tuple["_File", "_File"]:
-        """Return the model alone, and the arrays and the facts of its second synthesis alone."""
-        lifelike = [a for a in self.arrays if a[0].startswith(PREFIX)]
-        model = [a for a in self.arrays if not a[0].startswith(PREFIX)]
-        facts = {key: value for key, value in self.metadata.items() if key == _FACTS}
-        return _File({k: v for k, v in self.metadata.items() if k != _FACTS}, model), _File(facts, lifelike)
+def _split(file: ArrayFile) -> tuple[ArrayFile, ArrayFile]:
+    """Return the model alone, and the arrays and the facts of its second synthesis alone."""
+    model = [array for array in file.arrays if not array.name.startswith(PREFIX)]
+    lifelike = [array for array in file.arrays if array.name.startswith(PREFIX)]
+    facts = {key: value for key, value in file.metadata.items() if key == _FACTS}
+    return ArrayFile({k: v for k, v in file.metadata.items() if k != _FACTS}, model), ArrayFile(facts, lifelike)
 
 
 def model_sha256(content: bytes) -> str:
@@ -64,7 +34,7 @@ def model_sha256(content: bytes) -> str:
 
     Raises ``ValueError``, ``TypeError`` or ``LookupError`` if the content is no safetensors file.
     """
-    model, lifelike = _File.parse(content).split()
+    model, lifelike = _split(ArrayFile.parse(content))
     if not lifelike.arrays:
         return hashlib.sha256(content).hexdigest()
     return _digest(model.pieces())
@@ -72,7 +42,7 @@ def model_sha256(content: bytes) -> str:
 
 def has_lifelike(content: bytes) -> bool:
     """Return whether a weights file has a second synthesis.  Raises what :func:`model_sha256` raises."""
-    return any(name.startswith(PREFIX) for name, *_ in _File.parse(content).arrays)
+    return any(array.name.startswith(PREFIX) for array in ArrayFile.parse(content).arrays)
 
 
 def add_lifelike(content: bytes, state: Mapping[str, Tensor], facts: Mapping[str, object]) -> bytes:
@@ -81,15 +51,15 @@ def add_lifelike(content: bytes, state: Mapping[str, Tensor], facts: Mapping[str
     Raises :class:`InvalidWeights` if the file was not written by the safetensors library, so that the model's hash
     would change.
     """
-    model, _ = _File.parse(content).split()
-    arrays: list[tuple[str, str, list[int], memoryview]] = []
+    model, _ = _split(ArrayFile.parse(content))
+    arrays = []
     for name, tensor in state.items():
         half = tensor.detach().cpu().to(torch.float16).contiguous()
-        arrays.append((PREFIX + name, _TYPE, list(half.shape), memoryview(half.numpy().tobytes())))
-    about = {**facts, "sha256": _digest(data for *_, data in arrays)}
+        arrays.append(Array(PREFIX + name, _TYPE, list(half.shape), memoryview(half.numpy().tobytes())))
+    about = {**facts, "sha256": _digest(array.data for array in arrays)}
     metadata = {**model.metadata, _FACTS: json.dumps(about, sort_keys=True)}
-    aligned = sorted(model.arrays + arrays, key=lambda array: -_BYTES[array[1]])
-    changed = b"".join(_File(metadata, aligned).pieces())
+    aligned = sorted(model.arrays + arrays, key=lambda array: -_BYTES[array.type])
+    changed = b"".join(ArrayFile(metadata, aligned).pieces())
     if model_sha256(changed) != model_sha256(content):
         raise InvalidWeights("a second synthesis would change the model's hash: write the file with 'train export'")
     return changed
@@ -100,20 +70,20 @@ def read_lifelike(content: bytes) -> dict[str, Tensor]:
 
     Raises :class:`InvalidWeights` if they are damaged, ``ValueError``, ``TypeError`` or ``LookupError`` if the file is.
     """
-    _, lifelike = _File.parse(content).split()
+    _, lifelike = _split(ArrayFile.parse(content))
     if not lifelike.arrays:
         return {}
     facts = json.loads(lifelike.metadata[_FACTS])
-    if _digest(data for *_, data in lifelike.arrays) != facts["sha256"]:
+    if _digest(array.data for array in lifelike.arrays) != facts["sha256"]:
         raise InvalidWeights("the second synthesis is damaged: its hash differs")
     state = {}
-    for name, kind, shape, data in lifelike.arrays:
-        if kind != _TYPE:
-            raise InvalidWeights(f"unexpected tensor {name!r} of type {kind}")
-        half = torch.frombuffer(bytearray(data), dtype=torch.float16).reshape(shape)
+    for array in lifelike.arrays:
+        if array.type != _TYPE:
+            raise InvalidWeights(f"unexpected tensor {array.name!r} of type {array.type}")
+        half = torch.frombuffer(bytearray(array.data), dtype=torch.float16).reshape(array.shape)
         if not torch.isfinite(half).all():
-            raise InvalidWeights(f"tensor {name!r} holds numbers that are not finite")
-        state[name.removeprefix(PREFIX)] = half.float()
+            raise InvalidWeights(f"tensor {array.name!r} holds numbers that are not finite")
+        state[array.name.removeprefix(PREFIX)] = half.float()
     return state
 
 

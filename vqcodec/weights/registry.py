@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from vqcodec import defaults
@@ -33,6 +33,7 @@ from vqcodec.model.transform import PixelSynthesis
 from vqcodec.model.vqvae import VQVAE
 from vqcodec.stream.container import HASH_BYTES
 from vqcodec.weights import lifelike
+from vqcodec.weights.array_file import ArrayFile, array_file
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -219,7 +220,7 @@ def load_lifelike(model: Model) -> PixelSynthesis:
 def _read_weights(content: bytes, path: Path, model_id: str, sha256: str, has_lifelike: bool) -> Model:
     try:
         tensors = load(content)
-        metadata = _metadata(content)
+        metadata = ArrayFile.parse(content).metadata
         config = _parse_config(metadata)
         facts = dict(json.loads(metadata["facts"]))
         expected = metadata["fingerprint"]
@@ -233,13 +234,6 @@ def _read_weights(content: bytes, path: Path, model_id: str, sha256: str, has_li
             "fingerprint of the prior differs: the file is damaged, or this machine's matrix products are not exact"
         )
     return Model(model_id, sha256, config, vqvae, arrays, priors, facts, path, has_lifelike)
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file's content; the library reads metadata from paths only."""
-    length = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return found
 
 
 def _parse_config(metadata: Mapping[str, str]) -> ModelConfig:
@@ -330,7 +324,7 @@ def write_weights(
         "facts": json.dumps(dict(facts), sort_keys=True),
         "fingerprint": fingerprint(read_prior(arrays, vqvae.config)),
     }
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, array_file(tensors, metadata))
 
 
 def models() -> list[ModelInfo]:
