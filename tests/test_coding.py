@@ -91,7 +91,7 @@ def tensors(grids, level):
 @pytest.mark.parametrize("quality", [0, 100, 255])
 def test_the_integer_prior_equals_its_training_form(network, priors, config, level, quality):
     grids = random_grids(SHAPE, config=config)
-    position = torch.tensor([config.knot_positions(quality)])
+    position = torch.tensor([config.knot_position(quality)])
     with torch.no_grad():
         expected = network.prior[level](*tensors(grids, level), position)
     layout, recorder = walk_known(priors[level], grids[level], grids[0] if level else None, quality, Recorder)
@@ -116,7 +116,7 @@ def test_training_computes_the_code_length(config, zeros):
     for level, prior in enumerate(read_prior(integer_prior(network.prior), config)):
         own, coarse = tensors(grids, level)
         with torch.no_grad():
-            bits = sum(slice_bits(network.prior[level](own, coarse, torch.tensor([config.knot_positions(100)])), own))
+            bits = sum(slice_bits(network.prior[level](own, coarse, torch.tensor([config.knot_position(100)])), own))
         assert float(bits) == pytest.approx(cross_entropy(prior, grids[level], grids[0] if level else None), rel=2e-3)
 
 

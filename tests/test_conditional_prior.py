@@ -75,7 +75,7 @@ def test_classes_are_part_of_the_configuration():
 def test_training_and_integer_form_agree_for_every_class(network, model, label):
     header = Header(model.hash, 128, 96, Layout.RGB, 100, TILE_LOG2)
     (grids,) = Sampler(model).grids(header, 1, 0, 1.0, model.config.classes[label] if label >= 0 else None)
-    quality = torch.tensor([TINY.knot_positions(100)])
+    quality = torch.tensor([TINY.knot_position(100)])
     coarse = coarse_tensor = None
     for level, predict, prior in zip(
         every_index(grids), network.prior.given(torch.tensor([label])), model.priors, strict=True

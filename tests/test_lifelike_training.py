@@ -48,7 +48,7 @@ def test_crops_keep_what_the_encoder_chose(crops, tiny_codec, tmp_path):
         pixels = np.ascontiguousarray(crops.pixels[number].permute(1, 2, 0).numpy())
         assert torch.equal((x[i] * 255).round().byte(), crops.pixels[number])
         step = int(crops.steps[number])
-        assert quality[i].item() == pytest.approx(config.knot_positions(step))
+        assert quality[i].item() == pytest.approx(config.knot_position(step))
         stream = tiny_codec.encode(pixels, step * 100 / 255, lossless=False)
         opened, decoder = tiny_codec._open(stream, 0, partial=False)
         (expected,) = decoder.grids([opened])

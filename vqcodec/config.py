@@ -241,7 +241,7 @@ class ModelConfig:
         value: float = self.lambda_min * (self.lambda_max / self.lambda_min) ** position
         return value
 
-    def knot_positions(self, step: float) -> float:
+    def knot_position(self, step: float) -> float:
         """Convert a quality step ``0 .. QUALITY_STEPS - 1`` to a position ``0 .. knots - 1`` among the knots."""
         return step / (QUALITY_STEPS - 1) * (self.knots - 1)
 

@@ -21,6 +21,7 @@ class Info:
     layout: str = "rgb"
     exact: bool = False
     quality: float = 50.2
+    tint: tuple | None = None
     tile: int = 1024
     grids: tuple = ((5, 7), (10, 14))
     sections: tuple = (
@@ -46,6 +47,12 @@ def test_info(run, monkeypatch):
     first, second = run("info", "--json", "a.vqc", "b.vqc").stdout.splitlines()
     assert json.loads(first)["grids"] == [[5, 7], [10, 14]]
     assert json.loads(second)["source"] == "b.vqc"
+
+
+def test_info_names_a_tint(run, monkeypatch):
+    monkeypatch.setitem(vars(vqcodec), "info", lambda source: Info(tint=(255, 90, 7)))
+    assert "#ff5a07, coded as grey" in run("info", "a.vqc").stdout
+    assert json.loads(run("info", "--json", "a.vqc").stdout)["tint"] == [255, 90, 7]
 
 
 def test_info_of_an_exact_picture(run, monkeypatch):

@@ -189,9 +189,7 @@ def _encode_on_cluster(
 
 
 def _report(console: Console, result: "FileResult") -> None:
-    for remark in result.remarks:
-        if remark.loses:
-            console.warn(result.source, remark.text)
+    console.remarks(result.source, result.remarks)
     if result.error is not None:
         console.fail(result.error, result.source, result.output)
     else:

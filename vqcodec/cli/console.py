@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +21,8 @@ from vqcodec.errors import DeviceUnavailable, OutputExists, UnwritableFile, caus
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar as ClickProgressBar
+
+    from vqcodec.images.modes import Remark
 
 Record: TypeAlias = Mapping[str, object]
 """A result as a JSON object."""
@@ -101,6 +103,14 @@ class Console:
             files = "1 file was" if len(names) == 1 else f"{len(names)} files were"
             more = "" if self.verbose else "; -v names them"
             self.message(f"vqcodec: {files} passed over because of the suffix{more}")
+
+    def remarks(self, name: str, remarks: "Iterable[Remark]") -> None:
+        """Warn of what a file loses; with ``-v`` also tell what it does not."""
+        for remark in remarks:
+            if remark.loses:
+                self.warn(name, remark.text)
+            else:
+                self.detail(f"vqcodec: {name}: {remark.text}")
 
     def warn(self, name: str, text: str) -> None:
         """Print a warning about a file."""

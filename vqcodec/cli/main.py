@@ -95,11 +95,7 @@ def _run(
 
 
 def _report(console: Console, result: "FileResult", describe: _Describe) -> None:
-    for remark in result.remarks:
-        if remark.loses:
-            console.warn(result.source, remark.text)
-        else:
-            console.detail(f"vqcodec: {result.source}: {remark.text}")
+    console.remarks(result.source, result.remarks)
     names = {"source": result.source, "output": result.output}
     if result.error is not None:
         console.fail(result.error, result.source, result.output)

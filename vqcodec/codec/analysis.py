@@ -62,7 +62,7 @@ class PictureAnalysis:
     def __init__(self, vqvae: VQVAE, device: torch.device, pixels: Pixels, header: Header, plan: Plan):
         """Prepare the analysis of ``pixels`` (H, W, 3) at the quality and with the tint of the stream's header."""
         self._vqvae, self._device, self._pixels, self._tint = vqvae, device, pixels, header.tint
-        position = vqvae.config.knot_positions(header.quality)
+        position = vqvae.config.knot_position(header.quality)
         self._quality = torch.tensor([position], dtype=torch.float32, device=device)
         self._corrections: list[Bands] = []
         """Corrections of the leading latents of each level, (C, H, W), in ``_UNIT``; empty without refinement."""

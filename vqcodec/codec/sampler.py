@@ -114,7 +114,6 @@ def _draw_tiles(
 
 
 @isolated_torch_state()
-@torch.no_grad()
 def class_scores(images: Sequence[Image.Image], classify: Classify, number: int | None) -> list[float]:
     """Return how likely the classifier finds a class (its log-probability) in each picture, or the likeliest if None.
 
@@ -125,7 +124,9 @@ def class_scores(images: Sequence[Image.Image], classify: Classify, number: int 
         pixels = np.stack([np.asarray(image.convert("RGB")) for image in images[start : start + _BATCH]])
         logits = classify(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
         if logits.ndim != 2 or len(logits) != len(pixels) or not (number or 0) < logits.shape[1]:
-            raise InvalidSampling(f"the classifier gives {tuple(logits.shape)}, not (pictures, classes)")
+            raise InvalidSampling(
+                f"the classifier gives logits of shape {tuple(logits.shape)}, not ({len(pixels)}, classes)"
+            )
         likely = torch.log_softmax(logits.float(), 1)
         scores += (likely.amax(1) if number is None else likely[:, number]).tolist()
     return scores

@@ -63,7 +63,7 @@ class PictureSynthesis:
 
     def quality(self, step: int) -> Tensor:
         """Return a quality step as the networks take it: a position among the knots, (1,)."""
-        return torch.tensor([self._vqvae.config.knot_positions(step)], dtype=torch.float32, device=self._device)
+        return torch.tensor([self._vqvae.config.knot_position(step)], dtype=torch.float32, device=self._device)
 
     def to_indices(self, grid: Grid, rows: slice, columns: slice) -> Tensor:
         """Return a part of a grid as (1, G, rows, columns) int64 on the device."""

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from vqcodec.errors import InvalidImage, VqcWarning
+from vqcodec.images.depth import reduce
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _GRID, _SAME = 9, 3
@@ -174,8 +175,7 @@ def _from_16_bits(image: Image.Image, say: Say, bits: int) -> Planes:
     alpha = None
     if "transparency" in image.info:
         alpha = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-    grey = (values * 255 + 0x7FFF) // 0xFFFF if deep else values
-    return Planes(Image.fromarray(grey.astype(np.uint8)), alpha)
+    return Planes(Image.fromarray(reduce(values, 16 if deep else 8)), alpha)
 
 
 def fewer_bits(bits: int) -> Remark:

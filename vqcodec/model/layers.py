@@ -32,7 +32,7 @@ class QualityVector(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Residual block ``x + scale(quality) * conv(relu(conv(relu(x)) + bias(quality)))``: 3x3 kernels, leaky ReLU."""
+    """``x + scale(quality) * conv(f(conv(f(x)) + bias(quality)))`` with 3x3 kernels and the leaky ReLU ``f``."""
 
     def __init__(self, channels: int, knots: int):
         super().__init__()

@@ -126,7 +126,7 @@ def refine(
     share: float = 1.0,
     rate_gradients: Sequence[Tensor] | None = None,
 ) -> Refinement:
-    """Return corrections of each level's scaled latents.
+    """Return corrections of each level's scaled latents, the picture of the codewords, and whether that is exact.
 
     Args:
         model: an entropy-constrained model.

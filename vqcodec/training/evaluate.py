@@ -56,8 +56,9 @@ class SliceStatistics:
     distortion: float
     """Squared error per dimension, in cells: 1/12 for uniform cells, much more under overload."""
     perplexity: float
+    """Of the moving averages of training, which do not depend on the quality."""
     used: float
-    """Fraction of codewords in use."""
+    """Fraction of codewords in use, by the same averages."""
 
 
 @dataclass(frozen=True)

@@ -107,4 +107,4 @@ class IndexedCrops:
         parts = torch.from_numpy(np.stack(flat)).to(device).long().split(sizes, 1)
         levels = zip(parts, config.levels, shapes, strict=True)
         grids = Grids(tuple(part.unflatten(1, (level.groups, *shape)) for part, level, shape in levels))
-        return x, grids, config.knot_positions(1) * self.steps[numbers].to(device).float()
+        return x, grids, config.knot_position(1) * self.steps[numbers].to(device).float()

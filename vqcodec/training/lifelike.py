@@ -89,11 +89,11 @@ class LifelikeRun(Run[Lifelike]):
         trained = [(name, p) for name, p in network.named_parameters() if not name.startswith("synthesis.transform.")]
         for _, parameter in trained:
             parameter.requires_grad_()
-        self._synthesis, self._discriminator = (
+        self._synthesis_optimizer, self._discriminator_optimizer = (
             Adversary([(name, p) for name, p in trained if name.startswith(prefix)], share)
             for prefix, share in (("synthesis.", SYNTHESIS_SHARE), ("discriminator.", DISCRIMINATOR_SHARE))
         )
-        super().__init__(folder, plan, network, [self._synthesis, self._discriminator], device)
+        super().__init__(folder, plan, network, [self._synthesis_optimizer, self._discriminator_optimizer], device)
 
     def train_step(self) -> dict[str, float]:
         """Take one step of the discriminator and one of the synthesis."""
@@ -108,12 +108,12 @@ class LifelikeRun(Run[Lifelike]):
         with self.half():
             both = network.discriminator(torch.cat([x, y.detach()]), torch.cat([faithful, faithful]))
         judged = hinge(*both.float().chunk(2))
-        self._discriminator.step(judged, rate)
+        self._discriminator_optimizer.step(judged, rate)
         with self.half():
             score = network.discriminator(y, faithful).float().mean()
             distance = self._distance(x, y).float().mean()
         loss = ERROR * mse + distance - REALISM * min(1.0, self.step / max(1, plan.warmup)) * score
-        self._synthesis.step(loss, rate)
+        self._synthesis_optimizer.step(loss, rate)
         self.finish_step()
         return {
             "rate": rate,
@@ -168,7 +168,7 @@ class LifelikeRun(Run[Lifelike]):
         """Return a photo (1, 3, H, W) in [0, 1], its indices and its quality (1,)."""
         (coded,) = encode_pictures(self._encoder, photo[None], [round(position * (QUALITY_STEPS - 1))])
         levels = tuple(torch.from_numpy(grid.read())[None].long().to(self.device) for grid in coded.grids)
-        quality = torch.tensor([self.network.config.knot_positions(coded.header.quality)], device=self.device)
+        quality = torch.tensor([self.network.config.knot_position(coded.header.quality)], device=self.device)
         return photo[None].to(self.device).float() / 255, Grids(levels), quality
 
 

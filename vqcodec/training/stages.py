@@ -124,7 +124,7 @@ def make_classifier(
 
 
 def validation_photos(folder: Path | None, count: int) -> list[Tensor]:
-    """Read ``count`` evenly spaced photos of the validation folder, all if 0; none without a folder."""
+    """Read ``count`` photos of the validation folder, every n-th from the first, all if 0; none without a folder."""
     if folder is None:
         return []
     files = find_photos(folder)
