@@ -14,8 +14,9 @@ import vqcodec
 from tests.support.streams import join, split
 from tests.test_codec import picture
 from vqcodec import Box, Goal, errors
-from vqcodec.codec import choice, exact
-from vqcodec.codec.choice import better_buy, looks_drawn
+from vqcodec.codec import choice, drawn, exact
+from vqcodec.codec.choice import better_buy
+from vqcodec.codec.drawn import looks_drawn
 from vqcodec.codec.encoder import Coded
 from vqcodec.codec.exact import encode_exact
 from vqcodec.images.reading import Picture, read_picture
@@ -138,7 +139,7 @@ def test_the_cheaper_one_is_taken():
 
 def test_the_sign_is_cheap_for_pictures_of_any_size(monkeypatch, photo):
     seen = []
-    monkeypatch.setattr(choice, "write_planes", lambda planes, effort: seen.append(planes) or b"")
+    monkeypatch.setattr(drawn, "write_planes", lambda planes, effort: seen.append(planes) or b"")
     looks_drawn(Picture(np.zeros((3000, 5000, 3), np.uint8), Layout.RGB))
     looks_drawn(Picture(np.zeros((1, 5000, 3), np.uint8), Layout.GREY))
     assert [planes.shape for planes in seen] == [(96, 96, 3), (1, 96)]

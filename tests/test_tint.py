@@ -13,8 +13,9 @@ from PIL import Image
 from vqcodec import Codec, info, metrics
 from vqcodec.codec.encoder import Encoder
 from vqcodec.codec.tiles import Box
-from vqcodec.codec.tint import likely_tint, rotation, turned, turned_back
-from vqcodec.stream.container import read_header
+from vqcodec.codec.tint import likely_tints, rotation, turned, turned_back
+from vqcodec.images.reading import Picture
+from vqcodec.stream.container import Layout, read_header
 
 RED = (255, 90, 70)
 PHOTO = np.ascontiguousarray(skimage.data.astronaut()[:160, 100:292])
@@ -37,12 +38,21 @@ def test_the_tint_becomes_grey_and_no_error_changes(tint):
     assert torch.allclose(turned_back(y, tint), x)
 
 
-def test_the_estimate():
-    assert likely_tint(PHOTO) is None
-    found = likely_tint(TINTED)
-    assert found is not None and np.abs(np.array(found) - RED).max() < 12
+def likely(pixels):
+    return likely_tints(Picture(np.ascontiguousarray(pixels), Layout.RGB))
+
+
+def test_the_estimates():
+    assert likely(PHOTO) == []
+    light, *_ = likely(TINTED)
+    assert np.abs(np.array(light) - RED).max() < 12
     for pixels in (np.zeros((9, 9, 3), np.uint8), np.full((30, 1, 3), 200, np.uint8), TINTED[:, :, :1].repeat(3, 2)):
-        assert likely_tint(pixels) is None
+        assert likely(pixels) == []
+    share = np.random.default_rng(0).integers(0, 256, (60, 60, 1)) / 255  # between two colours
+    mixture = (share * [250, 90, 220] + (1 - share) * [20, 40, 200]).round().astype(np.uint8)
+    axis = np.array([230, 50, 20])
+    found = likely(mixture)[-1]
+    assert np.abs(found / np.linalg.norm(found) - axis / np.linalg.norm(axis)).max() < 0.02
 
 
 def test_a_tinted_photograph_takes_fewer_bytes_and_has_less_error(monkeypatch):
@@ -112,7 +122,7 @@ def test_the_encoder_sees_the_error_of_the_decoded_picture(red, monkeypatch):
 def test_training_needs_the_own_colours_of_pictures(red, monkeypatch):
     monkeypatch.undo()
     model, device = red.model, torch.device("cpu")
-    assert Encoder(model, model.vqvae, device, tints=False)._tint(TINTED) is None
+    assert Encoder(model, model.vqvae, device, tints=False)._tint(Picture(TINTED, Layout.RGB)) is None
 
 
 def test_quality_is_that_of_the_picture_itself():

@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 
 from vqcodec import defaults, metrics
-from vqcodec.codec.choice import better_buy, looks_drawn, store_exactly
+from vqcodec.codec.choice import better_buy, store_exactly
 from vqcodec.codec.decoder import Decoder
+from vqcodec.codec.drawn import looks_drawn
 from vqcodec.codec.encoder import TILE_LOG2, Coded, Encoder, extra_sections
 from vqcodec.codec.rate_control import Goal, search
 from vqcodec.codec.results import Decoded, Encoded, Reached

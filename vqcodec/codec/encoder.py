@@ -18,7 +18,7 @@ from vqcodec.codec.effort import CONTEXT_FROM, PLANS
 from vqcodec.codec.grid import Grid
 from vqcodec.codec.levels import CodedLevel, TileGroup, code_level
 from vqcodec.codec.tiles import Tiling
-from vqcodec.codec.tint import likely_tint
+from vqcodec.codec.tint import likely_tints
 from vqcodec.coding.grids import encode_grids
 from vqcodec.coding.slice_symbols import Indices
 from vqcodec.images.reading import Picture, Pixels
@@ -75,7 +75,7 @@ class Encoder:
         """
         plan = PLANS[effort if self._vqvae.config.entropy_constrained else 0]
         headers = [
-            self._header(picture.pixels, picture.layout, step, self._tint(picture.pixels))
+            self._header(picture.pixels, picture.layout, step, self._tint(picture))
             for picture, step in zip(pictures, steps, strict=True)
         ]
         analyses = [
@@ -97,21 +97,21 @@ class Encoder:
         height, width = pixels.shape[:2]
         return Header(self._model.hash, width, height, layout, step, TILE_LOG2, tint)
 
-    def _tint(self, pixels: Pixels) -> Tint | None:
-        """Return the tint to code a picture (H, W, 3) with: the likely one, if the middle of the picture gains."""
-        likely = likely_tint(pixels) if self._tints else None
-        if likely is None:
+    def _tint(self, picture: Picture) -> Tint | None:
+        """Return the tint to code a picture with: the likely one by which its middle gains most, if any."""
+        likely = likely_tints(picture) if self._tints else []
+        if not likely:
             return None
-        top, left = (max(0, edge - _TRIAL_EDGE) // 2 for edge in pixels.shape[:2])
-        middle = np.ascontiguousarray(pixels[top : top + _TRIAL_EDGE, left : left + _TRIAL_EDGE])
-        headers = [self._header(middle, Layout.RGB, _TRIAL_STEP, tint) for tint in (None, likely)]
+        top, left = (max(0, edge - _TRIAL_EDGE) // 2 for edge in picture.pixels.shape[:2])
+        middle = np.ascontiguousarray(picture.pixels[top : top + _TRIAL_EDGE, left : left + _TRIAL_EDGE])
+        headers = [self._header(middle, Layout.RGB, _TRIAL_STEP, tint) for tint in (None, *likely)]
         analyses = [PictureAnalysis(self._vqvae, self._device, middle, header, PLANS[0]) for header in headers]
         grids, sections = self._code(headers, analyses)
-        without, turned = (
+        without, *turned = (
             self._cost(header, levels, analysis.squared_error(known))
             for header, levels, analysis, known in zip(headers, sections, analyses, grids, strict=True)
         )
-        return likely if turned < _TRIAL_SHARE * without else None
+        return likely[turned.index(min(turned))] if min(turned) < _TRIAL_SHARE * without else None
 
     def _most_bytes(self, header: Header) -> float:
         """Return how many bytes a stream may take besides extra sections: about as many as its padded samples."""
