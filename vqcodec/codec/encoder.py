@@ -38,7 +38,7 @@ _MOST_SHARE = 1.02
 is coded at the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
-_TRIAL_EDGE, _TRIAL_STEP = 256, 90
+_TRIAL_EDGE, _TRIAL_STEP = 128, 90
 """Edge in pixels of the part of a picture by which a tint is tried, and its quality step.  It does not depend on the
 picture's own, so that neither size nor error jumps where a higher quality would choose otherwise."""
 _TRIAL_SHARE = 0.99

@@ -23,7 +23,7 @@ Colours = npt.NDArray[np.float64]
 _GREY = np.full(3, 1 / math.sqrt(3))
 _NORM = 12
 """Exponent of the mean that estimates the light: between the mean colour, 1, and the brightest, infinity."""
-_SAMPLES = 1 << 16
+_SAMPLES = 1 << 14
 """Most pixels that the estimates look at, about."""
 _LEAST_ANGLE = math.radians(3)
 """Angle to grey of a tint that is worth a trial."""
