@@ -3,34 +3,30 @@
 It reads pictures and streams and finds the model of each; ``encoder.py`` and ``decoder.py`` do the work.
 """
 
-import contextlib
 import copy
 import math
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image
 
-from vqcodec import defaults, metrics
+from vqcodec import defaults
 from vqcodec.codec.choice import better_buy, store_exactly
 from vqcodec.codec.decoder import Decoder
-from vqcodec.codec.drawn import looks_drawn
 from vqcodec.codec.encoder import TILE_LOG2, Coded, Encoder, extra_sections
-from vqcodec.codec.rate_control import Goal, search
+from vqcodec.codec.goal import encode_to_goal
+from vqcodec.codec.rate_control import Goal
 from vqcodec.codec.results import Decoded, Encoded, Reached
 from vqcodec.codec.sampler import Classify, Sampler, class_scores
 from vqcodec.codec.tiles import Box
 from vqcodec.concurrency import threads
 from vqcodec.concurrency.grouping import map_in_groups
-from vqcodec.config import QUALITY_STEPS, quality_of, quality_step
+from vqcodec.config import quality_step
 from vqcodec.errors import (
-    GoalOutOfReach,
     InvalidEffort,
     InvalidRealism,
     InvalidSampling,
@@ -279,50 +275,12 @@ class Codec:
         extras = extra_sections(picture)
         if picture.alpha is not None and not lossless:
             fill_hidden(picture.pixels, picture.alpha)
-        height, width = picture.pixels.shape[:2]
-        by_rate = goal.kind != "psnr"
-        streams: dict[int, bytes] = {}
-        values: dict[int, float] = {}
-
-        def rate(data: bytes) -> float:
-            return len(data) if goal.kind == "size" else metrics.bits_per_pixel(len(data), width, height)
-
         self._check_process()
 
-        def measure(step: int, effort: int = effort) -> float:
-            (coded,) = self._encoder.encode([picture], [step], [extras], effort)
-            streams[step] = coded.data
-            pixels = picture.pixels
-            values[step] = rate(coded.data) if by_rate else metrics.psnr(pixels, self._decoded_colours(coded))
-            return values[step]
+        def encode(step: int, effort: int) -> Coded:
+            return self._encoder.encode([picture], [step], [extras], effort)[0]
 
-        exact: Reached | None = None
-        if lossless or (lossless is None and looks_drawn(picture)):
-            data = store_exactly(picture, extras, effort)
-            exact = Reached(data, quality_of(BEST_QUALITY), rate(data) if by_rate else math.inf, 1, picture.remarks)
-            if goal.miss(exact.value) <= 1 if by_rate else lossless:
-                return exact
-            if lossless:
-                raise GoalOutOfReach(f"cannot reach {goal}: the exact picture takes {goal.format(exact.value)}")
-        tried = 0
-        first = QUALITY_STEPS // 2
-        if effort > defaults.EFFORT:
-            with contextlib.suppress(GoalOutOfReach):
-                search(goal, partial(measure, effort=defaults.EFFORT))
-            first = min(values, key=lambda step: abs(goal.miss(values[step])))
-            tried = len(values)
-            values.clear()
-        try:
-            found = search(goal, measure, first)
-        except GoalOutOfReach:
-            if exact is None or by_rate or max(values.values()) > goal.value:
-                raise
-            return replace(exact, trials=tried + len(values))
-        data = streams[found.step]
-        too_coarse = not by_rate and goal.miss(found.reached) < -1
-        if exact is not None and (too_coarse or len(exact.data) <= len(data)):
-            return replace(exact, trials=tried + found.trials)
-        return Reached(data, quality_of(found.step), found.reached, tried + found.trials, picture.remarks)
+        return encode_to_goal(picture, extras, goal, effort, lossless, encode, self._decoded_colours)
 
     def decode_preview(
         self, data: StreamSource, *, max_pixels: int = defaults.MAX_PIXELS, partial: bool = False
