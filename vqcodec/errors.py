@@ -32,8 +32,8 @@ VqcError
 
 VqcWarning (UserWarning)
 
-Built-in base classes are in parentheses.  A message is one line: what is wrong, with which value.  It never names the
-file, because only the caller knows the name that the user gave.
+Built-in base classes are in parentheses.  A message is one line: what is wrong, with which value.  It does not name the
+file, because only the caller knows the name that the user gave; ``vqcodec.training`` names the files of runs itself.
 """
 
 import re

@@ -372,7 +372,7 @@ class Codec:
         else:
             stream = read_stream(read_source(start))
             if stream.is_exact:
-                raise InvalidSampling("the stream holds exact pixels and no indices to start from: encode it --lossy")
+                raise InvalidSampling("the stream to start from holds exact pixels: encode the picture as indices")
             self._decoder.check(stream, max_pixels)
             header = stream.header
             ((top,),) = self._decoder.grids([stream], levels=1)

@@ -124,7 +124,6 @@ class CompiledTrunk:
         kernels.embed(
             chosen,
             embedding.tables[number],
-            embedding.slices[number].size,
             embedding.slices[number].dim,
             embedding.slices[number].precision,
             known,

@@ -35,7 +35,6 @@ OK, ZERO_LAST, OUTSIDE_SHELL, OUTSIDE_OUTER_SHELL = range(4)
 
 _f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
 _f4 = types.float32[:, :, :, ::1]
-_d1 = types.float64[::1]
 _i1, _i2, _n1 = types.int32[::1], types.int32[:, ::1], types.int64[::1]
 _u1, _u2, _b1, _int = types.uint32[::1], types.uint32[:, ::1], types.boolean[::1], types.int64
 
@@ -321,27 +320,21 @@ def _pack(digits, bits, dim, precision):
     return ~(digits | max(0, bits - precision) << (precision + 1) * dim)
 
 
-@_entry(_i2, _f3, _int, _int, _int, _f2, _int, _n1, _i2, _int, returns=types.boolean)
-def embed(chosen, table, size, dim, precision, known, width, cells, indices, group):
-    """Write a slice's indices (N, G) and their embeddings, from channel ``width`` and codebook ``group`` on.
-
-    Returns whether any of them is not zero.
-    """
+@_entry(_i2, _f3, _int, _int, _f2, _int, _n1, _i2, _int)
+def embed(chosen, table, dim, precision, known, width, cells, indices, group):
+    """Write a slice's indices (N, G) and their embeddings, from channel ``width`` and codebook ``group`` on."""
     n, groups = chosen.shape
     channels = table.shape[2]
-    found = False
     for i in range(n):
         for g in range(groups):
             index = chosen[i, g]
             if index != 0:
-                found = True
                 indices[cells[i], group + g] = index
                 row = np.int64(index)
                 if row < 0:  # outer shells are the last rows
                     row = table.shape[1] - 1 - MAX_OUTER_BITS + _outer_bits(index, dim, precision)
                 for j in range(channels):
                     known[i, width + g * channels + j] = table[g, row, j]
-    return found
 
 
 @_entry(_f2, _int, _n1, _f2, _b1)
