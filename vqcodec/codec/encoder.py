@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from vqcodec.codec.analysis import PictureAnalysis
+from vqcodec.codec.drawn import mosaic
 from vqcodec.codec.effort import CONTEXT_FROM, PLANS
 from vqcodec.codec.grid import Grid
 from vqcodec.codec.levels import CodedLevel, TileGroup, code_level
@@ -38,9 +39,9 @@ _MOST_SHARE = 1.02
 is coded at the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
-_TRIAL_EDGE, _TRIAL_STEP = 128, 90
-"""Edge in pixels of the part of a picture by which a tint is tried, and its quality step.  It does not depend on the
-picture's own, so that neither size nor error jumps where a higher quality would choose otherwise."""
+_TRIAL_EDGE, _TRIAL_STEP = 48, 90
+"""Edge in pixels of the blocks by which a tint is tried, and their quality step.  It does not depend on the picture's
+own, so that neither size nor error jumps where a higher quality would choose otherwise."""
 _TRIAL_SHARE = 0.99
 """Most that a tint may cost in the trial, as a share of none: what gains less there may lose at higher qualities."""
 
@@ -98,14 +99,13 @@ class Encoder:
         return Header(self._model.hash, width, height, layout, step, TILE_LOG2, tint)
 
     def _tint(self, picture: Picture) -> Tint | None:
-        """Return the tint to code a picture with: the likely one by which its middle gains most, if any."""
+        """Return the tint to code a picture with: the likely one by which a sample of it gains most, if any."""
         likely = likely_tints(picture) if self._tints else []
         if not likely:
             return None
-        top, left = (max(0, edge - _TRIAL_EDGE) // 2 for edge in picture.pixels.shape[:2])
-        middle = np.ascontiguousarray(picture.pixels[top : top + _TRIAL_EDGE, left : left + _TRIAL_EDGE])
-        headers = [self._header(middle, Layout.RGB, _TRIAL_STEP, tint) for tint in (None, *likely)]
-        analyses = [PictureAnalysis(self._vqvae, self._device, middle, header, PLANS[0]) for header in headers]
+        sample = mosaic(picture.pixels, _TRIAL_EDGE)
+        headers = [self._header(sample, Layout.RGB, _TRIAL_STEP, tint) for tint in (None, *likely)]
+        analyses = [PictureAnalysis(self._vqvae, self._device, sample, header, PLANS[0]) for header in headers]
         grids, sections = self._code(headers, analyses)
         without, *turned = (
             self._cost(header, levels, analysis.squared_error(known))
