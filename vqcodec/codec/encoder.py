@@ -39,11 +39,12 @@ _MOST_SHARE = 1.02
 is coded at the highest quality that does not."""
 _COARSER = 8
 """Quality steps by which such a picture is coded more coarsely, again and again."""
-_TRIAL_EDGE, _TRIAL_STEP = 48, 90
+_TRIAL_EDGE, _TRIAL_STEP = 48, 140
 """Edge in pixels of the blocks by which a tint is tried, and their quality step.  It does not depend on the picture's
-own, so that neither size nor error jumps where a higher quality would choose otherwise."""
+own, so that neither size nor error jumps where a higher quality would choose otherwise; a right tint saves more at high
+quality, a wrong one costs more."""
 _TRIAL_SHARE = 0.99
-"""Most that a tint may cost in the trial, as a share of none: what gains less there may lose at higher qualities."""
+"""Most that a tint may cost in the trial, as a share of none."""
 
 Latents = NDArray[np.float32]
 
