@@ -27,7 +27,16 @@ from vqcodec.model.prior import Prior
 from vqcodec.model.prior_arrays import restore_prior
 from vqcodec.model.torch_state import isolated_torch_state
 from vqcodec.model.vqvae import VQVAE
-from vqcodec.stream.container import BEST_QUALITY, Header, Layout, Section, SectionKind, Tint, write_stream
+from vqcodec.stream.container import (
+    BEST_QUALITY,
+    Header,
+    Layout,
+    Section,
+    SectionKind,
+    Tint,
+    write_header,
+    write_stream,
+)
 from vqcodec.stream.metadata import write_metadata
 from vqcodec.stream.planes import write_planes
 from vqcodec.weights.registry import Model
@@ -109,7 +118,7 @@ class Encoder:
         analyses = [PictureAnalysis(self._vqvae, self._device, sample, header, PLANS[0]) for header in headers]
         grids, sections = self._code(headers, analyses)
         without, *turned = (
-            self._cost(header, levels, analysis.squared_error(known))
+            8 * len(write_header(header)) + self._cost(header, levels, analysis.squared_error(known))
             for header, levels, analysis, known in zip(headers, sections, analyses, grids, strict=True)
         )
         return likely[turned.index(min(turned))] if min(turned) < _TRIAL_SHARE * without else None
