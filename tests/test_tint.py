@@ -46,9 +46,10 @@ def test_the_estimates():
     assert likely(PHOTO) == []
     light, *_ = likely(TINTED)
     assert np.abs(np.array(light) - RED).max() < 12
-    for pixels in (np.zeros((9, 9, 3), np.uint8), np.full((30, 1, 3), 200, np.uint8), TINTED[:, :, :1].repeat(3, 2)):
+    black, small = np.zeros((64, 64, 3), np.uint8), TINTED[:63, :63]
+    for pixels in (black, np.full((1, 5000, 3), 200, np.uint8), TINTED[:, :, :1].repeat(3, 2), small):
         assert likely(pixels) == []
-    share = np.random.default_rng(0).integers(0, 256, (60, 60, 1)) / 255  # between two colours
+    share = np.random.default_rng(0).integers(0, 256, (70, 60, 1)) / 255  # between two colours
     mixture = (share * [250, 90, 220] + (1 - share) * [20, 40, 200]).round().astype(np.uint8)
     axis = np.array([230, 50, 20])
     found = likely(mixture)[-1]

@@ -25,6 +25,8 @@ _NORM = 12
 """Exponent of the mean that estimates the light: between the mean colour, 1, and the brightest, infinity."""
 _SAMPLES = 1 << 14
 """Most pixels that the estimates look at, about."""
+_LEAST_PIXELS = 64 * 64
+"""A smaller picture may take fewer bytes without the tint's own three."""
 _LEAST_ANGLE = math.radians(3)
 """Angle to grey of a tint that is worth a trial."""
 _LIGHT_AREA, _AXIS_AREA = 0.8, 0.35
@@ -67,6 +69,8 @@ def likely_tints(picture: Picture) -> list[Tint]:
     Each counts if turning it to grey makes the picture less colourful.
     """
     height, width = picture.pixels.shape[:2]
+    if height * width < _LEAST_PIXELS:
+        return []
     stride = math.ceil(math.sqrt(height * width / _SAMPLES))
     sample = picture.pixels[::stride, ::stride].reshape(-1, 3) / 255
     tints: list[Tint] = []
