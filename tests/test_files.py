@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vqcodec
 from vqcodec import files, metrics
-from vqcodec.errors import MissingFile, UnknownFormat, UnreadableFile, UnwritableFile, VqcError, VqcWarning
+from vqcodec.errors import (
+    MissingFile,
+    OutputExists,
+    UnknownFormat,
+    UnreadableFile,
+    UnwritableFile,
+    VqcError,
+    VqcWarning,
+)
 from vqcodec.images import formats
 
 
@@ -218,3 +227,14 @@ def test_files_are_read_from_their_position_or_again(start):
     file.seek(start)
     rest = files.from_position(file)
     assert rest.tell() == 0 and rest.read() == b"0123456789"[start % 10 :]
+
+
+@pytest.mark.parametrize("convert", [vqcodec.encode_file, vqcodec.decode_file])
+def test_a_file_is_not_its_own_output(tmp_path, convert):
+    path, link = tmp_path / "same.png", tmp_path / "link.png"
+    path.write_bytes(b"the only copy")
+    link.symlink_to(path)
+    for target in (path, link):
+        with pytest.raises(OutputExists, match="output is the same file as the source"):
+            convert(path, target)
+    assert path.read_bytes() == b"the only copy"

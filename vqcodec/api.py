@@ -8,7 +8,7 @@ from vqcodec import defaults, metrics
 from vqcodec.codec.codec import Codec, StreamSource, codec_of, read_source
 from vqcodec.codec.results import StreamInfo
 from vqcodec.config import quality_of
-from vqcodec.files import AnyPath, write_atomically
+from vqcodec.files import AnyPath, check_apart, write_atomically
 from vqcodec.images.formats import picture_format, save_image_atomically
 from vqcodec.images.reading import Source
 from vqcodec.stream.container import read_stream
@@ -47,8 +47,10 @@ def encode_file(
 
     ``model`` and ``lossless`` are those of :func:`encode`.
 
-    Raises :class:`UnwritableFile`, and what :meth:`Codec.encode` raises.
+    Raises :class:`UnwritableFile`, :class:`OutputExists` if both are the same file, and what :meth:`Codec.encode`
+    raises.
     """
+    check_apart(source, target)
     write_atomically(target, encode(source, quality, model=model, lossless=lossless))
 
 
@@ -57,8 +59,10 @@ def decode_file(source: AnyPath, target: AnyPath, *, realism: float = defaults.R
 
     ``realism`` is that of :meth:`Codec.decode`.
 
-    Raises :class:`UnknownFormat`, :class:`UnwritableFile`, and what :meth:`Codec.decode` raises.
+    Raises :class:`UnknownFormat`, :class:`UnwritableFile`, :class:`OutputExists` if both are the same file, and what
+    :meth:`Codec.decode` raises.
     """
+    check_apart(source, target)
     save_image_atomically(decode(source, realism=realism), target, picture_format(Path(target).suffix))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
 
-from vqcodec.errors import MissingFile, UnreadableFile, UnwritableFile, VqcError
+from vqcodec.errors import MissingFile, OutputExists, UnreadableFile, UnwritableFile, VqcError
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
@@ -42,6 +42,12 @@ def read_bytes(path: AnyPath) -> bytes:
             return file.read()
         except OSError as error:
             raise UnreadableFile(_cause(error)) from error
+
+
+def check_apart(source: AnyPath, target: AnyPath) -> None:
+    """Raise :class:`OutputExists` if a source and its output are the same file, also through links."""
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise OutputExists("output is the same file as the source")
 
 
 def from_position(file: IO[bytes]) -> IO[bytes]:

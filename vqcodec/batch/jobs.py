@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, get_args
 
 from vqcodec.errors import InvalidJobs, MissingFile, OutputExists, UnreadableFile, UnwritableFile
-from vqcodec.files import atomic_file, is_in_place
+from vqcodec.files import atomic_file, check_apart, is_in_place
 
 STANDARD = "-"
 """Standard input as a source, standard output as an output."""
@@ -192,8 +192,8 @@ class OutputPolicy:
         output = os.path.abspath(job.output) if is_in_place(job.output) else os.path.realpath(job.output)
         if output in self._sources:
             raise OutputExists(f"already the output of {self._sources[output]}")
-        if os.path.exists(job.output) and job.source != STANDARD and os.path.samefile(job.source, job.output):
-            raise OutputExists("output is the same file as the source")
+        if job.source != STANDARD:
+            check_apart(job.source, job.output)
         self._sources[output] = job.source
         if os.path.isfile(job.output) and not is_in_place(job.output):  # devices exist to be written to
             if self._existing == "refuse":
